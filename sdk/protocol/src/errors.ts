@@ -1,0 +1,131 @@
+/**
+ * The one table of everything that can go wrong, as the peer is told it. Nobody else writes a close code, an HTTP
+ * status or an error's code: a refusal names a row, and one mapper per network edge turns the row into its form.
+ */
+
+/** What a client does after a close; pusher-js and ours read it from the code's range. */
+export type Instruction = 'give-up' | 'back-off' | 'reconnect-now';
+
+export interface Problem {
+  /** The number in `pusher:error`; null where Pusher has none. */
+  readonly number: number | null;
+  /** Whether the connection is closed with that number. */
+  readonly closes: boolean;
+  /** The status for an HTTP answer or a `subscription_error`. */
+  readonly status: number;
+  /** Public text, used where a refusal has nothing more exact to say. */
+  readonly text: string;
+}
+
+const closing = (number: number, status: number, text: string): Problem => ({ number, closes: true, status, text });
+const nonFatal = (status: number, text: string, number: number | null = null): Problem => ({
+  number,
+  closes: false,
+  status,
+  text,
+});
+
+export const problems = {
+  // The connection: 4000–4099, coming back unchanged is useless.
+  tls_required: closing(4000, 403, 'This app accepts TLS connections only: use wss://'),
+  app_unknown: closing(4001, 404, 'No app has this key'),
+  app_disabled: closing(4003, 403, 'This app is disabled'),
+  connection_limit: closing(4004, 429, 'The app is over its connection limit'),
+  address_limit: closing(4004, 429, 'Too many connections from this address'),
+  path_unknown: closing(4005, 404, 'Path not found'),
+  protocol_unsupported: closing(4007, 400, 'Unsupported protocol version'),
+  origin_not_allowed: closing(4009, 403, 'This origin is not allowed to connect to this app'),
+  authorization_timeout: closing(4009, 401, 'Connection not authorized within timeout'),
+  signin_required: closing(4009, 401, 'The sign-in failed, and this app admits authorized connections only'),
+  terminated: closing(4009, 401, 'You got disconnected by the app'),
+
+  // The connection: 4100–4199, come back after a pause.
+  over_capacity: closing(4100, 503, 'The server is over capacity'),
+  frame_rate: closing(4100, 429, 'Too many frames from this connection'),
+
+  // The connection: 4200–4299, come back at once.
+  going_away: closing(4200, 503, 'The server is restarting: reconnect'),
+  pong_timeout: closing(4201, 408, 'Pong reply not received'),
+  slow_reader: closing(4203, 408, 'The connection reads too slowly: its outbox is full'),
+  // Of this connection only: a defect met while handling what it sent.
+  internal_close: closing(4200, 500, 'Internal error: reconnect'),
+
+  // RFC 6455's own.
+  binary_message: closing(1003, 400, 'Binary messages are not supported: send text'),
+
+  // What one frame asked.
+  frame_malformed: nonFatal(400, 'Expected a JSON object with a string "event"'),
+  event_unsupported: nonFatal(400, 'Unsupported event received on socket'),
+  not_subscribed: nonFatal(400, 'The connection is not subscribed to this channel'),
+  client_events_disabled: nonFatal(403, 'Client events are not enabled for this app: turn them on in its settings'),
+  client_event_malformed: nonFatal(400, 'Invalid client event (must contain channel and data)'),
+  client_event_channel: nonFatal(403, 'Client events need a private or presence channel that is not encrypted'),
+  client_event_rate: nonFatal(429, 'Client event rejected due to rate limit', 4301),
+  watchlist_too_long: nonFatal(400, 'Watchlist limit exceeded', 4302),
+  signin_refused: nonFatal(401, 'The sign-in was refused'),
+
+  // What a subscribe, a sign-in or a request asked.
+  channel_name_invalid: nonFatal(400, 'Invalid channel name'),
+  event_name_invalid: nonFatal(400, 'Invalid event name'),
+  user_id_invalid: nonFatal(400, 'Invalid user id'),
+  channel_data_invalid: nonFatal(400, 'Invalid channel_data'),
+  auth_missing: nonFatal(401, 'Auth info required'),
+  auth_malformed: nonFatal(401, 'Auth value is invalid: it should be of the form "key:signature"'),
+  auth_key_unknown: nonFatal(401, 'Invalid key in auth'),
+  auth_signature: nonFatal(401, 'Invalid signature'),
+  user_required: nonFatal(401, 'A presence channel needs channel_data or a signed-in user'),
+  user_channel_forbidden: nonFatal(403, 'A user channel is open only to connections signed in as that user'),
+  channel_limit: nonFatal(429, 'The connection has joined as many channels as it may'),
+  member_limit: nonFatal(403, 'The presence channel has as many members as it may'),
+  data_too_large: nonFatal(413, 'The data of this event is too large'),
+
+  // HTTP only.
+  request_malformed: nonFatal(400, 'Malformed request'),
+  request_unauthenticated: nonFatal(401, 'Authentication failed'),
+  app_id_unknown: nonFatal(404, 'No app has this id'),
+  route_unknown: nonFatal(404, 'Not found'),
+  request_too_large: nonFatal(413, 'The request body is too large'),
+  upgrade_required: nonFatal(426, 'This address takes WebSocket connections'),
+  rate_limited: nonFatal(429, 'Too many requests'),
+  internal: nonFatal(500, 'Internal error'),
+  unavailable: nonFatal(503, 'Temporarily unavailable'),
+} as const satisfies Record<string, Problem>;
+
+export type ProblemCode = keyof typeof problems;
+
+/** An expected "no": which rule refused, and a text that says what was given and what is accepted. */
+export interface Refusal {
+  readonly code: ProblemCode;
+  readonly message: string;
+}
+
+export type Checked<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
+
+export function refuse(
+  code: ProblemCode,
+  message: string = problems[code].text,
+): { readonly ok: false; readonly refusal: Refusal } {
+  return { ok: false, refusal: { code, message } };
+}
+
+/** A surprise: the world failed, or we did. The code's public text is what a peer may see; `message` is for us. */
+export class StarlingError extends Error {
+  readonly code: ProblemCode;
+  /** Only for `rate_limited` and `unavailable`: when a retry may succeed. */
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(code: ProblemCode, message: string, options?: { cause?: unknown; retryAfterSeconds?: number }) {
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'StarlingError';
+    this.code = code;
+    this.retryAfterSeconds = options?.retryAfterSeconds;
+  }
+}
+
+/** What a client should do after a close with this code. Null: not one of Pusher's, an ordinary dropped connection. */
+export function instructionOf(closeCode: number): Instruction | null {
+  if (closeCode >= 4000 && closeCode <= 4099) return 'give-up';
+  if (closeCode >= 4100 && closeCode <= 4199) return 'back-off';
+  if (closeCode >= 4200 && closeCode <= 4299) return 'reconnect-now';
+  return closeCode >= 4300 && closeCode <= 4999 ? 'give-up' : null;
+}

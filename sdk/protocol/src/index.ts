@@ -1,0 +1,5 @@
+export * from './errors.ts';
+export * from './frames.ts';
+export * from './limits.ts';
+export * from './names.ts';
+export * from './signatures.ts';

@@ -1,0 +1,25 @@
+/** Bounds of the protocol. An app may lower some of them; see `AppLimits` in @starling/ports. */
+export const limits = {
+  /** Characters. Pusher's docs say 164, every SDK lets 200 through; 200 takes both. */
+  channelNameLength: 200,
+  /** Characters. */
+  eventNameLength: 200,
+  /** Characters of a presence or signed-in user id. */
+  userIdLength: 128,
+  /** UTF-8 bytes of an event's `data` string. */
+  eventDataBytes: 10_240,
+  /** UTF-8 bytes of a member's `user_info` as JSON. */
+  userInfoBytes: 1_024,
+  channelsPerTrigger: 100,
+  eventsPerBatch: 10,
+  membersPerPresenceChannel: 100,
+  watchlistLength: 100,
+  /** Per connection; also the burst. */
+  clientEventsPerSecond: 10,
+  /** How far a request's timestamp may be from the server's clock, either way. */
+  timestampSkewSeconds: 600,
+  /** How long a cache channel keeps its last event. */
+  cacheSeconds: 1_800,
+  /** RFC 6455 5.5: a control frame holds 125 bytes, two of them the code. */
+  closeReasonBytes: 123,
+} as const;

@@ -1,0 +1,61 @@
+import type { Topic } from './topic.ts';
+
+/**
+ * What nodes pass to one another: a small header and the frame text that clients receive, encoded once by the
+ * publisher. No node parses or encodes it again.
+ */
+export interface BrokerMessage {
+  /**
+   * `event`: deliver `payload` to the topic's subscribers.
+   * `terminate`: close the topic's subscribers; `payload` is empty.
+   */
+  readonly kind: 'event' | 'terminate';
+  /** The frame as UTF-8. Shared by every subscriber: never write to it. */
+  readonly payload: Uint8Array;
+  /** The socket id that must not receive it. */
+  readonly except?: string;
+  /**
+   * Where the message stands among the topic's retained ones: greater than that of every earlier one. Given by the
+   * broker to retained messages only. (History will give one to every message of its channels, with an epoch.)
+   */
+  readonly position?: number;
+}
+
+export interface RetainedMessage {
+  readonly message: BrokerMessage & { readonly position: number };
+  /** Whole seconds until it is dropped, at least 1. */
+  readonly ttlSeconds: number;
+}
+
+export type Deliver = (topic: Topic, message: BrokerMessage) => void;
+
+/**
+ * Carries messages from publishers to the nodes that have a subscriber for the topic.
+ *
+ * Order: messages of one topic published one after another (the second after the first call resolved) reach every
+ * node in that order. Delivery: at most once to each node. A node that subscribed before a publish began receives it,
+ * except while its link is down.
+ *
+ * Every method rejects with a StarlingError `unavailable` when the world fails; then nothing was done, or, for a
+ * publish whose answer was lost, nothing more will be.
+ */
+export interface Broker {
+  /**
+   * `retainSeconds`: also keep it as the topic's last event, replacing the one before, in the same step. It is kept
+   * whether or not anyone is subscribed.
+   */
+  publish(topic: Topic, message: BrokerMessage, options?: { readonly retainSeconds: number }): Promise<void>;
+  /** The topic's last retained message, or undefined when there is none or it has expired. */
+  retained(topic: Topic): Promise<RetainedMessage | undefined>;
+  /**
+   * Ask for this node to receive the topic's messages. Once resolved, later publishes arrive. Idempotent; the hub
+   * never has two calls for one topic under way.
+   */
+  subscribe(topic: Topic): Promise<void>;
+  unsubscribe(topic: Topic): Promise<void>;
+  /**
+   * The one receiver of everything subscribed to, called once, before the first subscribe. `deliver` must not throw.
+   * Returns the function that takes it away again.
+   */
+  listen(deliver: Deliver): () => void;
+}

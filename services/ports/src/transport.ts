@@ -1,0 +1,24 @@
+/** Bytes ready for one kind of transport, shared by every session that gets them: never write to them. */
+export type Frame = Uint8Array;
+
+/** How one kind of transport wraps a payload. One object per kind: the hub encodes once per codec, not per session. */
+export interface Codec {
+  readonly name: string;
+  frame(payload: Uint8Array): Frame;
+}
+
+/**
+ * The outbound half of one network conversation. There is no read: whoever owns the network loop calls the session.
+ * No method throws; after the conversation has ended they do nothing.
+ */
+export interface Transport {
+  readonly codec: Codec;
+  /** Sends the frames in order. What the kernel does not take stays buffered here and is counted below. */
+  write(frames: readonly Frame[]): void;
+  /** Bytes written but not yet taken by the kernel. When it falls to 0, `Session.drained` must be called. */
+  readonly bufferedBytes: number;
+  /** Asks the peer for a sign of life that is not a Pusher frame; its answer is reported as `Session.touch`. */
+  probe(): void;
+  /** Sends what is buffered, says goodbye with code and reason, and ends the conversation within a time limit. */
+  close(code: number, reason: string): void;
+}
