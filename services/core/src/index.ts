@@ -1,0 +1,1 @@
+export { AppTraffic, Traffic } from './traffic.ts';
