@@ -13,6 +13,7 @@ export interface Seat {
  * Frames to publish when, and only when, a join or leave turns out to be a transition. The store publishes them in
  * the same atomic step as the change, so that every subscriber sees transitions in the order in which they happened;
  * published afterwards by the caller, those of two nodes could cross and leave a present member shown as gone.
+ * The seat's own socket id is the message's `except`.
  */
 export interface Announcement {
   /** Where to; a watched user's transitions go to another topic than the one joined. */

@@ -13,8 +13,11 @@ export interface Codec {
  */
 export interface Transport {
   readonly codec: Codec;
-  /** Sends the frames in order. What the kernel does not take stays buffered here and is counted below. */
-  write(frames: readonly Frame[]): void;
+  /**
+   * Sends one or more whole frames, one after another in one piece. The bytes are shared with other sessions that send
+   * the same in this turn. What the kernel does not take stays buffered here and is counted below.
+   */
+  write(frames: Uint8Array): void;
   /** Bytes written but not yet taken by the kernel. When it falls to 0, `Session.drained` must be called. */
   readonly bufferedBytes: number;
   /** Asks the peer for a sign of life that is not a Pusher frame; its answer is reported as `Session.touch`. */
