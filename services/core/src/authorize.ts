@@ -1,0 +1,107 @@
+/** Pure decisions about who may: signatures compared, members taken from what was signed. */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import {
+  type Channel,
+  type Checked,
+  channelSignatureText,
+  type Member,
+  parseMember,
+  parseUser,
+  quote,
+  refuse,
+  type SigninCommand,
+  signinSignatureText,
+  splitAuth,
+  type SubscribeCommand,
+  type User,
+  userIdOfChannel,
+} from '@starling/protocol';
+import type { App } from '@starling/ports';
+
+/** HMAC-SHA256 as lower-case hex: the form of every signature of the protocol. */
+export function sign(secret: string, text: string): string {
+  return createHmac('sha256', secret).update(text).digest('hex');
+}
+
+/** In time that depends on nothing but the lengths: an early exit would tell a guesser how much was right. */
+export function isSameText(a: string, b: string): boolean {
+  const left = Buffer.from(a);
+  const right = Buffer.from(b);
+  return left.byteLength === right.byteLength && timingSafeEqual(left, right);
+}
+
+/** Checks `KEY:HEX` against the app's enabled keys. `what` stands in the error's text. */
+function checkAuth(app: App, auth: string, text: string, what: string): Checked<void> {
+  const parts = splitAuth(auth);
+  if (parts === null) {
+    return refuse('auth_malformed', `Auth value for ${what} is invalid: should be of format "key:signature"`);
+  }
+  const key = app.keys.find((candidate) => candidate.isEnabled && isSameText(candidate.key, parts.key));
+  if (key === undefined) return refuse('auth_key_unknown', `Invalid key in auth for ${what}: ${quote(parts.key)}`);
+  if (!isSameText(sign(key.secret, text), parts.signature)) {
+    return refuse(
+      'auth_signature',
+      `Invalid signature for ${what}: expected the HMAC SHA256 hex digest of ${JSON.stringify(text)} with the secret of key ${quote(parts.key)}`,
+    );
+  }
+  return { ok: true, value: undefined };
+}
+
+/** What of a session decides whether it may subscribe. */
+export interface Subscriber {
+  readonly socketId: string;
+  readonly user: Member | null;
+}
+
+/** The membership that the subscribe brings with it; null on channels without presence. */
+export function authorizeSubscription(
+  app: App,
+  subscriber: Subscriber,
+  channel: Channel,
+  command: SubscribeCommand,
+): Checked<Member | null> {
+  if (channel.kind === 'public') return { ok: true, value: null };
+  if (channel.kind === 'user') {
+    if (subscriber.user?.userId !== userIdOfChannel(channel)) return refuse('user_channel_forbidden');
+    return { ok: true, value: null };
+  }
+  const what = `subscription to ${channel.name}`;
+  if (command.auth === undefined) return refuse('auth_missing', `Auth info required for ${what}`);
+  const text = channelSignatureText(subscriber.socketId, channel.name, command.channelData);
+  const auth = checkAuth(app, command.auth, text, what);
+  if (!auth.ok) return auth;
+  if (channel.kind === 'private') return { ok: true, value: null };
+  if (command.channelData !== undefined) return parseMember(command.channelData);
+  return subscriber.user === null ? refuse('user_required') : { ok: true, value: subscriber.user };
+}
+
+/** Every refusal is `signin_refused`: the wire has one answer for all of them. */
+export function authorizeSignin(app: App, socketId: string, command: SigninCommand): Checked<User> {
+  const text = signinSignatureText(socketId, command.userData);
+  const auth = checkAuth(app, command.auth, text, 'the sign-in');
+  if (!auth.ok) return refuse('signin_refused', auth.refusal.message);
+  return parseUser(command.userData);
+}
+
+/** Whether a browser page of this origin may connect. A peer without an origin is no browser and passes. */
+export function isOriginAllowed(allowed: readonly string[], origin: string | undefined): boolean {
+  if (allowed.length === 0 || origin === undefined) return true;
+  const [scheme, authority] = splitOrigin(origin.toLowerCase());
+  return allowed.some((pattern) => {
+    const [wantedScheme, wantedAuthority] = splitOrigin(pattern.toLowerCase());
+    if (wantedScheme !== null && wantedScheme !== scheme) return false;
+    if (authority === wantedAuthority) return true;
+    // A pattern without a port takes any.
+    const host = authority.replace(/:\d+$/, '');
+    const comparable = /:\d+$/.test(wantedAuthority) ? authority : host;
+    return wantedAuthority.startsWith('*.')
+      ? comparable.endsWith(wantedAuthority.slice(1))
+      : comparable === wantedAuthority;
+  });
+}
+
+/** `https://example.com:8080` to its scheme, null when it has none, and its host with port. */
+function splitOrigin(origin: string): readonly [string | null, string] {
+  const end = origin.indexOf('://');
+  return end < 0 ? [null, origin] : [origin.slice(0, end), origin.slice(end + 3)];
+}

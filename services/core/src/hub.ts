@@ -1,0 +1,255 @@
+/**
+ * Who is subscribed on this node, and the way of a message to them.
+ *
+ * Hot path. `deliver` runs once per message and its loop once per subscriber: nothing here parses, logs, awaits, or
+ * allocates per subscriber; a message is framed once per codec.
+ */
+import { StarlingError } from '@starling/protocol';
+import {
+  type Broker,
+  type BrokerMessage,
+  type Clock,
+  type Codec,
+  type Frame,
+  type Observer,
+  probeTopic,
+  type Topic,
+} from '@starling/ports';
+import type { Outbox } from './outbox.ts';
+import type { AppTraffic } from './traffic.ts';
+
+/** What the hub knows of a session. */
+export interface Receiver {
+  readonly socketId: string;
+  readonly outbox: Outbox;
+  readonly traffic: AppTraffic;
+  /** A backend ordered the user's connections closed. */
+  terminate(): void;
+}
+
+/** One session's place in one topic. */
+export class Subscription {
+  readonly topic: Topic;
+  readonly receiver: Receiver;
+  /** Messages that arrived before the newcomer was told it has joined; null once it is live. */
+  #held: BrokerMessage[] | null = [];
+  #heldBytes = 0;
+  /** Retained messages up to this position have been replayed to the newcomer. */
+  floor = 0;
+
+  constructor(topic: Topic, receiver: Receiver) {
+    this.topic = topic;
+    this.receiver = receiver;
+  }
+
+  get isHolding(): boolean {
+    return this.#held !== null;
+  }
+
+  hold(message: BrokerMessage, maxBytes: number): void {
+    this.#heldBytes += message.payload.byteLength + 64;
+    if (this.#heldBytes > maxBytes) this.receiver.outbox.overflow();
+    else this.#held?.push(message);
+  }
+
+  /** Forgets what is held so far, and goes on holding: what comes next is read from a store that includes it. */
+  holdAnew(): void {
+    this.#held = [];
+    this.#heldBytes = 0;
+  }
+
+  /** From now on messages go straight to the outbox. Returns those held until now. */
+  release(): readonly BrokerMessage[] {
+    const held = this.#held ?? [];
+    this.#held = null;
+    return held;
+  }
+}
+
+class Room {
+  readonly topic: Topic;
+  readonly subscriptions = new Set<Subscription>();
+  isLinked = false;
+  /** The broker call under way. There is never more than one for a topic. */
+  linking: Promise<void> | null = null;
+  emptiedAt = 0;
+
+  constructor(topic: Topic) {
+    this.topic = topic;
+  }
+}
+
+export interface HubDeps {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly nodeId: string;
+}
+
+/** How long a topic stays linked after its last subscriber left, so that a page reload costs the broker nothing. */
+const lingerMs = 1_000;
+/** Bytes held for one newcomer while its subscribe is being decided. */
+const maxHeldBytes = 1_048_576;
+
+export class Hub {
+  readonly #deps: HubDeps;
+  readonly #rooms = new Map<Topic, Room>();
+  readonly #emptied = new Set<Room>();
+  #isSweeping = false;
+  readonly #probeTopic: Topic;
+  #probes: Array<() => void> = [];
+
+  constructor(deps: HubDeps) {
+    this.#deps = deps;
+    this.#probeTopic = probeTopic(deps.nodeId);
+  }
+
+  /** Call before any subscription is added. Returns the function that ends it. */
+  start(): () => void {
+    return this.#deps.broker.listen((topic, message) => this.deliver(topic, message));
+  }
+
+  /**
+   * Once resolved, this node receives the topic's messages and holds them for the newcomer until it is released.
+   * When it rejects, the subscription has been taken out again.
+   */
+  async add(subscription: Subscription): Promise<void> {
+    let room = this.#rooms.get(subscription.topic);
+    if (room === undefined) {
+      room = new Room(subscription.topic);
+      this.#rooms.set(subscription.topic, room);
+    }
+    room.subscriptions.add(subscription);
+    this.#emptied.delete(room);
+    try {
+      // A loop, because an unsubscribe may be under way: first it ends, then the link is made anew.
+      while (!room.isLinked) await (room.linking ?? this.#link(room));
+    } catch (err) {
+      this.remove(subscription);
+      throw err;
+    }
+  }
+
+  /** Delivery stops at once. */
+  remove(subscription: Subscription): void {
+    const room = this.#rooms.get(subscription.topic);
+    if (room === undefined || !room.subscriptions.delete(subscription) || room.subscriptions.size > 0) return;
+    room.emptiedAt = this.#deps.clock.now();
+    this.#emptied.add(room);
+    this.#sweepLater();
+  }
+
+  deliver(topic: Topic, message: BrokerMessage): void {
+    const room = this.#rooms.get(topic);
+    if (room === undefined) {
+      if (topic === this.#probeTopic) this.#answerProbes();
+      return;
+    }
+    if (message.kind === 'terminate') {
+      // A copy: terminating takes subscriptions out of the set.
+      for (const { receiver } of [...room.subscriptions]) receiver.terminate();
+      return;
+    }
+    const { except, position } = message;
+    let codec: Codec | null = null;
+    let frame: Frame | null = null;
+    let others: Map<Codec, Frame> | null = null;
+    // One topic is of one app: its counts are added up here and written once.
+    let traffic: AppTraffic | null = null;
+    let delivered = 0;
+    let deliveredBytes = 0;
+    for (const subscription of room.subscriptions) {
+      const { receiver } = subscription;
+      if (except !== undefined && receiver.socketId === except) continue;
+      if (subscription.isHolding) {
+        subscription.hold(message, maxHeldBytes);
+        continue;
+      }
+      if (position !== undefined && position <= subscription.floor) continue;
+      const { outbox } = receiver;
+      if (outbox.codec !== codec || frame === null) {
+        if (codec !== null && frame !== null) others = (others ?? new Map<Codec, Frame>()).set(codec, frame);
+        codec = outbox.codec;
+        frame = others?.get(codec) ?? codec.frame(message.payload);
+      }
+      outbox.push(frame);
+      traffic = receiver.traffic;
+      delivered++;
+      deliveredBytes += frame.byteLength;
+    }
+    if (traffic === null) return;
+    traffic.delivered += delivered;
+    traffic.deliveredBytes += deliveredBytes;
+  }
+
+  /** Resolves when a message published by this node has come back to it; rejects `unavailable` otherwise. */
+  async probe(timeoutMs: number): Promise<void> {
+    const { broker, clock } = this.#deps;
+    await broker.subscribe(this.#probeTopic);
+    await new Promise<void>((resolve, reject) => {
+      const answered = (): void => {
+        cancel();
+        resolve();
+      };
+      const cancel = clock.after(timeoutMs, () => {
+        this.#probes = this.#probes.filter((probe) => probe !== answered);
+        reject(new StarlingError('unavailable', `A message published to itself did not come back in ${timeoutMs} ms`));
+      });
+      this.#probes.push(answered);
+      broker.publish(this.#probeTopic, { kind: 'event', payload: new Uint8Array() }).catch(reject);
+    });
+  }
+
+  #answerProbes(): void {
+    const probes = this.#probes;
+    this.#probes = [];
+    for (const answered of probes) answered();
+  }
+
+  /** Makes the link what the room needs, one broker call at a time. */
+  #link(room: Room): Promise<void> {
+    const isWanted = room.subscriptions.size > 0;
+    const { broker } = this.#deps;
+    const call = isWanted ? broker.subscribe(room.topic) : broker.unsubscribe(room.topic);
+    room.linking = call
+      .then(() => {
+        room.isLinked = isWanted;
+      })
+      .finally(() => {
+        room.linking = null;
+      });
+    return room.linking;
+  }
+
+  #sweepLater(): void {
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    this.#deps.clock.after(lingerMs, () => {
+      this.#isSweeping = false;
+      const { clock } = this.#deps;
+      for (const room of this.#emptied) {
+        if (clock.now() - room.emptiedAt < lingerMs) continue;
+        this.#emptied.delete(room);
+        void this.#dismantle(room);
+      }
+      if (this.#emptied.size > 0) this.#sweepLater();
+    });
+  }
+
+  async #dismantle(room: Room): Promise<void> {
+    try {
+      if (room.linking !== null) await room.linking;
+      if (room.isLinked && room.subscriptions.size === 0) await this.#link(room);
+    } catch (err) {
+      this.#deps.observer.problem('broker unsubscribe failed', { err, topic: room.topic });
+      // Tried again after the next linger, unless someone has come back by then.
+      if (room.subscriptions.size === 0) {
+        room.emptiedAt = this.#deps.clock.now();
+        this.#emptied.add(room);
+        this.#sweepLater();
+      }
+      return;
+    }
+    if (room.subscriptions.size === 0 && !room.isLinked) this.#rooms.delete(room.topic);
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * What waits to be written. Frames of one event-loop turn leave together in one write; sessions that get the same
+ * frames share the bytes of that write.
+ */
+import type { Clock, Codec, Frame, Transport } from '@starling/ports';
+
+/**
+ * The frames a session gets in one flush, as a node in a tree: every session that has been given the same frames in
+ * the same order stands on the same node. So a push allocates once per message, not once per subscriber, and the
+ * bytes of a flush are put together once for all who share it.
+ */
+class Batch {
+  readonly frame: Frame | null;
+  readonly before: Batch | null;
+  readonly byteLength: number;
+  readonly frameCount: number;
+  /**
+   * The node made last from here. One is enough: delivery pushes one frame to all its subscribers before the next, so
+   * whoever stands here wants the same child.
+   */
+  next: Batch | null = null;
+  #bytes: Uint8Array | null = null;
+
+  constructor(before: Batch | null, frame: Frame | null) {
+    this.before = before;
+    this.frame = frame;
+    this.byteLength = (before?.byteLength ?? 0) + (frame?.byteLength ?? 0);
+    this.frameCount = before === null ? 0 : before.frameCount + 1;
+  }
+
+  with(frame: Frame): Batch {
+    if (this.next === null || this.next.frame !== frame) this.next = new Batch(this, frame);
+    return this.next;
+  }
+
+  bytes(): Uint8Array {
+    if (this.#bytes !== null) return this.#bytes;
+    if (this.frameCount === 1 && this.frame !== null) {
+      this.#bytes = this.frame;
+      return this.frame;
+    }
+    const bytes = Buffer.allocUnsafe(this.byteLength);
+    let end = this.byteLength;
+    for (let node: Batch | null = this; node !== null && node.frame !== null; node = node.before) {
+      end -= node.frame.byteLength;
+      bytes.set(node.frame, end);
+    }
+    this.#bytes = bytes;
+    return bytes;
+  }
+}
+
+/** What one waiting frame costs beside its bytes; counted so that many tiny frames are bounded too. */
+const frameOverheadBytes = 64;
+
+export interface OutboxLimits {
+  /** Bytes that may wait for one session, counting what its transport has buffered. */
+  readonly maxBytes: number;
+  /** How long a session may go without its transport's buffer emptying once. */
+  readonly maxStallMs: number;
+}
+
+/** Flushes every outbox that was pushed to, once per event-loop turn, and watches those whose peer does not read. */
+export class Flusher {
+  readonly clock: Clock;
+  readonly limits: OutboxLimits;
+  readonly #root = new Batch(null, null);
+  #dirty: Outbox[] = [];
+  readonly #stalled = new Set<Outbox>();
+  #isWatching = false;
+
+  constructor(clock: Clock, limits: OutboxLimits) {
+    this.clock = clock;
+    this.limits = limits;
+  }
+
+  get emptyBatch(): Batch {
+    return this.#root;
+  }
+
+  add(outbox: Outbox): void {
+    if (this.#dirty.push(outbox) === 1) this.clock.soon(() => this.flush());
+  }
+
+  flush(): void {
+    const dirty = this.#dirty;
+    this.#dirty = [];
+    for (const outbox of dirty) outbox.flush();
+    // Frames of this turn must not be held until the next.
+    this.#root.next = null;
+  }
+
+  watch(outbox: Outbox): void {
+    this.#stalled.add(outbox);
+    if (this.#isWatching) return;
+    this.#isWatching = true;
+    this.clock.after(1_000, () => this.#check());
+  }
+
+  unwatch(outbox: Outbox): void {
+    this.#stalled.delete(outbox);
+  }
+
+  #check(): void {
+    const oldest = this.clock.now() - this.limits.maxStallMs;
+    for (const outbox of this.#stalled) if (outbox.stalledAt <= oldest) outbox.overflow();
+    this.#isWatching = this.#stalled.size > 0;
+    if (this.#isWatching) this.clock.after(1_000, () => this.#check());
+  }
+}
+
+/** One session's bounded queue. `onOverflow` is told once, when the peer has proved too slow; pushes then do nothing. */
+export class Outbox {
+  readonly codec: Codec;
+  readonly #transport: Transport;
+  readonly #flusher: Flusher;
+  readonly #owner: { slow(): void };
+  #batch: Batch;
+  #isDirty = false;
+  #isClosed = false;
+  /** When the transport's buffer was last seen to begin filling; 0 while it is empty. */
+  stalledAt = 0;
+
+  constructor(transport: Transport, flusher: Flusher, owner: { slow(): void }) {
+    this.codec = transport.codec;
+    this.#transport = transport;
+    this.#flusher = flusher;
+    this.#owner = owner;
+    this.#batch = flusher.emptyBatch;
+  }
+
+  push(frame: Frame): void {
+    if (this.#isClosed) return;
+    this.#batch = this.#batch.with(frame);
+    if (this.#isDirty) return;
+    this.#isDirty = true;
+    this.#flusher.add(this);
+  }
+
+  flush(): void {
+    this.#isDirty = false;
+    if (this.#isClosed) return;
+    const batch = this.#batch;
+    if (batch.frameCount === 0) return;
+    const buffered = this.#transport.bufferedBytes;
+    if (buffered > 0) {
+      // The peer reads slower than we write: keep the shared frames here rather than copies in the socket.
+      if (buffered + batch.byteLength + batch.frameCount * frameOverheadBytes > this.#flusher.limits.maxBytes) {
+        this.overflow();
+      }
+      return;
+    }
+    this.#batch = this.#flusher.emptyBatch;
+    this.#transport.write(batch.bytes());
+    if (this.#transport.bufferedBytes > 0) {
+      this.stalledAt = this.#flusher.clock.now();
+      this.#flusher.watch(this);
+    }
+  }
+
+  /** The transport's buffer is empty again. */
+  drained(): void {
+    this.stalledAt = 0;
+    this.#flusher.unwatch(this);
+    this.flush();
+  }
+
+  overflow(): void {
+    if (this.#isClosed) return;
+    this.close();
+    this.#owner.slow();
+  }
+
+  /** Nothing more is sent; what waits is dropped. */
+  close(): void {
+    this.#isClosed = true;
+    this.#batch = this.#flusher.emptyBatch;
+    this.#flusher.unwatch(this);
+  }
+}

@@ -1,0 +1,65 @@
+/** One timer for all sessions: those due in the same second share a bucket. */
+import type { Clock } from '@starling/ports';
+
+const tickMs = 1_000;
+
+export class TimingWheel<T extends object> {
+  readonly #clock: Clock;
+  readonly #onDue: (item: T) => void;
+  readonly #buckets = new Map<number, Set<T>>();
+  readonly #tickOf = new Map<T, number>();
+  #cancel: (() => void) | null = null;
+  #lastTick = 0;
+
+  /** `onDue` is called up to one second late, once per `schedule`, and may schedule the item again. */
+  constructor(clock: Clock, onDue: (item: T) => void) {
+    this.#clock = clock;
+    this.#onDue = onDue;
+  }
+
+  /** Replaces the item's earlier time, if it had one. */
+  schedule(item: T, dueAtMs: number): void {
+    this.remove(item);
+    if (this.#cancel === null) {
+      this.#lastTick = Math.floor(this.#clock.now() / tickMs);
+      this.#cancel = this.#clock.after(tickMs, () => this.#turn());
+    }
+    const tick = Math.max(Math.ceil(dueAtMs / tickMs), this.#lastTick + 1);
+    let bucket = this.#buckets.get(tick);
+    if (bucket === undefined) {
+      bucket = new Set();
+      this.#buckets.set(tick, bucket);
+    }
+    bucket.add(item);
+    this.#tickOf.set(item, tick);
+  }
+
+  remove(item: T): void {
+    const tick = this.#tickOf.get(item);
+    if (tick === undefined) return;
+    this.#tickOf.delete(item);
+    const bucket = this.#buckets.get(tick);
+    bucket?.delete(item);
+    if (bucket?.size === 0) this.#buckets.delete(tick);
+  }
+
+  #turn(): void {
+    this.#cancel = null;
+    const now = Math.floor(this.#clock.now() / tickMs);
+    // After a pause of the process many ticks are due at once, or the clock was set back and none is.
+    for (let tick = this.#lastTick + 1; tick <= now && this.#buckets.size > 0; tick++) {
+      const bucket = this.#buckets.get(tick);
+      if (bucket === undefined) continue;
+      this.#lastTick = tick;
+      this.#buckets.delete(tick);
+      for (const item of bucket) {
+        this.#tickOf.delete(item);
+        this.#onDue(item);
+      }
+    }
+    this.#lastTick = Math.max(this.#lastTick, now);
+    if (this.#buckets.size > 0 && this.#cancel === null) {
+      this.#cancel = this.#clock.after(tickMs, () => this.#turn());
+    }
+  }
+}
