@@ -17,7 +17,17 @@ export interface Problem {
   readonly text: string;
 }
 
-const closing = (number: number, status: number, text: string): Problem => ({ number, closes: true, status, text });
+interface ClosingProblem extends Problem {
+  readonly number: number;
+  readonly closes: true;
+}
+
+const closing = (number: number, status: number, text: string): ClosingProblem => ({
+  number,
+  closes: true,
+  status,
+  text,
+});
 const nonFatal = (status: number, text: string, number: number | null = null): Problem => ({
   number,
   closes: false,

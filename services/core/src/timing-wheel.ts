@@ -46,18 +46,17 @@ export class TimingWheel<T extends object> {
   #turn(): void {
     this.#cancel = null;
     const now = Math.floor(this.#clock.now() / tickMs);
-    // After a pause of the process many ticks are due at once, or the clock was set back and none is.
-    for (let tick = this.#lastTick + 1; tick <= now && this.#buckets.size > 0; tick++) {
-      const bucket = this.#buckets.get(tick);
-      if (bucket === undefined) continue;
-      this.#lastTick = tick;
-      this.#buckets.delete(tick);
+    this.#lastTick = Math.max(this.#lastTick, now);
+    // After a pause of the process several ticks are due at once.
+    const due = [...this.#buckets.keys()].filter((tick) => tick <= now).sort((a, b) => a - b);
+    for (const tick of due) {
+      const bucket = this.#buckets.get(tick) ?? new Set();
       for (const item of bucket) {
         this.#tickOf.delete(item);
         this.#onDue(item);
       }
+      this.#buckets.delete(tick);
     }
-    this.#lastTick = Math.max(this.#lastTick, now);
     if (this.#buckets.size > 0 && this.#cancel === null) {
       this.#cancel = this.#clock.after(tickMs, () => this.#turn());
     }

@@ -1,0 +1,34 @@
+/** What joining, leaving and signing in need of a session: no more, so that they can be read without it. */
+
+import type { App, Broker, Observer, PresenceStore, Seat } from '@starling/ports';
+import type { Member, ProblemCode, Refusal } from '@starling/protocol';
+import type { Hub, Receiver, Subscription } from './hub.ts';
+import type { SubscriptionCounts } from './subscription-counts.ts';
+
+export interface PeerDeps {
+  readonly broker: Broker;
+  readonly presenceStore: PresenceStore;
+  readonly hub: Hub;
+  readonly counts: SubscriptionCounts;
+  readonly observer: Observer;
+}
+
+/** Whom a session is signed in as, and what it holds for it. */
+export interface SignedIn extends Member {
+  readonly seat: Seat;
+  /** Its own user topic, by which a terminate reaches it, then one for each user it watches. */
+  readonly subscriptions: readonly Subscription[];
+}
+
+export interface Peer extends Receiver {
+  readonly deps: PeerDeps;
+  readonly app: App;
+  /** To be asked again after every await: a session may end at any of them. */
+  readonly isClosed: boolean;
+  user: SignedIn | null;
+  send(frame: string): void;
+  refuse(code: ProblemCode, message?: string): void;
+  refuseSubscription(channel: string, refusal: Refusal): void;
+  /** Signed in, or in a private or presence channel. */
+  authorized(): void;
+}

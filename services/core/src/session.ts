@@ -1,0 +1,507 @@
+/** The server side of one connection, from the handshake to the last seat given back: read it from top to bottom. */
+import { randomInt } from 'node:crypto';
+import type { App, AppStore, Clock, Transport } from '@starling/ports';
+import {
+  type ClientCommand,
+  type ClientEventCommand,
+  decodeCommand,
+  encodeConnectionEstablished,
+  encodeError,
+  encodeEvent,
+  encodeSubscriptionError,
+  limits,
+  type ProblemCode,
+  parseChannelName,
+  pingFrame,
+  pongFrame,
+  problems,
+  type Refusal,
+  type SigninCommand,
+  StarlingError,
+  type SubscribeCommand,
+  utf8Length,
+} from '@starling/protocol';
+import { isOriginAllowed } from './authorize.ts';
+import { type Flusher, Outbox } from './outbox.ts';
+import type { Peer, PeerDeps, SignedIn } from './peer.ts';
+import { Rate } from './rate.ts';
+import { leaveUser, signin } from './signin.ts';
+import { joinChannel, leaveChannel, type Seating } from './subscribe.ts';
+import type { TimingWheel } from './timing-wheel.ts';
+import type { AppTraffic, Traffic } from './traffic.ts';
+
+/** What a transport knows of a peer when the conversation opens. */
+export interface Greeting {
+  /** The app key of the address, percent-decoded. */
+  readonly key: string;
+  /** The query's `protocol`, as it came. */
+  readonly protocol: string | undefined;
+  readonly client: string | undefined;
+  readonly version: string | undefined;
+  readonly origin: string | undefined;
+  /** The peer's IP address. */
+  readonly address: string;
+  readonly isTls: boolean;
+}
+
+export interface SessionSettings {
+  /** What the handshake advertises, in whole seconds. */
+  readonly activityTimeoutSeconds: number;
+  /** Beyond the advertised time, for the network's sake. */
+  readonly activityGraceMs: number;
+  /** How long a probe may stay unanswered. */
+  readonly pongTimeoutMs: number;
+  readonly authorizationTimeoutMs: number;
+  /** Inbound frames of one session, beside its app's client events. The burst lets a client join all its channels. */
+  readonly framesPerSecond: number;
+}
+
+export const defaultSessionSettings: SessionSettings = {
+  activityTimeoutSeconds: 120,
+  activityGraceMs: 10_000,
+  pongTimeoutMs: 30_000,
+  authorizationTimeoutMs: 30_000,
+  framesPerSecond: 200,
+};
+
+export interface SessionDeps extends PeerDeps {
+  readonly appStore: AppStore;
+  readonly flusher: Flusher;
+  readonly wheel: TimingWheel<Session>;
+  readonly clock: Clock;
+  readonly traffic: Traffic;
+  readonly settings: SessionSettings;
+  /** The sessions' own house-keeping: admits one more connection, or says which limit refuses it. */
+  readonly roster: Roster;
+}
+
+export interface Roster {
+  admit(session: Session): ProblemCode | null;
+  dismiss(session: Session): void;
+}
+
+/** Frames held while the app is looked up. A real client sends none before the handshake. */
+const maxEarlyFrames = 16;
+/** The protocol versions spoken, as the query gives them. */
+const protocols = ['4', '5', '6', '7'];
+
+export class Session implements Peer {
+  readonly greeting: Greeting;
+  readonly transport: Transport;
+  readonly outbox: Outbox;
+  readonly deps: SessionDeps;
+  /** Empty until the handshake. */
+  socketId = '';
+  traffic: AppTraffic;
+  user: SignedIn | null = null;
+  /** By channel name. A channel stays here while anything of it is undecided. */
+  readonly seatings = new Map<string, Seating>();
+
+  #app: App | null = null;
+  #state: 'opening' | 'open' | 'closed' = 'opening';
+  #hasEnded = false;
+  #early: string[] | null = null;
+  readonly #frames = new Rate();
+  #clientEvents: Rate | null = null;
+  #heardAt: number;
+  /** When the unanswered probe was sent; 0 when there is none. */
+  #probedAt = 0;
+  /** When an unauthorised connection is closed; 0 when it need not be. */
+  #authorizeBy = 0;
+  /** Orders given but not yet carried out, over all channels. */
+  #waiting = 0;
+  #signins: Promise<void> = Promise.resolve();
+
+  constructor(deps: SessionDeps, transport: Transport, greeting: Greeting) {
+    this.deps = deps;
+    this.transport = transport;
+    this.greeting = greeting;
+    this.traffic = deps.traffic.unknownApp;
+    this.outbox = new Outbox(transport, deps.flusher, this);
+    this.#heardAt = deps.clock.now();
+  }
+
+  /** The app of an open session. */
+  get app(): App {
+    if (this.#app === null) throw new StarlingError('internal', 'The session has no app before its handshake');
+    return this.#app;
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  // ── Opening ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Looks the app up, then greets or refuses. Called once; never rejects. */
+  async open(): Promise<void> {
+    try {
+      const { protocol, key } = this.greeting;
+      if (protocol !== undefined && !protocols.includes(protocol)) {
+        this.refuse('protocol_unsupported', `Unsupported protocol version ${protocol.slice(0, 16)}: use 4 to 7`);
+        return;
+      }
+      const app = await this.deps.appStore.byKey(key);
+      if (this.#state !== 'opening') return;
+      const refusal = this.#admit(app);
+      if (refusal !== null) this.refuse(refusal.code, refusal.message);
+      else this.#greet();
+    } catch (err) {
+      this.#fail(err, 'opening a connection');
+    }
+  }
+
+  #admit(app: App | undefined): Refusal | null {
+    const { key, origin, isTls } = this.greeting;
+    const refusal = (code: ProblemCode, message: string = problems[code].text): Refusal => ({ code, message });
+    if (app === undefined) return refusal('app_unknown', `No app has the key ${key.slice(0, 40)}`);
+    this.traffic = this.deps.traffic.of(app.id);
+    if (!app.isEnabled) return refusal('app_disabled');
+    if (!isKeyEnabled(app, key)) return refusal('app_disabled', 'This key is disabled');
+    if (app.requiresTls && !isTls) return refusal('tls_required');
+    if (!isOriginAllowed(app.allowedOrigins, origin)) return refusal('origin_not_allowed');
+    this.#app = app;
+    const limit = this.deps.roster.admit(this);
+    return limit === null ? null : refusal(limit);
+  }
+
+  #greet(): void {
+    const { clock, settings, observer } = this.deps;
+    // 66 bits: unguessable, and two alike are not met in the life of a planet.
+    this.socketId = `${randomInt(1, 10 ** 10)}.${randomInt(1, 10 ** 10)}`;
+    this.#state = 'open';
+    this.traffic.connections++;
+    this.traffic.connectionsOpened++;
+    this.send(encodeConnectionEstablished(this.socketId, settings.activityTimeoutSeconds));
+    if (this.app.admitsAuthorizedOnly) this.#authorizeBy = clock.now() + settings.authorizationTimeoutMs;
+    this.#scheduleCheck();
+    if (observer.notes) {
+      const { client, version, address } = this.greeting;
+      observer.note('connection opened', { app: this.app.id, socketId: this.socketId, client, version, address });
+    }
+    const early = this.#early ?? [];
+    this.#early = null;
+    for (const text of early) this.receive(text);
+  }
+
+  // ── Inbound ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** One text message from the peer. Never throws. */
+  receive(text: string): void {
+    const now = this.deps.clock.now();
+    this.#heardAt = now;
+    if (this.#state === 'closed') return;
+    if (this.#state === 'opening') {
+      this.#early ??= [];
+      if (this.#early.push(text) > maxEarlyFrames) this.refuse('frame_rate', 'Wait for the handshake before sending');
+      return;
+    }
+    try {
+      this.traffic.framesIn++;
+      const { channelsPerConnection, clientEventsPerSecond } = this.app.limits;
+      const perSecond = this.deps.settings.framesPerSecond + clientEventsPerSecond;
+      if (!this.#frames.take(now, perSecond, 2 * perSecond + 2 * channelsPerConnection)) {
+        this.refuse('frame_rate');
+        return;
+      }
+      const decoded = decodeCommand(text);
+      if (decoded.ok) this.#obey(decoded.value);
+      else this.refuse(decoded.refusal.code, decoded.refusal.message);
+    } catch (err) {
+      this.#fail(err, 'handling a frame');
+    }
+  }
+
+  /** Any other sign of life. */
+  touch(): void {
+    this.#heardAt = this.deps.clock.now();
+  }
+
+  #obey(command: ClientCommand): void {
+    switch (command.type) {
+      case 'ping':
+        this.send(pongFrame);
+        return;
+      case 'pong':
+        return;
+      case 'subscribe':
+        this.#subscribe(command);
+        return;
+      case 'unsubscribe': {
+        const seating = this.seatings.get(command.channel);
+        if (seating !== undefined) this.#inOrder(seating, () => leaveChannel(this, seating));
+        return;
+      }
+      case 'signin':
+        this.#signin(command);
+        return;
+      case 'client-event': {
+        const seating = this.seatings.get(command.channel);
+        if (seating !== undefined && seating.waiting > 0) this.#inOrder(seating, () => this.#relay(command));
+        else this.#relay(command).catch((err: unknown) => this.#fail(err, 'relaying a client event'));
+        return;
+      }
+      default:
+        command satisfies never;
+    }
+  }
+
+  #subscribe(command: SubscribeCommand): void {
+    const channel = parseChannelName(command.channel);
+    if (!channel.ok) {
+      this.refuseSubscription(command.channel, channel.refusal);
+      return;
+    }
+    let seating = this.seatings.get(command.channel);
+    if (seating === undefined) {
+      const limit = this.app.limits.channelsPerConnection;
+      if (this.seatings.size >= limit) {
+        const message = `This connection has joined ${limit} channels, the limit of its app`;
+        this.refuseSubscription(command.channel, { code: 'channel_limit', message });
+        return;
+      }
+      seating = { channel: channel.value, seat: null, subscription: null, waiting: 0, last: null };
+      this.seatings.set(command.channel, seating);
+    }
+    const joining = seating;
+    this.#inOrder(joining, () => joinChannel(this, joining, command));
+  }
+
+  #signin(command: SigninCommand): void {
+    // One after another: the second must see what the first came to.
+    if (!this.#mayWait()) return;
+    this.#signins = this.#signins
+      .then(() => signin(this, command))
+      .catch((err: unknown) => this.#fail(err, 'a sign-in'))
+      .finally(() => {
+        this.#waiting--;
+      });
+  }
+
+  async #relay(command: ClientEventCommand): Promise<void> {
+    const { app, deps } = this;
+    const seating = this.seatings.get(command.channel);
+    const refusal = this.#checkClientEvent(command, seating);
+    if (refusal !== null || seating?.subscription == null) {
+      if (refusal !== null) this.refuse(refusal.code, refusal.message);
+      return;
+    }
+    const { channel, subscription, seat } = seating;
+    const frame = encodeEvent(command.event, channel.name, command.data, seat?.member?.userId);
+    this.traffic.clientEvents++;
+    try {
+      await deps.broker.publish(subscription.topic, {
+        kind: 'event',
+        payload: Buffer.from(frame),
+        except: this.socketId,
+      });
+    } catch (err) {
+      this.refuse('unavailable', 'The client event could not be published: try again');
+      deps.observer.problem('client event not published', { err, app: app.id, channel: channel.name });
+    }
+  }
+
+  #checkClientEvent(command: ClientEventCommand, seating: Seating | undefined): Refusal | null {
+    const { app } = this;
+    const refusal = (code: ProblemCode, message: string = problems[code].text): Refusal => ({ code, message });
+    if (!app.hasClientEvents) return refusal('client_events_disabled');
+    const channel = parseChannelName(command.channel);
+    if (!channel.ok) return channel.refusal;
+    const { kind, isEncrypted } = channel.value;
+    if ((kind !== 'private' && kind !== 'presence') || isEncrypted) return refusal('client_event_channel');
+    if (seating?.subscription == null) {
+      return refusal('not_subscribed', `The connection is not subscribed to ${channel.value.name}`);
+    }
+    const limit = Math.min(app.limits.eventDataBytes, limits.eventDataBytes);
+    if (command.data.length > limit || utf8Length(command.data) > limit) {
+      return refusal('data_too_large', `The data of this client event exceeds the allowed maximum (${limit} bytes)`);
+    }
+    this.#clientEvents ??= new Rate();
+    const perSecond = app.limits.clientEventsPerSecond;
+    return this.#clientEvents.take(this.deps.clock.now(), perSecond, perSecond) ? null : refusal('client_event_rate');
+  }
+
+  // ── Order ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Commands for one channel are carried out one after another, those of different channels side by side. */
+  #inOrder(seating: Seating, run: () => Promise<void>): void {
+    if (!this.#mayWait()) return;
+    this.#queue(seating, run);
+  }
+
+  #queue(seating: Seating, run: () => Promise<void>): void {
+    seating.waiting++;
+    // With nothing before it, the command's first step happens now, in the turn that brought it.
+    const started = seating.last === null ? run() : seating.last.then(run);
+    seating.last = started
+      .catch((err: unknown) => this.#fail(err, `channel ${seating.channel.name}`))
+      .finally(() => {
+        this.#waiting--;
+        if (--seating.waiting > 0) return;
+        seating.last = null;
+        if (seating.subscription === null && seating.seat === null) this.seatings.delete(seating.channel.name);
+      });
+  }
+
+  #mayWait(): boolean {
+    if (this.#waiting >= 2 * this.app.limits.channelsPerConnection) {
+      this.refuse('frame_rate', 'Too many commands are waiting: send slower');
+      return false;
+    }
+    this.#waiting++;
+    return true;
+  }
+
+  // ── Outbound ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A frame for this session alone. */
+  send(text: string): void {
+    const frame = this.outbox.codec.frame(Buffer.from(text));
+    this.outbox.push(frame);
+    this.traffic.delivered++;
+    this.traffic.deliveredBytes += frame.byteLength;
+  }
+
+  /** Says no to the whole connection or to one frame of it, as the problem's row says. */
+  refuse(code: ProblemCode, message: string = problems[code].text): void {
+    if (this.#state === 'closed') return;
+    this.traffic.refused(code);
+    this.#note('refused', code, message);
+    const { number, closes } = problems[code];
+    this.send(encodeError(number, message));
+    if (closes && number !== null) this.#close(number, message);
+  }
+
+  refuseSubscription(channel: string, refusal: Refusal): void {
+    if (this.#state === 'closed') return;
+    this.traffic.refused(refusal.code);
+    this.#note('subscription refused', refusal.code, refusal.message);
+    const type = subscriptionErrorType(refusal.code);
+    const { status } = problems[refusal.code];
+    // An invalid name is echoed cut: it may be as long as a frame.
+    const name = channel.slice(0, limits.channelNameLength);
+    for (const frame of encodeSubscriptionError(name, { type, error: refusal.message, status })) this.send(frame);
+  }
+
+  drained(): void {
+    this.outbox.drained();
+  }
+
+  // ── Liveness ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Signed in, or in a private or presence channel. */
+  authorized(): void {
+    this.#authorizeBy = 0;
+  }
+
+  /** Called by the wheel when something about this session may be due. */
+  check(): void {
+    if (this.#state !== 'open') return;
+    const now = this.deps.clock.now();
+    if (this.#authorizeBy !== 0 && now >= this.#authorizeBy) {
+      this.refuse('authorization_timeout');
+      return;
+    }
+    const { activityTimeoutSeconds, activityGraceMs, pongTimeoutMs } = this.deps.settings;
+    if (this.#probedAt !== 0 && this.#heardAt >= this.#probedAt) this.#probedAt = 0;
+    if (this.#probedAt !== 0 && now >= this.#probedAt + pongTimeoutMs) {
+      this.refuse('pong_timeout');
+      return;
+    }
+    if (this.#probedAt === 0 && now >= this.#heardAt + activityTimeoutSeconds * 1_000 + activityGraceMs) {
+      this.#probedAt = now;
+      this.transport.probe();
+      // Native pings reach every client; the JSON one is for those behind a proxy that answers pings itself.
+      if (this.greeting.protocol !== '4') this.send(pingFrame);
+    }
+    this.#scheduleCheck();
+  }
+
+  #scheduleCheck(): void {
+    const { activityTimeoutSeconds, activityGraceMs, pongTimeoutMs } = this.deps.settings;
+    const quietBy =
+      this.#probedAt === 0
+        ? this.#heardAt + activityTimeoutSeconds * 1_000 + activityGraceMs
+        : this.#probedAt + pongTimeoutMs;
+    this.deps.wheel.schedule(this, this.#authorizeBy === 0 ? quietBy : Math.min(quietBy, this.#authorizeBy));
+  }
+
+  // ── Closing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The backend ordered this user's connections closed. */
+  terminate(): void {
+    this.refuse('terminated');
+  }
+
+  /** The peer does not read: no error frame could reach it. */
+  slow(): void {
+    if (this.#state === 'closed') return;
+    this.traffic.refused('slow_reader');
+    this.#note('closed', 'slow_reader', problems.slow_reader.text);
+    this.#close(problems.slow_reader.number, problems.slow_reader.text);
+  }
+
+  /** The app was changed; undefined when it is gone. */
+  appChanged(app: App | undefined): void {
+    if (this.#state !== 'open') return;
+    if (app === undefined) this.refuse('app_unknown', 'The app has been deleted');
+    else if (!app.isEnabled) this.refuse('app_disabled');
+    else if (!isKeyEnabled(app, this.greeting.key)) this.refuse('app_disabled', 'This key is disabled');
+    else this.#app = app;
+  }
+
+  /** The conversation is over, whatever the reason. */
+  ended(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#leaveAll();
+  }
+
+  #close(code: number, reason: string): void {
+    this.outbox.flush();
+    this.#leaveAll();
+    this.transport.close(code, reason);
+  }
+
+  #leaveAll(): void {
+    if (this.#state === 'closed') return;
+    if (this.#state === 'open') {
+      this.traffic.connections--;
+      if (this.deps.observer.notes) {
+        this.deps.observer.note('connection closed', { app: this.app.id, socketId: this.socketId });
+      }
+    }
+    this.#state = 'closed';
+    this.outbox.close();
+    this.deps.wheel.remove(this);
+    if (this.#app !== null) this.deps.roster.dismiss(this);
+    // Behind whatever is under way for the channel, so that a seat taken a moment from now is given back too.
+    for (const seating of this.seatings.values()) {
+      this.#waiting++;
+      this.#queue(seating, () => leaveChannel(this, seating));
+    }
+    this.#signins = this.#signins.then(() => leaveUser(this)).catch((err: unknown) => this.#fail(err, 'a sign-out'));
+  }
+
+  /** A defect or a failure of the world: it costs this connection at most one frame or its life, and no other anything. */
+  #fail(err: unknown, during: string): void {
+    this.deps.observer.problem(`failed: ${during}`, { err, app: this.#app?.id, socketId: this.socketId });
+    const isUnavailable = err instanceof StarlingError && err.code === 'unavailable';
+    if (this.#state === 'opening') this.refuse('over_capacity', 'The app could not be looked up: try again');
+    else if (!isUnavailable) this.refuse('internal_close');
+  }
+
+  #note(what: string, code: ProblemCode, message: string): void {
+    const { observer } = this.deps;
+    if (observer.notes) observer.note(what, { app: this.#app?.id, socketId: this.socketId, code, message });
+  }
+}
+
+function isKeyEnabled(app: App, key: string): boolean {
+  return app.keys.some((candidate) => candidate.key === key && candidate.isEnabled);
+}
+
+function subscriptionErrorType(code: ProblemCode): string {
+  if (code === 'channel_limit' || code === 'member_limit') return 'LimitReached';
+  return problems[code].status >= 500 ? 'ServerError' : problems[code].status === 400 ? 'ValidationError' : 'AuthError';
+}

@@ -1,0 +1,123 @@
+/** All sessions of this node: the door that transports open them through, and the place from which they are drained. */
+
+import type { App, AppStore, Broker, Clock, Observer, PresenceStore, Transport } from '@starling/ports';
+import { type ProblemCode, problems } from '@starling/protocol';
+import type { Hub } from './hub.ts';
+import { Flusher, type OutboxLimits } from './outbox.ts';
+import { defaultSessionSettings, type Greeting, type Roster, Session, type SessionSettings } from './session.ts';
+import { SubscriptionCounts } from './subscription-counts.ts';
+import { TimingWheel } from './timing-wheel.ts';
+import type { Traffic } from './traffic.ts';
+
+export interface SessionsDeps {
+  readonly appStore: AppStore;
+  readonly broker: Broker;
+  readonly presenceStore: PresenceStore;
+  readonly hub: Hub;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly traffic: Traffic;
+}
+
+/** A message or two of the largest size always fits; a peer that reads at all never meets either bound. */
+export const defaultOutboxLimits: OutboxLimits = { maxBytes: 1_048_576, maxStallMs: 30_000 };
+
+/** How often a drain closes some more. */
+const drainStepMs = 50;
+
+export class Sessions {
+  readonly #deps: ConstructorParameters<typeof Session>[0];
+  readonly #open = new Set<Session>();
+  readonly #byAddress = new Map<string, number>();
+  readonly #byApp = new Map<string, number>();
+  #isDraining = false;
+
+  constructor(
+    deps: SessionsDeps,
+    settings: SessionSettings = defaultSessionSettings,
+    outboxLimits = defaultOutboxLimits,
+  ) {
+    const { clock } = deps;
+    const roster: Roster = {
+      admit: (session) => this.#admit(session),
+      dismiss: (session) => this.#dismiss(session),
+    };
+    this.#deps = {
+      ...deps,
+      settings,
+      roster,
+      flusher: new Flusher(clock, outboxLimits),
+      wheel: new TimingWheel<Session>(clock, (session) => session.check()),
+      counts: new SubscriptionCounts(deps),
+    };
+  }
+
+  /** Follows changes of apps. Returns the function that ends it. */
+  start(): () => void {
+    return this.#deps.appStore.onChange((appId, app) => this.#appChanged(appId, app));
+  }
+
+  /** Never throws; a refusal is sent through the transport. */
+  open(transport: Transport, greeting: Greeting): Session {
+    const session = new Session(this.#deps, transport, greeting);
+    if (this.#isDraining) session.refuse('going_away');
+    else void session.open();
+    return session;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /**
+   * Closes every session with "reconnect now", evenly over `overMs`, and refuses new ones the same way. Resolves when
+   * the last has been told.
+   */
+  async drain(overMs: number): Promise<void> {
+    this.#isDraining = true;
+    const startedAt = this.#deps.clock.now();
+    const total = this.#open.size;
+    while (this.#open.size > 0) {
+      const elapsedMs = this.#deps.clock.now() - startedAt + drainStepMs;
+      const mayRemain = overMs <= 0 ? 0 : Math.floor(total * Math.max(0, 1 - elapsedMs / overMs));
+      let surplus = this.#open.size - mayRemain;
+      for (const session of this.#open) {
+        if (surplus-- <= 0) break;
+        session.refuse('going_away', problems.going_away.text);
+      }
+      if (this.#open.size > 0) await new Promise<void>((resolve) => this.#deps.clock.after(drainStepMs, resolve));
+    }
+  }
+
+  #admit(session: Session): ProblemCode | null {
+    const { id, limits } = session.app;
+    if ((this.#byApp.get(id) ?? 0) >= limits.connections) return 'connection_limit';
+    const address = addressKey(session);
+    if ((this.#byAddress.get(address) ?? 0) >= limits.connectionsPerAddress) return 'address_limit';
+    add(this.#byApp, id, 1);
+    add(this.#byAddress, address, 1);
+    this.#open.add(session);
+    return null;
+  }
+
+  #dismiss(session: Session): void {
+    if (!this.#open.delete(session)) return;
+    add(this.#byApp, session.app.id, -1);
+    add(this.#byAddress, addressKey(session), -1);
+  }
+
+  #appChanged(appId: string, app: App | undefined): void {
+    // A copy: a session that is closed by the change takes itself out of the set.
+    for (const session of [...this.#open]) if (session.app.id === appId) session.appChanged(app);
+  }
+}
+
+function addressKey(session: Session): string {
+  return `${session.app.id} ${session.greeting.address}`;
+}
+
+function add(counts: Map<string, number>, key: string, amount: number): void {
+  const count = (counts.get(key) ?? 0) + amount;
+  if (count === 0) counts.delete(key);
+  else counts.set(key, count);
+}

@@ -1,0 +1,84 @@
+/** Signing a connection in as a user, and its watchlist. One at a time for a session; see `Session`. */
+
+import { type Seat, userTopic, watchTopic } from '@starling/ports';
+import {
+  encodeError,
+  encodeSigninSuccess,
+  encodeWatchlistEvents,
+  limits,
+  problems,
+  type SigninCommand,
+} from '@starling/protocol';
+import { authorizeSignin } from './authorize.ts';
+import { Subscription } from './hub.ts';
+import type { Peer } from './peer.ts';
+
+export async function signin(session: Peer, command: SigninCommand): Promise<void> {
+  if (session.isClosed) return;
+  const { app, deps } = session;
+  const user = authorizeSignin(app, session.socketId, command);
+  if (!user.ok) {
+    refuseSignin(session, user.refusal.message);
+    return;
+  }
+  const { userId, userInfo } = user.value;
+  if (session.user !== null) {
+    if (session.user.userId === userId) session.send(encodeSigninSuccess(command.userData));
+    else refuseSignin(session, 'The connection is already signed in as another user');
+    return;
+  }
+  const watched = app.hasWatchlists ? user.value.watchlist.slice(0, limits.watchlistLength) : [];
+  const own = new Subscription(userTopic(app.id, userId), session);
+  const watches = watched.map((id) => new Subscription(watchTopic(app.id, id), session));
+  const subscriptions = [own, ...watches];
+  const seat: Seat = { topic: own.topic, socketId: session.socketId, member: { userId, userInfo } };
+  session.user = { userId, userInfo, seat, subscriptions };
+  try {
+    await Promise.all(subscriptions.map((subscription) => deps.hub.add(subscription)));
+    if (session.isClosed) return;
+    await deps.presenceStore.join(seat, { announce: watchEvent(session, userId, 'online') });
+    if (session.isClosed) return;
+    // What came before this moment is in the answer to the next question; only what comes after it is news.
+    for (const watch of watches) watch.holdAnew();
+    const occupancies = await deps.presenceStore.occupancies(watched.map((id) => userTopic(app.id, id)));
+    if (session.isClosed) return;
+    const isOnline = (_id: string, index: number): boolean => (occupancies[index]?.connectionCount ?? 0) > 0;
+    const online = watched.filter(isOnline);
+    const offline = watched.filter((id, index) => !isOnline(id, index));
+    session.authorized();
+    session.send(encodeSigninSuccess(command.userData));
+    const snapshot = encodeWatchlistEvents(online, offline);
+    if (snapshot !== null) session.send(snapshot);
+    for (const message of subscriptions.flatMap((subscription) => subscription.release())) {
+      session.outbox.push(session.outbox.codec.frame(message.payload));
+    }
+    if (app.hasWatchlists && user.value.watchlist.length > limits.watchlistLength) {
+      const text = `Watchlist limit exceeded. Only the first ${limits.watchlistLength} user ids are accepted`;
+      session.traffic.refused('watchlist_too_long');
+      session.send(encodeError(problems.watchlist_too_long.number, text));
+    }
+  } catch (err) {
+    refuseSignin(session, 'The sign-in could not be completed: try again');
+    await leaveUser(session);
+    throw err;
+  }
+}
+
+/** Gives back what the sign-in took; nothing when there was none. */
+export async function leaveUser(session: Peer): Promise<void> {
+  const { user, deps } = session;
+  if (user === null) return;
+  session.user = null;
+  for (const subscription of user.subscriptions) deps.hub.remove(subscription);
+  await deps.presenceStore.leave(user.seat, watchEvent(session, user.userId, 'offline'));
+}
+
+function watchEvent(session: Peer, userId: string, name: 'online' | 'offline') {
+  const frame = encodeWatchlistEvents(name === 'online' ? [userId] : [], name === 'offline' ? [userId] : []) ?? '';
+  return { topic: watchTopic(session.app.id, userId), payload: Buffer.from(frame) };
+}
+
+/** An app that admits authorised connections only has no use for one whose sign-in failed. */
+function refuseSignin(session: Peer, message: string): void {
+  session.refuse(session.app.admitsAuthorizedOnly ? 'signin_required' : 'signin_refused', message);
+}

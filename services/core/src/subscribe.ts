@@ -1,0 +1,146 @@
+/** Joining and leaving one channel. Each runs alone for its session and channel; see `Session`. */
+
+import { channelTopic, type Joined, type RetainedMessage, type Seat } from '@starling/ports';
+import {
+  type Channel,
+  encodeCacheMiss,
+  encodeMemberAdded,
+  encodeMemberRemoved,
+  encodeSubscriptionSucceeded,
+  type Member,
+  refuse,
+  StarlingError,
+  type SubscribeCommand,
+} from '@starling/protocol';
+import { authorizeSubscription } from './authorize.ts';
+import { Subscription } from './hub.ts';
+import type { Peer } from './peer.ts';
+
+/** What one session has, or is about to have, of one channel. */
+export interface Seating {
+  readonly channel: Channel;
+  /** In the presence store: set before the store is asked, so that a seat whose answer was lost is given back too. */
+  seat: Seat | null;
+  /** In the hub; set once the channel is joined. */
+  subscription: Subscription | null;
+  /** Commands queued or under way. */
+  waiting: number;
+  last: Promise<void> | null;
+}
+
+export async function joinChannel(session: Peer, seating: Seating, command: SubscribeCommand): Promise<void> {
+  if (session.isClosed) return;
+  const { channel } = seating;
+  const member = authorizeSubscription(session.app, session, channel, command);
+  if (!member.ok) {
+    session.refuseSubscription(channel.name, member.refusal);
+    return;
+  }
+  if (seating.subscription !== null) {
+    await repeatSuccess(session, seating);
+    return;
+  }
+  const topic = channelTopic(session.app.id, channel.name);
+  const subscription = new Subscription(topic, session);
+  try {
+    await session.deps.hub.add(subscription);
+    if (session.isClosed) return;
+    // Members who came or went before this moment are in the list that the seat brings; only what comes after is news.
+    subscription.holdAnew();
+    const joined = await takeSeat(session, seating, subscription, member.value);
+    if (joined === null || session.isClosed) return;
+    const retained = channel.isCache ? await session.deps.broker.retained(topic) : undefined;
+    if (session.isClosed) return;
+    seating.subscription = subscription;
+    succeed(session, seating, subscription, joined, retained);
+  } catch (err) {
+    if (!(err instanceof StarlingError)) throw err;
+    session.deps.observer.problem('subscribe failed', { err, app: session.app.id, channel: channel.name });
+    session.refuseSubscription(channel.name, refuse('unavailable').refusal);
+    await leaveChannel(session, seating);
+  } finally {
+    if (seating.subscription !== subscription) session.deps.hub.remove(subscription);
+  }
+}
+
+/** Null when the channel is full: the subscribe has then been refused. */
+async function takeSeat(
+  session: Peer,
+  seating: Seating,
+  subscription: Subscription,
+  member: Member | null,
+): Promise<Joined | null> {
+  const { channel } = seating;
+  const { topic } = subscription;
+  seating.seat = { topic, socketId: session.socketId, ...(member === null ? {} : { member }) };
+  const memberLimit = session.app.limits.presenceMembers;
+  const joined = await session.deps.presenceStore.join(
+    seating.seat,
+    member === null
+      ? undefined
+      : { memberLimit, announce: { topic, payload: Buffer.from(encodeMemberAdded(channel.name, member)) } },
+  );
+  if (!joined.isFull) return joined;
+  seating.seat = null;
+  const message = `${channel.name} has ${memberLimit} members, the limit of its app`;
+  session.refuseSubscription(channel.name, { code: 'member_limit', message });
+  return null;
+}
+
+/** Success, the cached event, then what arrived meanwhile, then the count: all in one turn, so nothing comes between. */
+function succeed(
+  session: Peer,
+  seating: Seating,
+  subscription: Subscription,
+  joined: Joined,
+  retained: RetainedMessage | undefined,
+): void {
+  const { channel } = seating;
+  const { codec } = session.outbox;
+  session.traffic.subscriptions++;
+  if (channel.kind === 'private' || channel.kind === 'presence') session.authorized();
+  session.send(encodeSubscriptionSucceeded(channel.name, channel.kind === 'presence' ? joined.members : undefined));
+  if (retained !== undefined) {
+    session.outbox.push(codec.frame(retained.message.payload));
+    subscription.floor = retained.message.position;
+  } else if (channel.isCache) {
+    session.send(encodeCacheMiss(channel.name));
+  }
+  for (const message of subscription.release()) {
+    if (message.position === undefined || message.position > subscription.floor) {
+      session.outbox.push(codec.frame(message.payload));
+    }
+  }
+  session.deps.counts.changed(session.app, channel, joined.connectionCount);
+}
+
+/** For a client that has lost its state: the same answer again, and nothing else. */
+async function repeatSuccess(session: Peer, seating: Seating): Promise<void> {
+  const { channel, seat } = seating;
+  if (channel.kind !== 'presence' || seat === null) {
+    session.send(encodeSubscriptionSucceeded(channel.name));
+    return;
+  }
+  const members = await session.deps.presenceStore.members(seat.topic);
+  if (!session.isClosed) session.send(encodeSubscriptionSucceeded(channel.name, members));
+}
+
+/** Gives back whatever the session has of the channel; nothing when it has nothing. */
+export async function leaveChannel(session: Peer, seating: Seating): Promise<void> {
+  const { channel, seat, subscription } = seating;
+  if (subscription !== null) {
+    session.deps.hub.remove(subscription);
+    session.traffic.subscriptions--;
+    seating.subscription = null;
+  }
+  if (seat === null) return;
+  seating.seat = null;
+  const { topic, member } = seat;
+  const left = await session.deps.presenceStore.leave(
+    seat,
+    member === undefined
+      ? undefined
+      : { topic, payload: Buffer.from(encodeMemberRemoved(channel.name, member.userId)) },
+  );
+  if (left.wasThere) session.deps.counts.changed(session.app, channel, left.connectionCount);
+}
