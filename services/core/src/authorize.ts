@@ -1,5 +1,6 @@
 /** Pure decisions about who may: signatures compared, members taken from what was signed. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { App } from '@starling/ports';
 import {
   type Channel,
   type Checked,
@@ -10,13 +11,12 @@ import {
   quote,
   refuse,
   type SigninCommand,
+  type SubscribeCommand,
   signinSignatureText,
   splitAuth,
-  type SubscribeCommand,
   type User,
   userIdOfChannel,
 } from '@starling/protocol';
-import type { App } from '@starling/ports';
 
 /** HMAC-SHA256 as lower-case hex: the form of every signature of the protocol. */
 export function sign(secret: string, text: string): string {

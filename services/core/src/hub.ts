@@ -4,7 +4,7 @@
  * Hot path. `deliver` runs once per message and its loop once per subscriber: nothing here parses, logs, awaits, or
  * allocates per subscriber; a message is framed once per codec.
  */
-import { StarlingError } from '@starling/protocol';
+
 import {
   type Broker,
   type BrokerMessage,
@@ -15,6 +15,7 @@ import {
   probeTopic,
   type Topic,
 } from '@starling/ports';
+import { StarlingError } from '@starling/protocol';
 import type { Outbox } from './outbox.ts';
 import type { AppTraffic } from './traffic.ts';
 
