@@ -30,7 +30,7 @@ export interface JoinOptions {
 
 export interface Joined {
   readonly isFull: false;
-  /** This connection is the topic's first. */
+  /** False: this connection is the topic's first. */
   readonly wasOccupied: boolean;
   /** This connection is its user's first; false without a member. */
   readonly memberAdded: boolean;

@@ -22,3 +22,14 @@ export function watchTopic(appId: string, userId: string): Topic {
 export function probeTopic(nodeId: string): Topic {
   return `:~probe:${nodeId}` as Topic;
 }
+
+/** The app a topic belongs to; empty for a topic of no app. */
+export function appIdOfTopic(topic: Topic): string {
+  return topic.slice(0, topic.indexOf(':'));
+}
+
+/** The channel a topic stands for; undefined for an internal one. */
+export function channelOfTopic(topic: Topic): string | undefined {
+  const start = topic.indexOf(':') + 1;
+  return topic[start] === '~' ? undefined : topic.slice(start);
+}

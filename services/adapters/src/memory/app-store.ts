@@ -1,0 +1,60 @@
+/** The apps of a single process, held as they are given. */
+import type { App, AppStore } from '@starling/ports';
+
+type Listener = (appId: string, app: App | undefined) => void;
+
+export class MemoryAppStore implements AppStore {
+  readonly #byId = new Map<string, App>();
+  readonly #byKey = new Map<string, App>();
+  readonly #listeners = new Set<Listener>();
+
+  constructor(apps: readonly App[] = []) {
+    for (const app of apps) this.put(app);
+  }
+
+  async byKey(key: string): Promise<App | undefined> {
+    return this.#byKey.get(key);
+  }
+
+  async byId(id: string): Promise<App | undefined> {
+    return this.#byId.get(id);
+  }
+
+  onChange(listener: Listener): () => void {
+    // Wrapped, so that one function given twice is two listeners, each with its own end.
+    const entry: Listener = (appId, app) => listener(appId, app);
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
+  }
+
+  /** Adds the app or takes the place of the one with its id. Throws, and changes nothing, when it cannot be. */
+  put(app: App): void {
+    if (!/^\d+$/.test(app.id)) {
+      throw new Error(
+        `An app id is decimal digits, since topics and URLs are made of it; got ${JSON.stringify(app.id)}`,
+      );
+    }
+    for (const { key } of app.keys) {
+      const owner = this.#byKey.get(key);
+      if (owner !== undefined && owner.id !== app.id) throw new Error(`App ${owner.id} has a key of app ${app.id}`);
+    }
+    this.#forget(app.id);
+    this.#byId.set(app.id, app);
+    for (const { key } of app.keys) this.#byKey.set(key, app);
+    this.#tell(app.id, app);
+  }
+
+  /** Does nothing when there is no such app. */
+  remove(id: string): void {
+    if (this.#forget(id)) this.#tell(id, undefined);
+  }
+
+  #forget(id: string): boolean {
+    for (const { key } of this.#byId.get(id)?.keys ?? []) this.#byKey.delete(key);
+    return this.#byId.delete(id);
+  }
+
+  #tell(id: string, app: App | undefined): void {
+    for (const listener of this.#listeners) listener(id, app);
+  }
+}

@@ -1,0 +1,163 @@
+/** The broker of a single node: a publish is a direct call. */
+import {
+  appIdOfTopic,
+  type Broker,
+  type BrokerMessage,
+  type Clock,
+  type Deliver,
+  type RetainedMessage,
+  type Topic,
+} from '@starling/ports';
+
+export interface MemoryBrokerOptions {
+  /**
+   * How much the retained messages of one app may hold, in bytes of payload with a fixed share for each message. Past
+   * it the oldest are dropped: whoever has a key can trigger on ever new cache channels, and must not fill the process.
+   */
+  readonly retainedBytesPerApp?: number;
+}
+
+interface Retained {
+  readonly message: BrokerMessage & { readonly position: number };
+  readonly expiresAt: number;
+}
+
+/** What a retained message costs beside its payload: its topic, its header, its place in the map. */
+const retainedOverheadBytes = 512;
+const sweepIntervalMs = 60_000;
+
+/** One app's retained messages, the one published longest ago first. */
+class Shelf {
+  readonly #retained = new Map<Topic, Retained>();
+  #bytes = 0;
+
+  get isEmpty(): boolean {
+    return this.#retained.size === 0;
+  }
+
+  get(topic: Topic): Retained | undefined {
+    return this.#retained.get(topic);
+  }
+
+  put(topic: Topic, retained: Retained, maxBytes: number): void {
+    this.delete(topic);
+    this.#retained.set(topic, retained);
+    this.#bytes += retained.message.payload.byteLength + retainedOverheadBytes;
+    for (const oldest of this.#retained.keys()) {
+      if (this.#bytes <= maxBytes) break;
+      this.delete(oldest);
+    }
+  }
+
+  delete(topic: Topic): void {
+    const retained = this.#retained.get(topic);
+    if (retained === undefined) return;
+    this.#retained.delete(topic);
+    this.#bytes -= retained.message.payload.byteLength + retainedOverheadBytes;
+  }
+
+  /** Looks from the oldest to the first that is still good: one kept for a shorter time may wait behind its elder. */
+  sweep(now: number): void {
+    for (const [topic, { expiresAt }] of this.#retained) {
+      if (expiresAt > now) break;
+      this.delete(topic);
+    }
+  }
+}
+
+/**
+ * Everything happens at the call, before its promise is even returned: who subscribed before a publish receives it
+ * inside the publish. A publish made from inside a delivery is delivered when that delivery is done, so that every
+ * subscriber sees both in one order.
+ */
+export class MemoryBroker implements Broker {
+  readonly #clock: Clock;
+  readonly #retainedBytesPerApp: number;
+  readonly #subscribed = new Set<Topic>();
+  readonly #shelves = new Map<string, Shelf>();
+  #isSweeping = false;
+  #deliver: Deliver | null = null;
+  readonly #undelivered: Array<readonly [Topic, BrokerMessage]> = [];
+  #isDelivering = false;
+  #position = 0;
+
+  constructor(clock: Clock, options: MemoryBrokerOptions = {}) {
+    this.#clock = clock;
+    this.#retainedBytesPerApp = options.retainedBytesPerApp ?? 64 * 1_048_576;
+  }
+
+  async publish(topic: Topic, message: BrokerMessage, options?: { readonly retainSeconds: number }): Promise<void> {
+    if (options === undefined) {
+      this.#send(topic, message);
+      return;
+    }
+    // One counter for all topics: a topic's positions go on increasing after its last message was dropped.
+    const retained = { ...message, position: ++this.#position };
+    // A copy: a small buffer may be a view of a large shared one, which would live as long as this message.
+    const kept = { ...retained, payload: new Uint8Array(message.payload) };
+    this.#retain(topic, { message: kept, expiresAt: this.#clock.now() + options.retainSeconds * 1_000 });
+    this.#send(topic, retained);
+  }
+
+  async retained(topic: Topic): Promise<RetainedMessage | undefined> {
+    const retained = this.#shelves.get(appIdOfTopic(topic))?.get(topic);
+    if (retained === undefined) return undefined;
+    const leftMs = retained.expiresAt - this.#clock.now();
+    return leftMs > 0 ? { message: retained.message, ttlSeconds: Math.ceil(leftMs / 1_000) } : undefined;
+  }
+
+  async subscribe(topic: Topic): Promise<void> {
+    this.#subscribed.add(topic);
+  }
+
+  async unsubscribe(topic: Topic): Promise<void> {
+    this.#subscribed.delete(topic);
+  }
+
+  listen(deliver: Deliver): () => void {
+    if (this.#deliver !== null) throw new Error('A broker has one receiver, and this one has it already');
+    this.#deliver = deliver;
+    return () => {
+      if (this.#deliver === deliver) this.#deliver = null;
+    };
+  }
+
+  #send(topic: Topic, message: BrokerMessage): void {
+    if (!this.#subscribed.has(topic)) return;
+    this.#undelivered.push([topic, message]);
+    if (this.#isDelivering) return;
+    this.#isDelivering = true;
+    try {
+      for (let next = this.#undelivered.shift(); next !== undefined; next = this.#undelivered.shift()) {
+        this.#deliver?.(...next);
+      }
+    } finally {
+      this.#isDelivering = false;
+    }
+  }
+
+  #retain(topic: Topic, retained: Retained): void {
+    const appId = appIdOfTopic(topic);
+    let shelf = this.#shelves.get(appId);
+    if (shelf === undefined) {
+      shelf = new Shelf();
+      this.#shelves.set(appId, shelf);
+    }
+    shelf.put(topic, retained, this.#retainedBytesPerApp);
+    this.#sweepLater();
+  }
+
+  /** So that an app which went quiet gives its memory back. */
+  #sweepLater(): void {
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    this.#clock.after(sweepIntervalMs, () => {
+      this.#isSweeping = false;
+      for (const [appId, shelf] of this.#shelves) {
+        shelf.sweep(this.#clock.now());
+        if (shelf.isEmpty) this.#shelves.delete(appId);
+      }
+      if (this.#shelves.size > 0) this.#sweepLater();
+    });
+  }
+}

@@ -1,0 +1,9 @@
+/**
+ * The ports over the memory of one process, with which a single process needs nothing else. They say what the ports
+ * mean: where another adapter answers differently, that one is wrong.
+ */
+export { MemoryAppStore } from './app-store.ts';
+export { MemoryBroker, type MemoryBrokerOptions } from './broker.ts';
+export { FakeClock } from './fake-clock.ts';
+export { MemoryPresenceStore } from './presence-store.ts';
+export { MemoryRateLimiter } from './rate-limiter.ts';

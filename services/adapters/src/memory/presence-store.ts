@@ -1,0 +1,158 @@
+/** Who is where, on a single node. */
+import {
+  type Announcement,
+  appIdOfTopic,
+  channelOfTopic,
+  type Joined,
+  type JoinOptions,
+  type Left,
+  type Occupancy,
+  type PresenceStore,
+  type Seat,
+  type Topic,
+} from '@starling/ports';
+import type { Member } from '@starling/protocol';
+import type { MemoryBroker } from './broker.ts';
+
+interface User {
+  /** As the user's first connection gave it. */
+  readonly member: Member;
+  connectionCount: number;
+}
+
+interface Place {
+  /** Whose connection each socket id is; null without a member. */
+  readonly seats: Map<string, User | null>;
+  /** By user id, in the order in which they came. */
+  readonly users: Map<string, User>;
+}
+
+/**
+ * Everything is decided and announced at the call, before its promise is returned. It wants the memory broker and no
+ * other, because only that one publishes at the call too.
+ */
+export class MemoryPresenceStore implements PresenceStore {
+  readonly #broker: MemoryBroker;
+  readonly #places = new Map<Topic, Place>();
+  /** The same places, those that a listing shows, by app and channel. */
+  readonly #listed = new Map<string, Map<string, Place>>();
+
+  constructor(broker: MemoryBroker) {
+    this.#broker = broker;
+  }
+
+  async join(seat: Seat, options: JoinOptions = {}): Promise<Joined | { readonly isFull: true }> {
+    const { topic, socketId, member } = seat;
+    const place = this.#places.get(topic);
+    const seated = place?.seats.get(socketId);
+    if (place !== undefined && seated !== undefined) {
+      return joined(place, { wasOccupied: true, memberAdded: false, hasMember: seated !== null });
+    }
+    const user = member === undefined ? undefined : place?.users.get(member.userId);
+    const memberAdded = member !== undefined && user === undefined;
+    if (memberAdded && options.memberLimit !== undefined && (place?.users.size ?? 0) >= options.memberLimit) {
+      return { isFull: true };
+    }
+    const joinedPlace = place ?? this.#open(topic);
+    joinedPlace.seats.set(socketId, member === undefined ? null : sit(joinedPlace, member));
+    // Taken before the announcement: who hears it may act on it at once.
+    const answer = joined(joinedPlace, {
+      wasOccupied: place !== undefined,
+      memberAdded,
+      hasMember: member !== undefined,
+    });
+    if (memberAdded) await this.#announce(socketId, options.announce);
+    return answer;
+  }
+
+  async leave(seat: Seat, announce?: Announcement): Promise<Left> {
+    const { topic, socketId } = seat;
+    const place = this.#places.get(topic);
+    const user = place?.seats.get(socketId);
+    if (place === undefined || user === undefined) {
+      return { wasThere: false, isVacated: false, memberRemoved: false, connectionCount: place?.seats.size ?? 0 };
+    }
+    place.seats.delete(socketId);
+    const memberRemoved = user !== null && --user.connectionCount === 0;
+    if (memberRemoved) place.users.delete(user.member.userId);
+    const connectionCount = place.seats.size;
+    const isVacated = connectionCount === 0;
+    if (isVacated) this.#close(topic);
+    if (memberRemoved) await this.#announce(socketId, announce);
+    return { wasThere: true, isVacated, memberRemoved, connectionCount };
+  }
+
+  async members(topic: Topic): Promise<readonly Member[]> {
+    const place = this.#places.get(topic);
+    return place === undefined ? [] : membersOf(place);
+  }
+
+  async occupancies(topics: readonly Topic[]): Promise<readonly Occupancy[]> {
+    return topics.map((topic) => occupancyOf(this.#places.get(topic)));
+  }
+
+  async channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>> {
+    const found = new Map<string, Occupancy>();
+    for (const [channel, place] of this.#listed.get(appId) ?? []) {
+      if (channel.startsWith(prefix)) found.set(channel, occupancyOf(place));
+    }
+    return found;
+  }
+
+  #open(topic: Topic): Place {
+    const place: Place = { seats: new Map(), users: new Map() };
+    this.#places.set(topic, place);
+    const channel = listedChannel(topic);
+    if (channel !== undefined) {
+      const appId = appIdOfTopic(topic);
+      const channels = this.#listed.get(appId) ?? new Map<string, Place>();
+      this.#listed.set(appId, channels.set(channel, place));
+    }
+    return place;
+  }
+
+  #close(topic: Topic): void {
+    this.#places.delete(topic);
+    const channel = listedChannel(topic);
+    if (channel === undefined) return;
+    const appId = appIdOfTopic(topic);
+    const channels = this.#listed.get(appId);
+    channels?.delete(channel);
+    if (channels?.size === 0) this.#listed.delete(appId);
+  }
+
+  async #announce(socketId: string, announce: Announcement | undefined): Promise<void> {
+    if (announce === undefined) return;
+    await this.#broker.publish(announce.topic, { kind: 'event', payload: announce.payload, except: socketId });
+  }
+}
+
+/** Counts one more connection of this user, who may be new here. */
+function sit(place: Place, member: Member): User {
+  const user = place.users.get(member.userId) ?? { member, connectionCount: 0 };
+  user.connectionCount++;
+  place.users.set(member.userId, user);
+  return user;
+}
+
+function joined(
+  place: Place,
+  { wasOccupied, memberAdded, hasMember }: { wasOccupied: boolean; memberAdded: boolean; hasMember: boolean },
+): Joined {
+  const members = hasMember ? membersOf(place) : [];
+  return { isFull: false, wasOccupied, memberAdded, connectionCount: place.seats.size, members };
+}
+
+function membersOf(place: Place): Member[] {
+  return Array.from(place.users.values(), (user) => user.member);
+}
+
+function occupancyOf(place: Place | undefined): Occupancy {
+  return { connectionCount: place?.seats.size ?? 0, userCount: place?.users.size ?? 0 };
+}
+
+/** User channels are nobody's to see: their names say who is signed in. */
+function listedChannel(topic: Topic): string | undefined {
+  const channel = channelOfTopic(topic);
+  return channel?.startsWith('#') ? undefined : channel;
+}
