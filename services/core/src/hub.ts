@@ -35,8 +35,10 @@ export class Subscription {
   /** Messages that arrived before the newcomer was told it has joined; null once it is live. */
   #held: BrokerMessage[] | null = [];
   #heldBytes = 0;
-  /** Retained messages up to this position have been replayed to the newcomer. */
-  floor = 0;
+  /** The retained event with this position has been replayed to the newcomer: only later ones are news. */
+  eventFloor = 0;
+  /** Transitions up to this position are in what the newcomer was told of who is there. */
+  transitionFloor = 0;
 
   constructor(topic: Topic, receiver: Receiver) {
     this.topic = topic;
@@ -53,17 +55,23 @@ export class Subscription {
     else this.#held?.push(message);
   }
 
-  /** Forgets what is held so far, and goes on holding: what comes next is read from a store that includes it. */
-  holdAnew(): void {
-    this.#held = [];
-    this.#heldBytes = 0;
+  /** Whether the newcomer has been told of this already. */
+  knows({ kind, position }: BrokerMessage): boolean {
+    return position !== undefined && position <= (kind === 'transition' ? this.transitionFloor : this.eventFloor);
   }
 
-  /** From now on messages go straight to the outbox. Returns those held until now. */
-  release(): readonly BrokerMessage[] {
+  /** From now on messages go straight to the outbox, those held until now before them. */
+  release(): void {
     const held = this.#held ?? [];
     this.#held = null;
-    return held;
+    const { outbox, traffic } = this.receiver;
+    for (const message of held) {
+      if (this.knows(message)) continue;
+      const frame = outbox.codec.frame(message.payload);
+      outbox.push(frame);
+      traffic.delivered++;
+      traffic.deliveredBytes += frame.byteLength;
+    }
   }
 }
 
@@ -166,7 +174,7 @@ export class Hub {
         subscription.hold(message, maxHeldBytes);
         continue;
       }
-      if (position !== undefined && position <= subscription.floor) continue;
+      if (position !== undefined && subscription.knows(message)) continue;
       const { outbox } = receiver;
       if (outbox.codec !== codec || frame === null) {
         if (codec !== null && frame !== null) others = (others ?? new Map<Codec, Frame>()).set(codec, frame);

@@ -38,8 +38,6 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
     if (session.isClosed) return;
     await deps.presenceStore.join(seat, { announce: watchEvent(session, userId, 'online') });
     if (session.isClosed) return;
-    // What came before this moment is in the answer to the next question; only what comes after it is news.
-    for (const watch of watches) watch.holdAnew();
     const occupancies = await deps.presenceStore.occupancies(watched.map((id) => userTopic(app.id, id)));
     if (session.isClosed) return;
     const isOnline = (_id: string, index: number): boolean => (occupancies[index]?.connectionCount ?? 0) > 0;
@@ -49,9 +47,8 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
     session.send(encodeSigninSuccess(command.userData));
     const snapshot = encodeWatchlistEvents(online, offline);
     if (snapshot !== null) session.send(snapshot);
-    for (const message of subscriptions.flatMap((subscription) => subscription.release())) {
-      session.outbox.push(session.outbox.codec.frame(message.payload));
-    }
+    for (const [index, watch] of watches.entries()) watch.transitionFloor = occupancies[index]?.position ?? 0;
+    for (const subscription of subscriptions) subscription.release();
     if (app.hasWatchlists && user.value.watchlist.length > limits.watchlistLength) {
       const text = `Watchlist limit exceeded. Only the first ${limits.watchlistLength} user ids are accepted`;
       session.traffic.refused('watchlist_too_long');

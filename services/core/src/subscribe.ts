@@ -45,8 +45,6 @@ export async function joinChannel(session: Peer, seating: Seating, command: Subs
   try {
     await session.deps.hub.add(subscription);
     if (session.isClosed) return;
-    // Members who came or went before this moment are in the list that the seat brings; only what comes after is news.
-    subscription.holdAnew();
     const joined = await takeSeat(session, seating, subscription, member.value);
     if (joined === null || session.isClosed) return;
     const retained = channel.isCache ? await session.deps.broker.retained(topic) : undefined;
@@ -102,15 +100,12 @@ function succeed(
   session.send(encodeSubscriptionSucceeded(channel.name, channel.kind === 'presence' ? joined.members : undefined));
   if (retained !== undefined) {
     session.outbox.push(codec.frame(retained.message.payload));
-    subscription.floor = retained.message.position;
+    subscription.eventFloor = retained.message.position;
   } else if (channel.isCache) {
     session.send(encodeCacheMiss(channel.name));
   }
-  for (const message of subscription.release()) {
-    if (message.position === undefined || message.position > subscription.floor) {
-      session.outbox.push(codec.frame(message.payload));
-    }
-  }
+  subscription.transitionFloor = joined.position;
+  subscription.release();
   session.deps.counts.changed(session.app, channel, joined.connectionCount);
 }
 

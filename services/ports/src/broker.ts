@@ -7,16 +7,18 @@ import type { Topic } from './topic.ts';
 export interface BrokerMessage {
   /**
    * `event`: deliver `payload` to the topic's subscribers.
+   * `transition`: the same; the presence store announces a member's coming or going.
    * `terminate`: close the topic's subscribers; `payload` is empty.
    */
-  readonly kind: 'event' | 'terminate';
+  readonly kind: 'event' | 'transition' | 'terminate';
   /** The frame as UTF-8. Shared by every subscriber: never write to it. */
   readonly payload: Uint8Array;
   /** The socket id that must not receive it. */
   readonly except?: string;
   /**
-   * Where the message stands among the topic's retained ones: greater than that of every earlier one. Given by the
-   * broker to retained messages only. (History will give one to every message of its channels, with an epoch.)
+   * Where the message stands among those of its kind in its topic: greater than that of every earlier one. Retained
+   * events get it from the broker, transitions from the presence store, so that whoever has read a store's state knows
+   * which messages that state includes. (History will give one to every event of its channels, with an epoch.)
    */
   readonly position?: number;
 }

@@ -13,7 +13,7 @@ export interface Seat {
  * Frames to publish when, and only when, a join or leave turns out to be a transition. The store publishes them in
  * the same atomic step as the change, so that every subscriber sees transitions in the order in which they happened;
  * published afterwards by the caller, those of two nodes could cross and leave a present member shown as gone.
- * The seat's own socket id is the message's `except`.
+ * The message is a `transition` with a position, and the seat's own socket id is its `except`.
  */
 export interface Announcement {
   /** Where to; a watched user's transitions go to another topic than the one joined. */
@@ -38,6 +38,8 @@ export interface Joined {
   readonly connectionCount: number;
   /** Who is present, this user among them, each with the `userInfo` of its first connection; empty without a member. */
   readonly members: readonly Member[];
+  /** Transitions up to this position are included in `members`. */
+  readonly position: number;
 }
 
 export interface Left {
@@ -52,6 +54,8 @@ export interface Occupancy {
   readonly connectionCount: number;
   /** Distinct users; 0 for topics without members. */
   readonly userCount: number;
+  /** Transitions up to this position are included in the counts. */
+  readonly position: number;
 }
 
 /**

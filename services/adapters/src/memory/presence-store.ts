@@ -33,6 +33,8 @@ interface Place {
  */
 export class MemoryPresenceStore implements PresenceStore {
   readonly #broker: MemoryBroker;
+  /** One counter for all topics: a topic's positions go on increasing after it was vacated. */
+  #position = 0;
   readonly #places = new Map<Topic, Place>();
   /** The same places, those that a listing shows, by app and channel. */
   readonly #listed = new Map<string, Map<string, Place>>();
@@ -46,7 +48,7 @@ export class MemoryPresenceStore implements PresenceStore {
     const place = this.#places.get(topic);
     const seated = place?.seats.get(socketId);
     if (place !== undefined && seated !== undefined) {
-      return joined(place, { wasOccupied: true, memberAdded: false, hasMember: seated !== null });
+      return this.#joined(place, { wasOccupied: true, memberAdded: false, hasMember: seated !== null });
     }
     const user = member === undefined ? undefined : place?.users.get(member.userId);
     const memberAdded = member !== undefined && user === undefined;
@@ -55,8 +57,9 @@ export class MemoryPresenceStore implements PresenceStore {
     }
     const joinedPlace = place ?? this.#open(topic);
     joinedPlace.seats.set(socketId, member === undefined ? null : sit(joinedPlace, member));
+    if (memberAdded) this.#position++;
     // Taken before the announcement: who hears it may act on it at once.
-    const answer = joined(joinedPlace, {
+    const answer = this.#joined(joinedPlace, {
       wasOccupied: place !== undefined,
       memberAdded,
       hasMember: member !== undefined,
@@ -74,7 +77,10 @@ export class MemoryPresenceStore implements PresenceStore {
     }
     place.seats.delete(socketId);
     const memberRemoved = user !== null && --user.connectionCount === 0;
-    if (memberRemoved) place.users.delete(user.member.userId);
+    if (memberRemoved) {
+      place.users.delete(user.member.userId);
+      this.#position++;
+    }
     const connectionCount = place.seats.size;
     const isVacated = connectionCount === 0;
     if (isVacated) this.#close(topic);
@@ -88,13 +94,13 @@ export class MemoryPresenceStore implements PresenceStore {
   }
 
   async occupancies(topics: readonly Topic[]): Promise<readonly Occupancy[]> {
-    return topics.map((topic) => occupancyOf(this.#places.get(topic)));
+    return topics.map((topic) => this.#occupancyOf(this.#places.get(topic)));
   }
 
   async channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>> {
     const found = new Map<string, Occupancy>();
     for (const [channel, place] of this.#listed.get(appId) ?? []) {
-      if (channel.startsWith(prefix)) found.set(channel, occupancyOf(place));
+      if (channel.startsWith(prefix)) found.set(channel, this.#occupancyOf(place));
     }
     return found;
   }
@@ -121,9 +127,32 @@ export class MemoryPresenceStore implements PresenceStore {
     if (channels?.size === 0) this.#listed.delete(appId);
   }
 
+  #joined(
+    place: Place,
+    { wasOccupied, memberAdded, hasMember }: { wasOccupied: boolean; memberAdded: boolean; hasMember: boolean },
+  ): Joined {
+    const members = hasMember ? membersOf(place) : [];
+    const connectionCount = place.seats.size;
+    return { isFull: false, wasOccupied, memberAdded, connectionCount, members, position: this.#position };
+  }
+
+  #occupancyOf(place: Place | undefined): Occupancy {
+    return {
+      connectionCount: place?.seats.size ?? 0,
+      userCount: place?.users.size ?? 0,
+      position: this.#position,
+    };
+  }
+
   async #announce(socketId: string, announce: Announcement | undefined): Promise<void> {
     if (announce === undefined) return;
-    await this.#broker.publish(announce.topic, { kind: 'event', payload: announce.payload, except: socketId });
+    // Called right after the change, before anything else can move the position on.
+    await this.#broker.publish(announce.topic, {
+      kind: 'transition',
+      payload: announce.payload,
+      except: socketId,
+      position: this.#position,
+    });
   }
 }
 
@@ -135,20 +164,8 @@ function sit(place: Place, member: Member): User {
   return user;
 }
 
-function joined(
-  place: Place,
-  { wasOccupied, memberAdded, hasMember }: { wasOccupied: boolean; memberAdded: boolean; hasMember: boolean },
-): Joined {
-  const members = hasMember ? membersOf(place) : [];
-  return { isFull: false, wasOccupied, memberAdded, connectionCount: place.seats.size, members };
-}
-
 function membersOf(place: Place): Member[] {
   return Array.from(place.users.values(), (user) => user.member);
-}
-
-function occupancyOf(place: Place | undefined): Occupancy {
-  return { connectionCount: place?.seats.size ?? 0, userCount: place?.users.size ?? 0 };
 }
 
 /** User channels are nobody's to see: their names say who is signed in. */

@@ -1,0 +1,324 @@
+/**
+ * What happens between two awaits: the stores are the real memory ones, but each of their answers waits at a gate, and
+ * the test decides who ends, and when, before it is let through.
+ */
+import { channelTopic, type Topic, userTopic, watchTopic } from '@starling/ports';
+import { StarlingError } from '@starling/protocol';
+import { describe, expect, it } from 'vitest';
+import { createWorld, type World } from './world.test-kit.ts';
+
+type Order = 'change first' | 'change last';
+
+/** Holds calls of the methods named: their change is made at once or at the gate, their answer is given at the gate. */
+class Gate {
+  #waiting: Array<() => void> = [];
+  isOpen = true;
+  /** How many of the next calls fail with `unavailable`, their change made all the same. */
+  failures = 0;
+
+  get size(): number {
+    return this.#waiting.length;
+  }
+
+  pass(): void {
+    this.#waiting.shift()?.();
+  }
+
+  open(): void {
+    this.isOpen = true;
+    for (const pass of this.#waiting.splice(0)) pass();
+  }
+
+  around<T extends object>(store: T, methods: readonly string[], order: Order): T {
+    return new Proxy(store, {
+      get: (target, name) => {
+        const value = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        const method = value.bind(target);
+        if (!methods.includes(String(name))) return method;
+        return async (...args: unknown[]) => {
+          const early = order === 'change first' ? method(...args) : undefined;
+          if (!this.isOpen) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+          const answer = await (early ?? method(...args));
+          if (this.failures > 0) {
+            this.failures--;
+            throw new StarlingError('unavailable', 'the answer was lost');
+          }
+          return answer;
+        };
+      },
+    });
+  }
+}
+
+function gatedWorld(order: Order, app = {}) {
+  const gate = new Gate();
+  const world = createWorld({
+    app,
+    wrapBroker: (broker) => gate.around(broker, ['subscribe', 'unsubscribe', 'retained', 'publish'], order),
+    wrapPresence: (store) => gate.around(store, ['join', 'leave', 'members', 'occupancies'], order),
+  });
+  return { ...world, gate };
+}
+
+async function expectNothingLeft(world: World, topics: readonly Topic[]): Promise<void> {
+  await world.settle();
+  world.clock.advance(10_000);
+  await world.settle();
+  expect(await world.presenceStore.occupancies(topics)).toMatchObject(
+    topics.map(() => ({ connectionCount: 0, userCount: 0 })),
+  );
+  expect(world.traffic.of('1001')).toMatchObject({ connections: 0, subscriptions: 0 });
+  expect(world.sessions.size).toBe(0);
+  expect(world.clock.timerCount).toBe(0);
+}
+
+const orders: Order[] = ['change first', 'change last'];
+const channels = ['room', 'private-room', 'presence-room', 'cache-room', 'presence-cache-room'];
+
+describe.each(orders)('a session that dies while the stores answer (%s)', (order) => {
+  it.each(channels)(
+    '[SU12] [CL7] leaves nothing behind of a subscribe to %s, at whichever await it dies',
+    async (channel) => {
+      for (let passed = 0; passed < 6; passed++) {
+        const world = gatedWorld(order, { hasSubscriptionCounts: true });
+        const { gate } = world;
+        const peer = await world.connect();
+        gate.isOpen = false;
+        peer.say(world.subscribeFrame(peer, channel, { user_id: 'u' }));
+        for (let step = 0; step < passed; step++) {
+          await world.settle();
+          gate.pass();
+        }
+        await world.settle();
+        const before = peer.raw.length;
+        peer.session.ended();
+        await world.settle();
+        gate.open();
+        await expectNothingLeft(world, [channelTopic('1001', channel)]);
+        expect(peer.raw.length).toBe(before);
+        expect(world.problems).toEqual([]);
+      }
+    },
+  );
+
+  it('[PR3] tells the others of a member’s coming and going equally often, at whichever await it dies', async () => {
+    for (let passed = 0; passed < 6; passed++) {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const watcher = await world.connect();
+      await world.subscribe(watcher, 'presence-room', { user_id: 'w' });
+      const peer = await world.connect();
+      gate.isOpen = false;
+      peer.say(world.subscribeFrame(peer, 'presence-room', { user_id: 'u' }));
+      for (let step = 0; step < passed; step++) {
+        await world.settle();
+        gate.pass();
+      }
+      await world.settle();
+      peer.session.ended();
+      gate.open();
+      await world.settle();
+      const events = watcher.take().map((frame) => frame.event);
+      expect(events).toEqual(
+        events.length === 0 ? [] : ['pusher_internal:member_added', 'pusher_internal:member_removed'],
+      );
+    }
+  });
+
+  it('[CL7] leaves nothing behind of a sign-in, at whichever await it dies', async () => {
+    for (let passed = 0; passed < 8; passed++) {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const peer = await world.connect();
+      gate.isOpen = false;
+      await world.signin(peer, { id: 'u1', watchlist: ['u2', 'u3'] });
+      for (let step = 0; step < passed; step++) {
+        await world.settle();
+        gate.pass();
+      }
+      peer.session.ended();
+      await world.settle();
+      gate.open();
+      await expectNothingLeft(world, [userTopic('1001', 'u1'), watchTopic('1001', 'u2')]);
+      expect(world.problems).toEqual([]);
+    }
+  });
+
+  it('[SU8] carries out subscribe, unsubscribe, subscribe in that order, and answers both subscribes', async () => {
+    const world = gatedWorld(order);
+    const { gate } = world;
+    const peer = await world.connect();
+    gate.isOpen = false;
+    const subscribe = world.subscribeFrame(peer, 'presence-room', { user_id: 'u' });
+    const unsubscribe = { event: 'pusher:unsubscribe', data: { channel: 'presence-room' } };
+    for (const frame of [subscribe, unsubscribe, subscribe, unsubscribe, subscribe]) peer.say(frame);
+    for (let step = 0; step < 30; step++) {
+      await world.settle();
+      gate.pass();
+    }
+    gate.open();
+    await world.settle();
+    expect(peer.take().map((frame) => frame.event)).toEqual(Array(3).fill('pusher_internal:subscription_succeeded'));
+    expect(await world.presenceStore.occupancies([channelTopic('1001', 'presence-room')])).toMatchObject([
+      { connectionCount: 1, userCount: 1 },
+    ]);
+    expect(peer.session.seatings.get('presence-room')?.waiting).toBe(0);
+  });
+
+  it('[SU8] relays a client event sent right behind its subscribe, after the success', async () => {
+    const world = gatedWorld(order);
+    const { gate } = world;
+    const [peer, other] = [await world.connect(), await world.connect()];
+    await world.subscribe(other, 'private-room');
+    gate.isOpen = false;
+    peer.say(world.subscribeFrame(peer, 'private-room'));
+    peer.say({ event: 'client-x', channel: 'private-room', data: '1' });
+    for (let step = 0; step < 10; step++) {
+      await world.settle();
+      gate.pass();
+    }
+    await world.settle();
+    expect(peer.take().map((frame) => frame.event)).toEqual(['pusher_internal:subscription_succeeded']);
+    expect(other.take().map((frame) => frame.event)).toEqual(['client-x']);
+  });
+
+  it('[SU1] [SU9] delivers what is published while a subscribe waits after its success, or not at all', async () => {
+    for (let passed = 0; passed < 6; passed++) {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const topic = channelTopic('1001', 'presence-room');
+      const peer = await world.connect();
+      gate.isOpen = false;
+      peer.say(world.subscribeFrame(peer, 'presence-room', { user_id: 'u' }));
+      const publish = (data: string) =>
+        world.broker.publish(topic, {
+          kind: 'event',
+          payload: Buffer.from(JSON.stringify({ event: 'e', channel: 'presence-room', data })),
+        });
+      for (let step = 0; step < passed; step++) {
+        await publish(`before ${step}`);
+        await world.settle();
+        gate.pass();
+      }
+      gate.open();
+      await world.settle();
+      await publish('after');
+      await world.settle();
+      const received = peer.take();
+      expect(received[0]?.event).toBe('pusher_internal:subscription_succeeded');
+      expect(received.at(-1)?.data).toBe('after');
+      const data = received.slice(1).map((frame) => frame.data);
+      // Whatever of the earlier ones came, came once, in order, and up to the last.
+      expect(data).toEqual(
+        [...Array.from({ length: passed }, (_, step) => `before ${step}`), 'after'].slice(-data.length),
+      );
+    }
+  });
+
+  it('[PR8] shows every member once: in the list, or added afterwards', async () => {
+    for (let passed = 0; passed < 5; passed++) {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const peer = await world.connect();
+      const others = [];
+      for (let index = 0; index < 5; index++) others.push(await world.connect());
+      gate.isOpen = false;
+      peer.say(world.subscribeFrame(peer, 'presence-room', { user_id: 'me' }));
+      for (const [index, other] of others.entries()) {
+        // Straight into the store, as if from another node: ungated, so that it falls between the newcomer's awaits.
+        const topic = channelTopic('1001', 'presence-room');
+        const payload = Buffer.from(
+          JSON.stringify({
+            event: 'pusher_internal:member_added',
+            channel: 'presence-room',
+            data: JSON.stringify({ user_id: `u${index}` }),
+          }),
+        );
+        const member = { userId: `u${index}`, userInfo: 'null' };
+        await world.presenceStore.join(
+          { topic, socketId: other.session.socketId, member },
+          { announce: { topic, payload } },
+        );
+        await world.settle();
+        if (index < passed) gate.pass();
+      }
+      gate.open();
+      await world.settle();
+      const [success, ...later] = peer.take();
+      const { ids } = (success!.data as { presence: { ids: string[] } }).presence;
+      const added = later.map((frame) => (frame.data as { user_id: string }).user_id);
+      expect([...ids, ...added].sort()).toEqual(['me', 'u0', 'u1', 'u2', 'u3', 'u4']);
+    }
+  });
+
+  it('[CA3] replays or delivers an event published while the newcomer waits, never both', async () => {
+    for (let passed = 0; passed < 6; passed++) {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const topic = channelTopic('1001', 'cache-room');
+      const peer = await world.connect();
+      gate.isOpen = false;
+      peer.say({ event: 'pusher:subscribe', data: { channel: 'cache-room' } });
+      for (let step = 0; step < passed; step++) {
+        await world.settle();
+        gate.pass();
+      }
+      const payload = Buffer.from(JSON.stringify({ event: 'e', channel: 'cache-room', data: '1' }));
+      await world.broker.publish(topic, { kind: 'event', payload }, { retainSeconds: 60 });
+      gate.open();
+      await world.settle();
+      const events = peer.take().map((frame) => frame.event);
+      expect(events.filter((event) => event === 'e')).toHaveLength(1);
+      expect(events[0]).toBe('pusher_internal:subscription_succeeded');
+    }
+  });
+});
+
+describe('stores that fail', () => {
+  it.each([0, 1, 2])(
+    '[SU5] refuses the subscribe with status 503 when answer %i is lost, and gives back what it took',
+    async (after) => {
+      const world = gatedWorld('change first');
+      const { gate } = world;
+      const peer = await world.connect();
+      gate.isOpen = false;
+      peer.say(world.subscribeFrame(peer, 'presence-cache-room', { user_id: 'u' }));
+      for (let step = 0; step < after; step++) {
+        await world.settle();
+        gate.pass();
+      }
+      await world.settle();
+      gate.failures = 1;
+      gate.open();
+      await world.settle();
+      expect(peer.take()[0]).toMatchObject({ event: 'pusher:subscription_error', data: { status: 503 } });
+      expect(peer.closedWith).toBeNull();
+      expect(await world.presenceStore.occupancies([channelTopic('1001', 'presence-cache-room')])).toMatchObject([
+        { connectionCount: 0, userCount: 0 },
+      ]);
+      expect((await world.subscribe(peer, 'presence-cache-room', { user_id: 'u' }))[0]?.event).toMatch(/succeeded/);
+      peer.session.ended();
+      await expectNothingLeft(world, [channelTopic('1001', 'presence-cache-room')]);
+    },
+  );
+
+  it('answers a sign-in that could not be completed, and takes the next', async () => {
+    const world = gatedWorld('change first');
+    const peer = await world.connect();
+    world.gate.failures = 1;
+    expect((await world.signin(peer, { id: 'u1' }))[0]).toMatchObject({ event: 'pusher:error', data: { code: null } });
+    expect((await world.signin(peer, { id: 'u1' }))[0]?.event).toBe('pusher:signin_success');
+  });
+
+  it('[OP1] says by its probe whether messages come back', async () => {
+    const world = createWorld();
+    await world.hub.probe(1_000);
+    world.broker.publish = () => Promise.resolve();
+    const probe = world.hub.probe(1_000);
+    const failed = expect(probe).rejects.toMatchObject({ code: 'unavailable' });
+    await world.settle();
+    world.clock.advance(1_001);
+    await failed;
+  });
+});

@@ -1,0 +1,405 @@
+import type { MemoryBroker } from '@starling/adapters/memory';
+import { channelTopic, defaultAppLimits } from '@starling/ports';
+import { describe, expect, it } from 'vitest';
+import { createWorld, lineCodec, TestPeer, testApp } from './world.test-kit.ts';
+
+describe('the handshake', () => {
+  it('[HS1] greets first, unprompted, with a socket id and whole seconds', async () => {
+    const { open, settle } = createWorld({ settings: { activityTimeoutSeconds: 77 } });
+    const peer = open();
+    await settle();
+    expect(peer.raw).toHaveLength(1);
+    const frame = JSON.parse(peer.raw[0]!);
+    expect(frame.event).toBe('pusher:connection_established');
+    expect(typeof frame.data).toBe('string');
+    const data = JSON.parse(frame.data);
+    expect(data).toEqual({ socket_id: expect.stringMatching(/^\d+\.\d+$/), activity_timeout: 77 });
+  });
+
+  it('[HS2] gives every session another socket id', async () => {
+    const { connect } = createWorld();
+    const ids = new Set<string>();
+    for (let count = 0; count < 200; count++) ids.add((await connect()).session.socketId);
+    expect(ids.size).toBe(200);
+  });
+
+  it.each(['4', '5', '6', '7', undefined])('[HS3] speaks protocol %s', async (protocol) => {
+    const { open, settle } = createWorld();
+    const peer = open({ protocol });
+    await settle();
+    expect(peer.received[0]?.event).toBe('pusher:connection_established');
+  });
+
+  it.each(['3', '8', '0', '-7', '7.0', 'x', '', ' 7'])('[HS3] closes 4007 on protocol "%s"', async (protocol) => {
+    const { open, settle } = createWorld();
+    const peer = open({ protocol });
+    await settle();
+    expect(peer.closedWith?.code).toBe(4007);
+    expect(peer.closedWith?.reason).toContain('4 to 7');
+  });
+
+  it('[HS4] [CL4] sends the error frame with a numeric code, then closes with the same code and reason', async () => {
+    const { open, settle } = createWorld();
+    const peer = open({ key: 'nobody' });
+    await settle();
+    expect(peer.received).toEqual([
+      { event: 'pusher:error', data: { code: 4001, message: expect.stringContaining('nobody') } },
+    ]);
+    const { message } = peer.received[0]!.data as { message: string };
+    expect(peer.closedWith).toEqual({ code: 4001, reason: message });
+  });
+
+  it('[HS5] refuses an unknown key, a disabled app, a disabled key and a full app, each by its code', async () => {
+    const refused = async (options: Parameters<typeof createWorld>[0], key = 'app-key') => {
+      const world = createWorld(options);
+      const peer = world.open({ key });
+      await world.settle();
+      return peer.closedWith?.code;
+    };
+    expect(await refused({}, 'other')).toBe(4001);
+    expect(await refused({ app: { isEnabled: false } })).toBe(4003);
+    expect(await refused({}, 'old-key')).toBe(4003);
+    expect(await refused({ app: { limits: { ...defaultAppLimits, connections: 0 } } })).toBe(4004);
+    expect(await refused({}, 'next-key')).toBeUndefined();
+  });
+
+  it('[HS5] counts a connection only while it is open', async () => {
+    const world = createWorld({ app: { limits: { ...defaultAppLimits, connections: 1 } } });
+    const first = await world.connect();
+    expect((await world.connect()).closedWith?.code).toBe(4004);
+    first.session.ended();
+    expect((await world.connect()).closedWith).toBeNull();
+    expect(world.traffic.of('1001').connections).toBe(1);
+  });
+
+  it.each([
+    [['https://example.com'], 'https://example.com', true],
+    [['https://example.com'], 'http://example.com', false],
+    [['https://example.com'], 'https://example.com:8443', true],
+    [['https://example.com:8443'], 'https://example.com', false],
+    [['https://example.com:8443'], 'https://example.com:8443', true],
+    [['example.com'], 'http://EXAMPLE.com', true],
+    [['example.com'], 'https://evil-example.com', false],
+    [['*.example.com'], 'https://a.b.example.com', true],
+    [['*.example.com'], 'https://example.com', false],
+    [['https://*.example.com'], 'http://a.example.com', false],
+    [['https://*.example.com'], 'https://a.example.com', true],
+    [['https://*.example.com'], 'https://a.example.com.evil.net', false],
+    [['a.net', 'b.net'], 'https://b.net', true],
+    [['a.net'], 'null', false],
+    [['a.net'], undefined, true],
+    [[], 'https://any.where', true],
+  ])('[HS6] with %j allowed, the origin %s passes: %s', async (allowedOrigins, origin, passes) => {
+    const world = createWorld({ app: { allowedOrigins } });
+    const peer = world.open({ origin });
+    await world.settle();
+    expect(peer.closedWith?.code).toBe(passes ? undefined : 4009);
+  });
+
+  it('[HS7] holds commands that come before the handshake and answers them after it, in order', async () => {
+    const { open, settle } = createWorld();
+    const peer = open();
+    peer.say({ event: 'pusher:ping' });
+    peer.say({ event: 'pusher:subscribe', data: { channel: 'room' } });
+    expect(peer.raw).toEqual([]);
+    await settle();
+    expect(peer.received.map((frame) => frame.event)).toEqual([
+      'pusher:connection_established',
+      'pusher:pong',
+      'pusher_internal:subscription_succeeded',
+    ]);
+  });
+
+  it('[HS7] holds a bounded number of them', async () => {
+    const { open, settle } = createWorld();
+    const peer = open();
+    for (let count = 0; count < 17; count++) peer.say({ event: 'pusher:ping' });
+    await settle();
+    expect(peer.closedWith?.code).toBe(4100);
+    expect(peer.received.map((frame) => frame.event)).toEqual(['pusher:error']);
+  });
+
+  it('[HS8] refuses one address more connections than its share, and no other address', async () => {
+    const world = createWorld({ app: { limits: { ...defaultAppLimits, connectionsPerAddress: 2 } } });
+    const first = await world.connect();
+    await world.connect();
+    expect((await world.connect()).closedWith?.code).toBe(4004);
+    expect((await world.connect({ address: '192.0.2.2' })).closedWith).toBeNull();
+    first.session.ended();
+    expect((await world.connect()).closedWith).toBeNull();
+  });
+
+  it('[HS9] closes 4000 on a plain connection where the app demands TLS', async () => {
+    const world = createWorld({ app: { requiresTls: true } });
+    expect((await world.connect()).closedWith?.code).toBe(4000);
+    expect((await world.connect({ isTls: true })).closedWith).toBeNull();
+  });
+
+  it('[HS4] tells the client to back off when the app cannot be looked up', async () => {
+    const world = createWorld();
+    world.appStore.byKey = () => Promise.reject(new Error('the database is away'));
+    const peer = world.open();
+    await world.settle();
+    expect(peer.closedWith?.code).toBe(4100);
+    expect(world.problems).toHaveLength(1);
+  });
+});
+
+describe('frames', () => {
+  it.each(['', 'x', '[]', 'null', '"a"', '1', '{}', '{"event":1}', '{"event":null}'])(
+    '[FR1] answers %j with a non-fatal error and stays open',
+    async (text) => {
+      const { connect, settle } = createWorld();
+      const peer = await connect();
+      peer.say(text);
+      await settle();
+      expect(peer.take()).toEqual([{ event: 'pusher:error', data: { code: null, message: expect.any(String) } }]);
+      expect(peer.closedWith).toBeNull();
+      peer.say({ event: 'pusher:ping' });
+      await settle();
+      expect(peer.take()).toEqual([{ event: 'pusher:pong', data: {} }]);
+    },
+  );
+
+  it.each([{}, '{}', [], '', null, undefined])('[FR4] answers a ping whose data is %j', async (data) => {
+    const { connect, settle } = createWorld();
+    const peer = await connect();
+    peer.say({ event: 'pusher:ping', data });
+    await settle();
+    expect(peer.take()).toEqual([{ event: 'pusher:pong', data: {} }]);
+  });
+
+  it.each(['pusher:anything', 'pusher_internal:member_added', 'message', 'Client-x'])(
+    '[FR5] refuses the event %s and relays it to nobody',
+    async (event) => {
+      const { connect, settle, subscribe } = createWorld();
+      const [peer, other] = [await connect(), await connect()];
+      await subscribe(peer, 'private-room');
+      await subscribe(other, 'private-room');
+      peer.say({ event, channel: 'private-room', data: {} });
+      await settle();
+      expect(peer.take()).toEqual([
+        { event: 'pusher:error', data: { code: null, message: expect.stringContaining(event) } },
+      ]);
+      expect(other.take()).toEqual([]);
+    },
+  );
+});
+
+describe('liveness', () => {
+  const quietMs = 130_000;
+
+  it('[CL2] probes a quiet peer natively and by frame, and closes 4201 only when the probe stays unanswered', async () => {
+    const { clock, connect, settle } = createWorld();
+    const peer = await connect();
+    clock.advance(quietMs - 1_000);
+    expect(peer.probes).toBe(0);
+    clock.advance(2_000);
+    await settle();
+    expect(peer.probes).toBe(1);
+    expect(peer.take()).toEqual([{ event: 'pusher:ping', data: {} }]);
+    clock.advance(28_000);
+    expect(peer.closedWith).toBeNull();
+    clock.advance(4_000);
+    expect(peer.closedWith).toEqual({ code: 4201, reason: expect.any(String) });
+  });
+
+  it('[CL2] sends no ping frame to protocol 4, which does not know it', async () => {
+    const { clock, connect, settle } = createWorld();
+    const peer = await connect({ protocol: '4' });
+    clock.advance(quietMs + 1_000);
+    await settle();
+    expect(peer.probes).toBe(1);
+    expect(peer.take()).toEqual([]);
+  });
+
+  it('[CL1] takes any frame and any touch as life', async () => {
+    const { clock, connect } = createWorld();
+    const peer = await connect();
+    for (let minute = 0; minute < 30; minute++) {
+      clock.advance(60_000);
+      if (minute % 2 === 0) peer.session.touch();
+      else peer.say('garbage is a sign of life too');
+    }
+    expect(peer.probes).toBe(0);
+    clock.advance(quietMs + 1_000);
+    expect(peer.probes).toBe(1);
+    peer.session.touch();
+    clock.advance(60_000);
+    expect(peer.closedWith).toBeNull();
+    clock.advance(quietMs);
+    expect(peer.probes).toBe(2);
+  });
+
+  it('[CL3] probes a peer that only receives, and does not close it while it answers', async () => {
+    const { broker, clock, connect, settle, subscribe } = createWorld();
+    const peer = await connect();
+    await subscribe(peer, 'room');
+    let answered = 0;
+    for (let step = 0; step < 40; step++) {
+      clock.advance(20_000);
+      const payload = Buffer.from('{"event":"e","channel":"room","data":"1"}');
+      await broker.publish(channelTopic('1001', 'room'), { kind: 'event', payload });
+      await settle();
+      if (peer.probes > answered) peer.session.touch();
+      answered = peer.probes;
+    }
+    expect(peer.probes).toBeGreaterThan(2);
+    expect(peer.closedWith).toBeNull();
+  });
+
+  it('[CL8] closes 4100 on a flood of frames, and not on joining every channel at once', async () => {
+    const { clock, connect, settle } = createWorld();
+    const peer = await connect();
+    for (let index = 0; index < 1_000; index++) {
+      peer.say({ event: 'pusher:subscribe', data: { channel: `room-${index}` } });
+    }
+    await settle();
+    expect(peer.closedWith).toBeNull();
+    expect(peer.take().filter((frame) => frame.event.endsWith('succeeded'))).toHaveLength(1_000);
+    for (let count = 0; count < 5_000 && peer.closedWith === null; count++) peer.say('{"event":"pusher:ping"}');
+    expect(peer.closedWith).toMatchObject({ code: 4100 });
+    expect(clock.timerCount).toBeGreaterThan(0);
+  });
+
+  it('[CL5] tells every session to reconnect, spread over the drain time, and new ones at once', async () => {
+    const { clock, connect, open, sessions, settle } = createWorld();
+    const peers = await Promise.all(Array.from({ length: 100 }, () => connect()));
+    const closed = (): number => peers.filter((peer) => peer.closedWith?.code === 4200).length;
+    const drained = sessions.drain(10_000);
+    for (const expected of [0, 25, 50, 75, 100]) {
+      await settle();
+      expect(Math.abs(closed() - expected)).toBeLessThan(5);
+      const latecomer = open();
+      expect(latecomer.closedWith?.code).toBe(4200);
+      for (let step = 0; step < 50; step++) {
+        clock.advance(50);
+        await settle();
+      }
+    }
+    await drained;
+    expect(closed()).toBe(100);
+    expect(sessions.size).toBe(0);
+  });
+});
+
+describe('the outbox', () => {
+  const payload = Buffer.from(JSON.stringify({ event: 'e', channel: 'room', data: 'x'.repeat(1_000) }));
+  const topic = channelTopic('1001', 'room');
+  const publish = (broker: MemoryBroker) => broker.publish(topic, { kind: 'event', payload });
+
+  it('[SU9] writes the frames of one turn in one piece, the same bytes for all who get the same', async () => {
+    const { broker, connect, settle, subscribe } = createWorld();
+    const peers = [await connect(), await connect(), await connect()];
+    for (const peer of peers) await subscribe(peer, 'room');
+    for (const peer of peers) peer.writes.length = 0;
+    await publish(broker);
+    await broker.publish(topic, { kind: 'event', payload: Buffer.from('second'), except: peers[2]!.session.socketId });
+    await settle();
+    expect(peers.map((peer) => peer.writes.length)).toEqual([1, 1, 1]);
+    expect(peers[0]!.writes[0]).toBe(peers[1]!.writes[0]);
+    expect(peers[0]!.raw).toEqual([payload.toString(), 'second']);
+    expect(peers[2]!.raw).toEqual([payload.toString()]);
+  });
+
+  it('frames a message once for each codec, whatever the order of its subscribers', async () => {
+    const framed: string[] = [];
+    const codecOf = (name: string) => ({
+      name,
+      frame: (bytes: Uint8Array) => {
+        framed.push(name);
+        return lineCodec.frame(bytes);
+      },
+    });
+    const { broker, connect, settle, subscribe } = createWorld();
+    const [a, b] = [codecOf('a'), codecOf('b')];
+    const peers = [];
+    for (const codec of [a, b, a, b, a]) {
+      const peer = await connect({}, new TestPeer(codec));
+      await subscribe(peer, 'room');
+      peers.push(peer);
+    }
+    framed.length = 0;
+    await publish(broker);
+    await settle();
+    expect(framed.sort()).toEqual(['a', 'b']);
+    for (const peer of peers) expect(peer.raw).toEqual([payload.toString()]);
+  });
+
+  it('[CL6] closes 4203 a peer that does not read once its bytes pass the limit, and others go on', async () => {
+    const world = createWorld({ outbox: { maxBytes: 20_000, maxStallMs: 30_000 } });
+    const { broker, connect, settle, subscribe } = world;
+    const [stuck, reader] = [await connect(), await connect()];
+    await subscribe(stuck, 'room');
+    await subscribe(reader, 'room');
+    stuck.bufferedBytes = 1_000;
+    for (let count = 0; count < 30; count++) {
+      await publish(broker);
+      await settle();
+    }
+    expect(stuck.closedWith?.code).toBe(4203);
+    expect(stuck.take()).toEqual([]);
+    expect(reader.closedWith).toBeNull();
+    expect(reader.take()).toHaveLength(30);
+    expect(world.traffic.of('1001').refusals.get('slow_reader')).toBe(1);
+  });
+
+  it('[CL6] closes 4203 a peer whose buffer has not emptied for too long, though little waits', async () => {
+    const { broker, clock, connect, settle, subscribe } = createWorld({
+      outbox: { maxBytes: 1e6, maxStallMs: 30_000 },
+    });
+    const peer = await connect();
+    await subscribe(peer, 'room');
+    const write = peer.write.bind(peer);
+    peer.write = (frames) => {
+      write(frames);
+      peer.bufferedBytes = frames.byteLength;
+    };
+    await publish(broker);
+    await settle();
+    clock.advance(29_000);
+    expect(peer.closedWith).toBeNull();
+    clock.advance(3_000);
+    expect(peer.closedWith?.code).toBe(4203);
+  });
+
+  it('keeps what waits in order and sends it when the peer reads again', async () => {
+    const { broker, clock, connect, settle, subscribe } = createWorld();
+    const peer = await connect();
+    await subscribe(peer, 'room');
+    peer.bufferedBytes = 10;
+    for (let index = 0; index < 5; index++) {
+      await broker.publish(topic, { kind: 'event', payload: Buffer.from(`m${index}`) });
+      await settle();
+    }
+    expect(peer.raw).toEqual([]);
+    peer.bufferedBytes = 0;
+    peer.session.drained();
+    expect(peer.raw).toEqual(['m0', 'm1', 'm2', 'm3', 'm4']);
+    clock.advance(60_000);
+    expect(peer.closedWith).toBeNull();
+  });
+});
+
+describe('changes of the app', () => {
+  it('are in force on open connections: new settings, a disabled key, a disabled app, a deletion', async () => {
+    const world = createWorld();
+    const [first, second, third] = [
+      await world.connect(),
+      await world.connect({ key: 'next-key' }),
+      await world.connect(),
+    ];
+    world.appStore.put({ ...testApp, hasClientEvents: false });
+    await world.subscribe(first, 'private-room');
+    first.say({ event: 'client-x', channel: 'private-room', data: {} });
+    await world.settle();
+    expect(first.take()[0]?.data).toMatchObject({ message: expect.stringContaining('not enabled') });
+    world.appStore.put({ ...testApp, keys: testApp.keys.map((key) => ({ ...key, isEnabled: key.key === 'app-key' })) });
+    expect(second.closedWith?.code).toBe(4003);
+    expect(first.closedWith).toBeNull();
+    third.session.ended();
+    world.appStore.remove(testApp.id);
+    expect(first.closedWith?.code).toBe(4001);
+    expect(third.closedWith).toBeNull();
+  });
+});
