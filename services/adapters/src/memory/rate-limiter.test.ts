@@ -34,5 +34,8 @@ describe('MemoryRateLimiter', () => {
     expect((await limiter.take('a', 1, 10)).isAllowed).toBe(false);
     now += 100;
     expect((await limiter.take('a', 1, 10)).isAllowed).toBe(true);
+    now += 2_000;
+    await limiter.take('b', 1, 10);
+    expect(limiter.size).toBe(1);
   });
 });

@@ -225,6 +225,13 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         });
       });
 
+      it('counts users, not connections', async () => {
+        await join('1.1', memberOf('ada'), { memberLimit: 2 });
+        await join('1.2', memberOf('ada'), { memberLimit: 2 });
+        await join('1.3', undefined, { memberLimit: 2 });
+        expect(await join('1.4', memberOf('bob'), { memberLimit: 2 })).toMatchObject({ memberAdded: true });
+      });
+
       it('has room again when a user is wholly gone, and not before', async () => {
         const cay = { topic: room, socketId: '1.3', member: memberOf('cay') };
         await join('1.1', memberOf('ada'), { memberLimit: 1 });
@@ -386,6 +393,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         });
         expect([...(await store.channels('1', 'presence-'))]).toEqual([['presence-room', roomOccupancy]]);
         expect((await store.channels('1', 'presence-room-')).size).toBe(0);
+        expect((await store.channels('1', 'room')).size).toBe(0);
         expect((await store.channels('3', '')).size).toBe(0);
         expect([...(await store.channels('2', '')).keys()]).toEqual(['plain-2']);
       });

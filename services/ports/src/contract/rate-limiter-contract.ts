@@ -62,10 +62,11 @@ export function rateLimiterContract(name: string, nodes: 1 | 2, make: () => Prom
     it('never allows a cost above the budget, however long one waits, and takes nothing for it', async () => {
       expect((await limiter.take('a', 11, 10)).isAllowed).toBe(false);
       await fixture.advance(60_000);
-      const refused = await limiter.take('a', 11, 10);
-      expect(refused.isAllowed).toBe(false);
-      // It goes into a Retry-After header: a number, whatever it may be worth.
-      expect(Number.isFinite(refused.retryAfterMs) && refused.retryAfterMs > 0).toBe(true);
+      for (const refused of [await limiter.take('a', 11, 10), await limiter.take('none at all', 1, 0)]) {
+        expect(refused.isAllowed).toBe(false);
+        // It goes into a Retry-After header: a number, whatever it may be worth.
+        expect(Number.isFinite(refused.retryAfterMs) && refused.retryAfterMs > 0).toBe(true);
+      }
       expect(await limiter.take('a', 10, 10)).toMatchObject({ isAllowed: true, remaining: 0 });
     });
 
@@ -74,6 +75,10 @@ export function rateLimiterContract(name: string, nodes: 1 | 2, make: () => Prom
       await fixture.advance(3_600_000);
       expect(await limiter.take('a', 5, 5)).toMatchObject({ isAllowed: true });
       expect(await limiter.take('a', 1, 5)).toMatchObject({ isAllowed: false });
+      await fixture.advance(999);
+      expect(await limiter.take('a', 1, 5)).toMatchObject({ isAllowed: true });
+      await fixture.advance(999);
+      expect(await limiter.take('a', 1, 5)).toMatchObject({ isAllowed: true, remaining: 4 });
     });
 
     it('remembers an empty bucket that is asked again within the second', async () => {
