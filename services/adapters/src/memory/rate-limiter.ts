@@ -32,6 +32,7 @@ export class MemoryRateLimiter implements RateLimiter {
   async take(name: string, cost: number, perSecond: number): Promise<RateAnswer> {
     const bucket = this.#bucket(name, perSecond);
     const left = perSecond * 1_000 - bucket.debt;
+    // It fits in no bucket; the answer is when this one is full.
     if (cost > perSecond) {
       return { isAllowed: false, remaining: whole(left), retryAfterMs: fullAfterMs };
     }

@@ -1,0 +1,41 @@
+import { rateLimiterContract } from '@starling/ports/contract';
+import { describe, expect, it } from 'vitest';
+import { FakeClock } from './fake-clock.ts';
+import { MemoryRateLimiter } from './rate-limiter.ts';
+
+rateLimiterContract('MemoryRateLimiter', 1, async () => {
+  const clock = new FakeClock();
+  return {
+    nodes: [new MemoryRateLimiter(clock)],
+    advance: async (durationMs) => clock.advance(durationMs),
+    close: async () => undefined,
+  };
+});
+
+describe('MemoryRateLimiter', () => {
+  it('keeps no bucket of a name that has not been asked for in two seconds', async () => {
+    const clock = new FakeClock();
+    const limiter = new MemoryRateLimiter(clock);
+    for (let name = 0; name < 5_000; name++) {
+      await limiter.take(`name ${name}`, 1, 1);
+      clock.advance(1);
+    }
+    expect(limiter.size).toBeLessThanOrEqual(2_001);
+    clock.advance(10_000);
+    await limiter.take('one', 1, 1);
+    expect(limiter.size).toBe(1);
+  });
+
+  it('goes on refilling when the machine’s clock is set back', async () => {
+    let now = Date.UTC(2026, 0, 2);
+    const limiter = new MemoryRateLimiter({ now: () => now, after: () => () => undefined, soon: () => undefined });
+    await limiter.take('a', 10, 10);
+    now -= 86_400_000;
+    expect((await limiter.take('a', 1, 10)).isAllowed).toBe(false);
+    now += 100;
+    expect((await limiter.take('a', 1, 10)).isAllowed).toBe(true);
+    now += 2_000;
+    await limiter.take('b', 1, 10);
+    expect(limiter.size).toBe(1);
+  });
+});
