@@ -54,6 +54,9 @@ export interface Occupancy {
   readonly connectionCount: number;
   /** Distinct users; 0 for topics without members. */
   readonly userCount: number;
+}
+
+export interface PositionedOccupancy extends Occupancy {
   /** Transitions up to this position are included in the counts. */
   readonly position: number;
 }
@@ -71,7 +74,7 @@ export interface PresenceStore {
   /** Distinct members of one topic, in the order in which they came. */
   members(topic: Topic): Promise<readonly Member[]>;
   /** One answer per topic, in order. */
-  occupancies(topics: readonly Topic[]): Promise<readonly Occupancy[]>;
+  occupancies(topics: readonly Topic[]): Promise<readonly PositionedOccupancy[]>;
   /** The app's occupied channels whose names begin with `prefix`, with their occupancy. Internal topics are not listed. */
   channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>>;
 }

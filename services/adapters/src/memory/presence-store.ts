@@ -7,6 +7,7 @@ import {
   type JoinOptions,
   type Left,
   type Occupancy,
+  type PositionedOccupancy,
   type PresenceStore,
   type Seat,
   type Topic,
@@ -93,14 +94,14 @@ export class MemoryPresenceStore implements PresenceStore {
     return place === undefined ? [] : membersOf(place);
   }
 
-  async occupancies(topics: readonly Topic[]): Promise<readonly Occupancy[]> {
-    return topics.map((topic) => this.#occupancyOf(this.#places.get(topic)));
+  async occupancies(topics: readonly Topic[]): Promise<readonly PositionedOccupancy[]> {
+    return topics.map((topic) => ({ ...occupancyOf(this.#places.get(topic)), position: this.#position }));
   }
 
   async channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>> {
     const found = new Map<string, Occupancy>();
     for (const [channel, place] of this.#listed.get(appId) ?? []) {
-      if (channel.startsWith(prefix)) found.set(channel, this.#occupancyOf(place));
+      if (channel.startsWith(prefix)) found.set(channel, occupancyOf(place));
     }
     return found;
   }
@@ -136,14 +137,6 @@ export class MemoryPresenceStore implements PresenceStore {
     return { isFull: false, wasOccupied, memberAdded, connectionCount, members, position: this.#position };
   }
 
-  #occupancyOf(place: Place | undefined): Occupancy {
-    return {
-      connectionCount: place?.seats.size ?? 0,
-      userCount: place?.users.size ?? 0,
-      position: this.#position,
-    };
-  }
-
   async #announce(socketId: string, announce: Announcement | undefined): Promise<void> {
     if (announce === undefined) return;
     // Called right after the change, before anything else can move the position on.
@@ -166,6 +159,10 @@ function sit(place: Place, member: Member): User {
 
 function membersOf(place: Place): Member[] {
   return Array.from(place.users.values(), (user) => user.member);
+}
+
+function occupancyOf(place: Place | undefined): Occupancy {
+  return { connectionCount: place?.seats.size ?? 0, userCount: place?.users.size ?? 0 };
 }
 
 /** User channels are nobody's to see: their names say who is signed in. */

@@ -68,7 +68,10 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
       at = store,
     ): Promise<Left> => at.leave({ topic, socketId, ...(member && { member }) }, announce);
 
-    const occupancyOf = async (topic: Topic) => (await store.occupancies([topic]))[0];
+    const occupancyOf = async (topic: Topic) => {
+      const [occupancy] = await store.occupancies([topic]);
+      return { connectionCount: occupancy?.connectionCount, userCount: occupancy?.userCount };
+    };
 
     /** An announcement that must not come would have come before this. */
     const announced = async (): Promise<string[]> => {
@@ -90,6 +93,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
           memberAdded: false,
           connectionCount: 1,
           members: [],
+          position: expect.any(Number),
         });
         expect(await join('1.2', undefined, {}, plain)).toMatchObject({ wasOccupied: true, connectionCount: 2 });
         expect(await leave('1.1', undefined, undefined, plain)).toEqual({
@@ -134,6 +138,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
           memberAdded: false,
           connectionCount: 1,
           members: [memberOf('ada', '{"name":"Ada"}')],
+          position: expect.any(Number),
         });
         expect(await leave('1.1', memberOf('bob'))).toMatchObject({ memberRemoved: true, isVacated: true });
         expect(await store.members(room)).toEqual([]);
@@ -268,9 +273,29 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         await leave('1.2', memberOf('ada'), announcementOf('ada went'));
         expect(await announced()).toEqual(['ada came', 'ada went']);
         const messages = inbox.arrivals.filter(({ text }) => text.startsWith('ada')).map(({ message }) => message);
-        expect(messages.map(({ kind }) => kind)).toEqual(['event', 'event']);
+        expect(messages.map(({ kind }) => kind)).toEqual(['transition', 'transition']);
         expect(messages.map(({ except }) => except)).toEqual(['1.1', '1.2']);
-        expect(messages.map(({ position }) => position)).toEqual([undefined, undefined]);
+      });
+
+      it('carry positions by which whoever has read the state knows which of them it includes', async () => {
+        const positionOf = (text: string) =>
+          inbox.arrivals.find((arrival) => arrival.text === text)?.message.position ?? 0;
+        const first = await join('1.1', memberOf('ada'), { announce: announcementOf('ada came') });
+        const second = await join('1.2', memberOf('bob'), { announce: announcementOf('bob came') });
+        const [occupancy] = await store.occupancies([room]);
+        await leave('1.1', memberOf('ada'), announcementOf('ada went'));
+        await leave('1.2', memberOf('bob'), announcementOf('bob went'));
+        const third = await join('1.3', memberOf('ada'), { announce: announcementOf('ada again') });
+        await announced();
+        const positions = ['ada came', 'bob came', 'ada went', 'bob went', 'ada again'].map(positionOf);
+        expect(positions).toEqual([...positions].sort((a, b) => a - b));
+        expect(new Set(positions).size).toBe(5);
+        expect(first.position).toBeGreaterThanOrEqual(positions[0] ?? 0);
+        expect(first.position).toBeLessThan(positions[1] ?? 0);
+        expect(second.position).toBeGreaterThanOrEqual(positions[1] ?? 0);
+        expect(occupancy?.position).toBeGreaterThanOrEqual(positions[1] ?? 0);
+        expect(occupancy?.position).toBeLessThan(positions[2] ?? 0);
+        expect(third.position).toBeGreaterThanOrEqual(positions[4] ?? 0);
       });
 
       it('go to the topic they name', async () => {
@@ -371,7 +396,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         await join('1.1', memberOf('ada'));
         await join('1.2', memberOf('ada'));
         await join('1.3', undefined, {}, plain);
-        expect(await store.occupancies([plain, end, room, plain])).toEqual([
+        expect(await store.occupancies([plain, end, room, plain])).toMatchObject([
           { connectionCount: 1, userCount: 0 },
           { connectionCount: 0, userCount: 0 },
           { connectionCount: 2, userCount: 1 },
