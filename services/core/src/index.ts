@@ -1,6 +1,22 @@
 export { sign } from './authorize.ts';
 export { Hub, type HubDeps } from './hub.ts';
+export {
+  type Attribute,
+  type Attributes,
+  type ChannelAttributes,
+  type ChannelState,
+  type ChannelStats,
+  channelStats,
+  type InspectDeps,
+  inspectChannel,
+  inspectChannels,
+  listChannels,
+  listUsers,
+  parseAttributes,
+} from './inspect.ts';
 export type { OutboxLimits } from './outbox.ts';
+export { type PublishCommand, type PublishDeps, publish, terminateConnections } from './publish.ts';
+export { type AuthenticatedRequest, authenticateRequest, type SignedRequest } from './request-auth.ts';
 export { defaultSessionSettings, type Greeting, type Session, type SessionSettings } from './session.ts';
 export { defaultOutboxLimits, Sessions, type SessionsDeps } from './sessions.ts';
 export { AppTraffic, Traffic } from './traffic.ts';
