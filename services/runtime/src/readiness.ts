@@ -30,10 +30,6 @@ export class Readiness {
     return this.#isStopping;
   }
 
-  get isChecking(): boolean {
-    return this.#running !== undefined;
-  }
-
   /** From here on the answer is no, for good. */
   stop(): void {
     this.#isStopping = true;
