@@ -64,13 +64,14 @@ function thisMachine(): Machine {
     },
     canInstall: process.getuid?.() === 0 && isDebianLike(),
     install: (aptPackage) => {
-      // Only its errors: the rest is a hundred lines about packages.
-      const options = {
-        stdio: ['ignore', 'ignore', 'inherit'],
-        env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-      } as const;
-      execFileSync('apt-get', ['update', '-qq'], options);
-      execFileSync('apt-get', ['install', '-qq', '-y', '--no-install-recommends', aptPackage], options);
+      // Only its errors are shown: the rest is a hundred lines about packages.
+      const aptGet = (...args: string[]) =>
+        execFileSync('apt-get', args, {
+          stdio: ['ignore', 'ignore', 'inherit'],
+          env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+        });
+      aptGet('update', '-qq');
+      aptGet('install', '-qq', '-y', '--no-install-recommends', aptPackage);
     },
     say: (text) => void process.stderr.write(text),
   };

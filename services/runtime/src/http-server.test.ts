@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { StarlingError } from '@starling/protocol';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type HttpServerOptions, openHttpServer, toHttpReply } from './http-server.ts';
+import { StartError } from './lifecycle.ts';
 import { createLog, PinoObserver } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { Readiness, type ReadinessCheck } from './readiness.ts';
@@ -234,6 +235,15 @@ describe('/healthz, /readyz and /metrics', () => {
     const answer = await make().app.inject({ url: '/metrics' });
     expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(answer.body).toContain('# TYPE process_cpu_seconds_total counter');
+  });
+});
+
+describe('listening', () => {
+  test('says which port is in use and what to do', async () => {
+    const port = Number(new URL(await make().server.listen('127.0.0.1', 0)).port);
+    await expect(make().server.listen('127.0.0.1', port)).rejects.toThrow(
+      new StartError(`port ${port} of 127.0.0.1 is in use: end the other program, or set STARLING_PORT`),
+    );
   });
 });
 

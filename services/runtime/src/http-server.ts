@@ -5,6 +5,7 @@ import { Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { type ProblemCode, problems, type Refusal, StarlingError } from '@starling/protocol';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, fastify, LogController } from 'fastify';
+import { StartError } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Readiness } from './readiness.ts';
@@ -96,7 +97,9 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
   return {
     app,
     listen: async (host, port) => {
-      await app.listen({ host, port });
+      await app.listen({ host, port }).catch((err: unknown) => {
+        throw explained(err, host, port);
+      });
       const { port: boundPort } = app.server.address() as AddressInfo;
       return `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${boundPort}`;
     },
@@ -178,6 +181,17 @@ function clientErrorHandler(err: Error & { readonly code?: string }, socket: Soc
 }
 
 // ── Paths and TLS ────────────────────────────────────────────────────────────────────────────────────────────────
+
+function explained(err: unknown, host: string, port: number): unknown {
+  const code = err instanceof Error && 'code' in err ? err.code : undefined;
+  const at = `port ${port} of ${host}`;
+  if (code === 'EADDRINUSE') return new StartError(`${at} is in use: end the other program, or set STARLING_PORT`);
+  if (code === 'EACCES') return new StartError(`${at} is not ours to take: set STARLING_PORT to one above 1023`);
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+    return new StartError(`${host} is no address of this machine: set STARLING_HOST`);
+  }
+  return err;
+}
 
 function withoutPrefix(url: string, prefix: string): string {
   if (prefix === '' || !url.startsWith(prefix)) return url;

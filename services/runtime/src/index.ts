@@ -11,7 +11,7 @@ export {
   tlsIsWhole,
 } from './config.ts';
 export { type HttpReply, type HttpServer, type HttpServerOptions, openHttpServer, toHttpReply } from './http-server.ts';
-export { Lifecycle, runProgram, type Step } from './lifecycle.ts';
+export { type Close, Lifecycle, runProgram, StartError } from './lifecycle.ts';
 export { createLog, type Log, type LogOptions, PinoObserver } from './log.ts';
 export { Metrics, type TrafficCounts, type TrafficSource } from './metrics.ts';
 export { Readiness, type ReadinessAnswer, type ReadinessCheck } from './readiness.ts';

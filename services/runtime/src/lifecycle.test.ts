@@ -8,39 +8,40 @@ function make() {
   const lifecycle = new Lifecycle(
     createLog({ level: 'info', isReadable: false, destination: { write: (line) => void lines.push(line) } }),
   );
-  const add = (name: string, over: { start?: () => unknown; stop?: () => unknown; stopLimitMs?: number } = {}) =>
-    lifecycle.add({
+  const add = (name: string, over: { open?: () => unknown; close?: () => unknown; closeLimitMs?: number } = {}) =>
+    lifecycle.add(
       name,
-      start: () => {
-        happened.push(`start ${name}`);
-        return over.start?.();
+      async () => {
+        happened.push(`open ${name}`);
+        await over.open?.();
+        return () => {
+          happened.push(`close ${name}`);
+          return over.close?.();
+        };
       },
-      stop: () => {
-        happened.push(`stop ${name}`);
-        return over.stop?.();
-      },
-      ...(over.stopLimitMs === undefined ? {} : { stopLimitMs: over.stopLimitMs }),
-    });
+      over.closeLimitMs,
+    );
   return { lifecycle, add, happened, lines };
 }
 
 describe('Lifecycle', () => {
-  test('starts in order, one after the other, and stops in the reverse', async () => {
+  test('opens in order, one after the other, and closes in the reverse', async () => {
     const { lifecycle, add, happened } = make();
-    add('store', { start: async () => void happened.push('store is up'), stop: () => Promise.resolve() });
+    add('store', { open: async () => void happened.push('store is up'), close: () => Promise.resolve() });
+    lifecycle.add('nothing to close', () => happened.push('greeting'));
     add('server');
     await lifecycle.start();
     await lifecycle.stop();
-    expect(happened).toEqual(['start store', 'store is up', 'start server', 'stop server', 'stop store']);
+    expect(happened).toEqual(['open store', 'store is up', 'greeting', 'open server', 'close server', 'close store']);
   });
 
-  test('undoes what was started when a step fails, that step included, and throws its error', async () => {
+  test('closes what was opened when a step fails, and throws its error', async () => {
     const { lifecycle, add, happened } = make();
     add('store');
-    add('server', { start: () => Promise.reject(new Error('the port is taken')) });
+    add('server', { open: () => Promise.reject(new Error('the port is taken')) });
     add('never');
     await expect(lifecycle.start()).rejects.toThrow('the port is taken');
-    expect(happened).toEqual(['start store', 'start server', 'stop server', 'stop store']);
+    expect(happened).toEqual(['open store', 'open server', 'close store']);
   });
 
   test('stops once, however often it is asked to', async () => {
@@ -48,24 +49,24 @@ describe('Lifecycle', () => {
     add('store');
     await lifecycle.start();
     await Promise.all([lifecycle.stop(), lifecycle.stop()]);
-    expect(happened).toEqual(['start store', 'stop store']);
+    expect(happened).toEqual(['open store', 'close store']);
   });
 
-  test('gives up a step that does not stop in its time, or fails, says so, and stops the rest', async () => {
+  test('gives up a step that does not close in its time, or fails, says so, and closes the rest', async () => {
     const { lifecycle, add, happened, lines } = make();
     add('store');
-    add('stuck', { stop: () => new Promise(() => {}), stopLimitMs: 20 });
+    add('stuck', { close: () => new Promise(() => {}), closeLimitMs: 20 });
     add('broken', {
-      stop: () => {
+      close: () => {
         throw new Error('already gone');
       },
     });
     await lifecycle.start();
     await lifecycle.stop();
-    expect(happened.slice(3)).toEqual(['stop broken', 'stop stuck', 'stop store']);
+    expect(happened.slice(3)).toEqual(['close broken', 'close stuck', 'close store']);
     expect(lines.map((line) => JSON.parse(line))).toMatchObject([
       { step: 'broken', msg: 'Did not stop cleanly', err: { message: 'already gone' } },
-      { step: 'stuck', limitMs: 20, msg: 'Did not stop in time' },
+      { step: 'stuck', closeLimitMs: 20, msg: 'Did not stop in time' },
     ]);
   });
 
@@ -73,13 +74,13 @@ describe('Lifecycle', () => {
     const { lifecycle, add, happened } = make();
     let stopped: Promise<void> | undefined;
     add('store', {
-      start: () => {
+      open: () => {
         stopped = lifecycle.stop();
       },
     });
     add('server');
     await lifecycle.start();
     await stopped;
-    expect(happened).toEqual(['start store', 'stop store']);
+    expect(happened).toEqual(['open store', 'close store']);
   });
 });

@@ -2,38 +2,45 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Log } from './log.ts';
 
-export interface Step {
-  readonly name: string;
-  readonly start?: () => unknown;
-  readonly stop?: () => unknown;
-  /** How long `stop` may take before the next step's turn comes; default 5 s. */
-  readonly stopLimitMs?: number;
+export type Close = () => unknown;
+
+/** A fault of the surroundings that the operator can mend: its text says how, and no stack is shown. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
 }
 
-/** Steps are added in the order in which they start. Nothing starts until `start`. */
+interface Step {
+  readonly name: string;
+  readonly open: () => unknown;
+  readonly closeLimitMs: number;
+}
+
+/** What a program opens, in the order in which it was added, and closes in the exact reverse. */
 export class Lifecycle {
   readonly #log: Log;
   readonly #steps: Step[] = [];
-  /** Of the steps, how many are to be stopped. */
-  #started = 0;
+  readonly #toClose: Array<Step & { readonly close: Close }> = [];
   #stopping: Promise<void> | undefined;
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  add(step: Step): void {
-    this.#steps.push(step);
+  /**
+   * `open` is called by `start`; what it returns, or resolves with, is called by `stop` if it is a function. The
+   * closing has `closeLimitMs`, then the next one's turn comes.
+   */
+  add(name: string, open: () => unknown, closeLimitMs = 5_000): void {
+    this.#steps.push({ name, open, closeLimitMs });
   }
 
-  /** When a step fails, those before it are stopped and its error is thrown. A stop meanwhile ends the starting. */
+  /** When a step fails, those before it are closed and its error is thrown. A stop meanwhile ends the starting. */
   async start(): Promise<void> {
     for (const step of this.#steps) {
       if (this.#stopping) return this.#stopping;
-      // Counted before it has started: half a start may have something to stop.
-      this.#started++;
       try {
-        await step.start?.();
+        const close = await step.open();
+        if (typeof close === 'function') this.#toClose.push({ ...step, close: close as Close });
       } catch (err) {
         await this.stop();
         throw err;
@@ -41,24 +48,24 @@ export class Lifecycle {
     }
   }
 
-  /** A step that fails or takes too long is logged, and keeps none of the others from stopping. Never rejects. */
+  /** A step that fails or takes too long is logged, and keeps none of the others from closing. Never rejects. */
   stop(): Promise<void> {
-    this.#stopping ??= this.#stopAll();
+    this.#stopping ??= this.#closeAll();
     return this.#stopping;
   }
 
-  async #stopAll(): Promise<void> {
-    for (const step of this.#steps.slice(0, this.#started).reverse()) {
+  async #closeAll(): Promise<void> {
+    for (let step = this.#toClose.pop(); step !== undefined; step = this.#toClose.pop()) {
+      const { name, close, closeLimitMs } = step;
       const limit = new AbortController();
-      const limitMs = step.stopLimitMs ?? 5_000;
       try {
-        const inTime = await Promise.race([
-          Promise.resolve(step.stop?.()).then(() => true),
-          setTimeout(limitMs, false, { signal: limit.signal }),
+        const isInTime = await Promise.race([
+          Promise.resolve(close()).then(() => true),
+          setTimeout(closeLimitMs, false, { signal: limit.signal }),
         ]);
-        if (!inTime) this.#log.warn({ step: step.name, limitMs }, 'Did not stop in time');
+        if (!isInTime) this.#log.warn({ step: name, closeLimitMs }, 'Did not stop in time');
       } catch (err) {
-        this.#log.error({ step: step.name, err }, 'Did not stop cleanly');
+        this.#log.error({ step: name, err }, 'Did not stop cleanly');
       } finally {
         limit.abort();
       }
@@ -70,39 +77,40 @@ export class Lifecycle {
 const sameWishMs = 500;
 
 /**
- * Runs until SIGTERM or SIGINT, then stops and exits 0; a second signal exits at once. A start that fails is printed
- * and exits 1. A defect met outside any request or session is logged; one that leaves the process in an unknown state
- * stops it in order and exits 1.
+ * Builds and starts a program, and runs it until SIGTERM or SIGINT; then it stops in order and exits 0, and a second
+ * signal exits at once. A start that fails is printed and exits 1. A rejection that nobody waited for is logged; an
+ * exception that nobody caught leaves the process in an unknown state, so it stops in order and exits 1.
  */
-export async function runProgram(lifecycle: Lifecycle, log: Log): Promise<void> {
+export async function runProgram(log: Log, build: () => Lifecycle): Promise<void> {
+  const running: { lifecycle?: Lifecycle; signalledAtMs?: number } = {};
   const stopAndExit = async (status: number): Promise<never> => {
-    await lifecycle.stop();
+    await running.lifecycle?.stop();
     log.info('Stopped');
     process.exit(status);
   };
-  const signalled: { atMs?: number } = {};
   const onSignal = (signal: NodeJS.Signals) => {
-    if (signalled.atMs === undefined) {
-      signalled.atMs = performance.now();
+    if (running.signalledAtMs === undefined) {
+      running.signalledAtMs = performance.now();
       log.info({ signal }, 'Stopping');
       void stopAndExit(0);
-    } else if (performance.now() - signalled.atMs > sameWishMs) {
+    } else if (performance.now() - running.signalledAtMs > sameWishMs) {
       log.warn({ signal }, 'Stopped at once, on a second signal');
       process.exit(signal === 'SIGINT' ? 130 : 143);
     }
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
-  // Nobody waited for it, so nothing depends on it: worth mending, not worth every connection.
   process.on('unhandledRejection', (err) => log.error({ err }, 'A defect: a rejection that nobody handled'));
   process.on('uncaughtException', (err) => {
-    log.fatal({ err }, 'A defect: stopping');
+    log.fatal({ err }, 'A defect: an exception that nobody caught, stopping');
     void stopAndExit(1);
   });
   try {
-    await lifecycle.start();
+    running.lifecycle = build();
+    await running.lifecycle.start();
   } catch (err) {
-    log.fatal({ err }, 'Could not start');
+    if (err instanceof StartError) log.fatal(`Cannot start: ${err.message}`);
+    else log.fatal({ err }, 'Cannot start');
     process.exit(1);
   }
 }
