@@ -20,6 +20,7 @@ export class Lifecycle {
   readonly #log: Log;
   readonly #steps: Step[] = [];
   readonly #toClose: Array<Step & { readonly close: Close }> = [];
+  #opening: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(log: Log) {
@@ -38,9 +39,9 @@ export class Lifecycle {
   async start(): Promise<void> {
     for (const step of this.#steps) {
       if (this.#stopping) return this.#stopping;
+      this.#opening = this.#open(step);
       try {
-        const close = await step.open();
-        if (typeof close === 'function') this.#toClose.push({ ...step, close: close as Close });
+        await this.#opening;
       } catch (err) {
         await this.stop();
         throw err;
@@ -54,7 +55,15 @@ export class Lifecycle {
     return this.#stopping;
   }
 
+  async #open(step: Step): Promise<void> {
+    // Not at once: a stop asked for in the middle of an opening must find it under way.
+    const close = await Promise.resolve().then(step.open);
+    if (typeof close === 'function') this.#toClose.push({ ...step, close: close as Close });
+  }
+
   async #closeAll(): Promise<void> {
+    // What is being opened at this moment can be closed only when it is open. If it fails, `start` says so.
+    await Promise.race([this.#opening?.catch(() => {}), setTimeout(5_000, undefined, { ref: false })]);
     for (let step = this.#toClose.pop(); step !== undefined; step = this.#toClose.pop()) {
       const { name, close, closeLimitMs } = step;
       const limit = new AbortController();
