@@ -34,11 +34,14 @@ function reachable(url: string): string {
 }
 
 function page(base: string, key: string): string {
-  const { protocol, hostname, port, pathname } = new URL(base);
+  const { protocol, hostname, port: otherPort, pathname } = new URL(base);
+  // A URL leaves out the port that its protocol has anyway; pusher-js wants it said.
+  const port = otherPort === '' ? (protocol === 'https:' ? 443 : 80) : otherPort;
   const path = pathname === '/' ? '' : `\n    wsPath: '${pathname}',`;
   return `<!doctype html>
 <title>Starling</title>
-<pre id="events">Waiting for my-event on my-channel\\n</pre>
+<pre id="events">Waiting for my-event on my-channel
+</pre>
 <script src="https://js.pusher.com/8.4.0/pusher.min.js"></script>
 <script>
   const pusher = new Pusher('${key}', {
