@@ -16,7 +16,8 @@ const { version } = JSON.parse(readFileSync(join(room, 'package.json'), 'utf8'))
 
 await build({
   entryPoints: [join(room, 'src/main.ts')],
-  outfile: join(room, 'dist/starling.js'),
+  // Tests build a copy of their own.
+  outfile: join(room, process.argv[2] ?? 'dist/starling.js'),
   bundle: true,
   platform: 'node',
   target: 'node20',
