@@ -1,0 +1,17 @@
+export {
+  flag,
+  loadConfig,
+  port,
+  type ReadConfig,
+  readConfig,
+  type SettingsRule,
+  seconds,
+  serverSettings,
+  settings,
+  tlsIsWhole,
+} from './config.ts';
+export { type HttpReply, type HttpServer, type HttpServerOptions, openHttpServer, toHttpReply } from './http-server.ts';
+export { type Close, Lifecycle, runProgram, StartError } from './lifecycle.ts';
+export { createLog, type Log, type LogOptions, PinoObserver } from './log.ts';
+export { Metrics, type TrafficCounts, type TrafficSource } from './metrics.ts';
+export { Readiness, type ReadinessAnswer, type ReadinessCheck } from './readiness.ts';

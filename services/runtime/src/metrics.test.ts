@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { Metrics, type TrafficCounts } from './metrics.ts';
+
+const counts = (over: Partial<TrafficCounts> = {}): TrafficCounts => ({
+  connections: 0,
+  subscriptions: 0,
+  connectionsOpened: 0,
+  framesIn: 0,
+  published: 0,
+  clientEvents: 0,
+  delivered: 0,
+  deliveredBytes: 0,
+  refusals: new Map(),
+  ...over,
+});
+
+test('[OP2] shows connections, subscriptions, messages in and out and refusals by rule, per app', async () => {
+  const metrics = new Metrics();
+  metrics.watchTraffic({
+    unknownApp: counts({ refusals: new Map([['app_unknown', 4]]) }),
+    byApp: () =>
+      new Map([
+        ['7', counts({ connections: 2, subscriptions: 3, published: 5, delivered: 15, framesIn: 9 })],
+        ['8', counts({ refusals: new Map([['auth_signature', 1]]) })],
+      ]),
+  });
+  const text = await metrics.read();
+  expect(text).toContain('starling_connections{app="7"} 2');
+  expect(text).toContain('starling_subscriptions{app="7"} 3');
+  expect(text).toContain('starling_published_total{app="7"} 5');
+  expect(text).toContain('starling_delivered_total{app="7"} 15');
+  expect(text).toContain('starling_frames_received_total{app="7"} 9');
+  expect(text).toContain('starling_refused_total{app="8",code="auth_signature"} 1');
+  expect(text).toContain('starling_refused_total{app="",code="app_unknown"} 4');
+  expect(text).toMatch(/^nodejs_eventloop_lag_seconds /m);
+  expect(text).toMatch(/^process_resident_memory_bytes /m);
+});
+
+test('reads the counts anew each time, and never adds them to those of the last read', async () => {
+  const metrics = new Metrics();
+  let now = counts({ connections: 5, delivered: 10 });
+  metrics.watchTraffic({ unknownApp: counts(), byApp: () => new Map([['7', now]]) });
+  await metrics.read();
+  now = counts({ connections: 1, delivered: 12 });
+  const text = await metrics.read();
+  expect(text).toContain('starling_connections{app="7"} 1');
+  expect(text).toContain('starling_delivered_total{app="7"} 12');
+});
+
+test('two of them in one process do not share anything', async () => {
+  const [one, other] = [new Metrics(), new Metrics()];
+  one.watchTraffic({ unknownApp: counts(), byApp: () => new Map([['7', counts({ connections: 5 })]]) });
+  expect(await other.read()).not.toContain('starling_connections');
+});

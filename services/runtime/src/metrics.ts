@@ -1,0 +1,94 @@
+/** What an operator's Prometheus reads. Nothing is counted here: plain integers kept elsewhere are read when asked. */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+
+/** One app's counts on this node, as core's `AppTraffic` keeps them. */
+export interface TrafficCounts {
+  readonly connections: number;
+  readonly subscriptions: number;
+  readonly connectionsOpened: number;
+  readonly framesIn: number;
+  readonly published: number;
+  readonly clientEvents: number;
+  readonly delivered: number;
+  readonly deliveredBytes: number;
+  readonly refusals: ReadonlyMap<string, number>;
+}
+
+export interface TrafficSource {
+  byApp(): ReadonlyMap<string, TrafficCounts>;
+  readonly unknownApp: TrafficCounts;
+}
+
+type Count = Exclude<keyof TrafficCounts, 'refusals'>;
+
+const gauges: ReadonlyArray<readonly [string, Count, string]> = [
+  ['starling_connections', 'connections', 'Connections open now'],
+  ['starling_subscriptions', 'subscriptions', 'Subscriptions held now'],
+];
+const counters: ReadonlyArray<readonly [string, Count, string]> = [
+  ['starling_connections_opened_total', 'connectionsOpened', 'Connections opened'],
+  ['starling_frames_received_total', 'framesIn', 'Frames received from clients'],
+  ['starling_published_total', 'published', 'Messages published by backends, one per channel'],
+  ['starling_client_events_total', 'clientEvents', 'Messages published by clients'],
+  ['starling_delivered_total', 'delivered', 'Frames queued to clients'],
+  ['starling_delivered_bytes_total', 'deliveredBytes', 'Bytes queued to clients, framing included'],
+];
+
+export class Metrics {
+  readonly #registry = new Registry();
+
+  constructor() {
+    // Memory, CPU, garbage collection, open files, event-loop lag.
+    collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** From now on every read includes these counts. `app` is the app's id, or empty for refusals that named no app. */
+  watchTraffic(traffic: TrafficSource): void {
+    const registers = [this.#registry];
+    for (const [name, count, help] of gauges) {
+      new Gauge({
+        name,
+        help,
+        labelNames: ['app'],
+        registers,
+        collect() {
+          this.reset();
+          for (const [app, counts] of traffic.byApp()) this.set({ app }, counts[count]);
+        },
+      });
+    }
+    for (const [name, count, help] of counters) {
+      new Counter({
+        name,
+        help,
+        labelNames: ['app'],
+        registers,
+        collect() {
+          this.reset();
+          for (const [app, counts] of traffic.byApp()) this.inc({ app }, counts[count]);
+        },
+      });
+    }
+    new Counter({
+      name: 'starling_refused_total',
+      help: 'What was refused, by the rule that refused it',
+      labelNames: ['app', 'code'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [app, counts] of [['', traffic.unknownApp] as const, ...traffic.byApp()]) {
+          for (const [code, times] of counts.refusals) this.inc({ app, code }, times);
+        }
+      },
+    });
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** Prometheus text. */
+  read(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}

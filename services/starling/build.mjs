@@ -1,0 +1,30 @@
+/** Puts all our rooms into one file for Node; packages from npm stay outside it. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const room = dirname(fileURLToPath(import.meta.url));
+const services = dirname(room);
+
+const dependencies = readdirSync(services)
+  .map((name) => join(services, name, 'package.json'))
+  .filter((path) => existsSync(path))
+  .flatMap((path) => Object.keys(JSON.parse(readFileSync(path, 'utf8')).dependencies ?? {}));
+
+const { version } = JSON.parse(readFileSync(join(room, 'package.json'), 'utf8'));
+
+await build({
+  entryPoints: [join(room, 'src/main.ts')],
+  // Tests build a copy of their own.
+  outfile: join(room, process.argv[2] ?? 'dist/starling.js'),
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  sourcemap: true,
+  banner: { js: '#!/usr/bin/env node' },
+  external: [...new Set(dependencies)].filter((name) => !name.startsWith('@starling/')),
+  define: { STARLING_VERSION: JSON.stringify(version) },
+  logLevel: 'warning',
+});

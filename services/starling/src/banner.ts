@@ -1,0 +1,74 @@
+/** What `starling start` prints on stdout: all that is needed to send the first event, to be pasted as it is. */
+
+export interface BannerFacts {
+  /** Where it listens, as `http://127.0.0.1:6001`. */
+  readonly url: string;
+  readonly pathPrefix: string;
+  readonly app: { readonly id: string; readonly key: string; readonly secret: string };
+  readonly hasColour: boolean;
+}
+
+export function banner({ url, pathPrefix, app, hasColour }: BannerFacts): string {
+  const paint = (code: number) => (text: string) => (hasColour ? `\u001b[${code}m${text}\u001b[0m` : text);
+  const [strong, faint] = [paint(1), paint(2)];
+  const base = reachable(url) + pathPrefix;
+  return `
+  ${strong('Starling')} is ready at ${strong(base)}
+
+    app id   ${app.id}
+    key      ${app.key}
+    secret   ${app.secret}   ${faint('for your backend only')}
+
+${faint('1. Save this as a page and open it in a browser:')}
+
+${page(base, app.key)}
+${faint('2. Paste this into a shell: the page shows the event. It signs itself, so it stays valid.')}
+
+${command(base, app)}
+`;
+}
+
+/** Where a browser on this machine finds it: nothing can be sent to "all addresses". */
+function reachable(url: string): string {
+  return url.replace(/^(https?:\/\/)(?:0\.0\.0\.0|\[::\])(?=:)/, '$1127.0.0.1');
+}
+
+function page(base: string, key: string): string {
+  const { protocol, hostname, port: otherPort, pathname } = new URL(base);
+  // A URL leaves out the port that its protocol has anyway; pusher-js wants it said.
+  const port = otherPort === '' ? (protocol === 'https:' ? 443 : 80) : otherPort;
+  const path = pathname === '/' ? '' : `\n    wsPath: '${pathname}',`;
+  return `<!doctype html>
+<title>Starling</title>
+<pre id="events">Waiting for my-event on my-channel
+</pre>
+<script src="https://js.pusher.com/8.4.0/pusher.min.js"></script>
+<script>
+  const pusher = new Pusher('${key}', {
+    wsHost: '${hostname}',
+    wsPort: ${port},
+    wssPort: ${port},${path}
+    forceTLS: ${protocol === 'https:'},
+    enabledTransports: ['ws', 'wss'],
+    cluster: '',
+  });
+  pusher.subscribe('my-channel').bind('my-event', (data) => {
+    document.getElementById('events').append(JSON.stringify(data) + '\\n');
+  });
+</script>
+`;
+}
+
+/** In a subshell, so that it leaves no variables behind; openssl prints more than the digest, which sed takes off. */
+function command(base: string, { id, key, secret }: BannerFacts['app']): string {
+  const { origin, pathname } = new URL(base);
+  const prefix = pathname === '/' ? '' : pathname;
+  return `(
+  body='{"name":"my-event","channel":"my-channel","data":"{\\"message\\":\\"hello\\"}"}'
+  md5=$(printf '%s' "$body" | openssl dgst -md5 | sed 's/^.* //')
+  query="auth_key=${key}&auth_timestamp=$(date +%s)&auth_version=1.0&body_md5=$md5"
+  signature=$(printf 'POST\\n/apps/${id}/events\\n%s' "$query" | openssl dgst -sha256 -hmac '${secret}' | sed 's/^.* //')
+  curl -sS -H 'Content-Type: application/json' -d "$body" "${origin}${prefix}/apps/${id}/events?$query&auth_signature=$signature"
+  echo
+)`;
+}

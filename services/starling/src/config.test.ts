@@ -1,0 +1,57 @@
+import { readConfig } from '@starling/runtime';
+import { describe, expect, test } from 'vitest';
+import { startSettings } from './config.ts';
+
+const app = { STARLING_APP_ID: '1234', STARLING_APP_KEY: 'my-key', STARLING_APP_SECRET: 'my-secret' };
+
+function problemsOf(env: Record<string, string>): string {
+  const read = readConfig(startSettings, env);
+  return read.ok ? '' : read.text;
+}
+
+describe('startSettings', () => {
+  test('needs nothing', () => {
+    const read = readConfig(startSettings, {});
+    expect(read).toMatchObject({
+      ok: true,
+      value: { STARLING_DATA_DIR: '.starling', STARLING_APP_CLIENT_EVENTS: true, STARLING_HOST: '127.0.0.1' },
+    });
+  });
+
+  test('takes an app as it is given', () => {
+    expect(readConfig(startSettings, { ...app, STARLING_APP_CLIENT_EVENTS: 'false' })).toMatchObject({
+      ok: true,
+      value: { ...app, STARLING_APP_CLIENT_EVENTS: false },
+    });
+  });
+
+  test.each(Object.keys(app))('[OP4] refuses an app without its %s, rather than make up the rest', (missing) => {
+    const { [missing as keyof typeof app]: _, ...rest } = app;
+    expect(problemsOf(rest)).toContain('must be given together, or none of them');
+  });
+
+  test('[OP4] refuses a secret that is the key, which every browser is shown', () => {
+    expect(problemsOf({ ...app, STARLING_APP_SECRET: app.STARLING_APP_KEY })).toContain(
+      'must differ from STARLING_APP_KEY',
+    );
+  });
+
+  test('[OP4] says all of it at once', () => {
+    const text = problemsOf({
+      STARLING_APP_ID: 'my-app',
+      STARLING_APP_KEY: 'a key',
+      STARLING_PORT: 'x',
+      STARLING_TLS_KEY: 'k',
+    });
+    expect(
+      text
+        .split('\n')
+        .filter((line) => /^ {2}STARLING/.test(line))
+        .map((line) => line.trim().split(':')[0]),
+    ).toEqual(['STARLING_PORT', 'STARLING_APP_ID', 'STARLING_APP_KEY', 'STARLING_TLS_CERT', 'STARLING_APP_ID']);
+  });
+
+  test('every setting says what it is for', () => {
+    for (const [name, field] of Object.entries(startSettings.shape)) expect(field.description, name).toMatch(/\.$/);
+  });
+});

@@ -1,0 +1,131 @@
+/** The built program, run as a process of its own, and what a backend and a client need to talk to it. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { createHash, createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { WebSocket } from 'ws';
+
+const room = dirname(dirname(fileURLToPath(import.meta.url)));
+
+export interface Program {
+  /** A fresh folder to run in. */
+  makeFolder(): string;
+  /** Without waiting for anything. */
+  run(args: readonly string[], options?: { env?: Record<string, string>; cwd?: string }): Run;
+  /** `starling start` on a free port, until it is ready. */
+  start(options?: { env?: Record<string, string>; cwd?: string }): Promise<Starling>;
+  /** Ends every process and removes every file. */
+  close(): Promise<void>;
+}
+
+export interface Run {
+  readonly child: ChildProcess;
+  stdout(): string;
+  stderr(): string;
+  /** Resolves when stdout has held the text. */
+  said(text: string | RegExp): Promise<RegExpExecArray>;
+  /** The exit code, or the signal that ended it. */
+  readonly ended: Promise<number | string>;
+}
+
+export interface Starling extends Run {
+  readonly url: string;
+  readonly app: Credentials;
+}
+
+export interface Credentials {
+  readonly id: string;
+  readonly key: string;
+  readonly secret: string;
+}
+
+/** Builds it first, from the source as it is now. */
+export function openProgram(): Program {
+  const build = `dist/test-${process.pid}-${Math.random().toString(36).slice(2)}/starling.js`;
+  execFileSync(process.execPath, ['build.mjs', build], { cwd: room, stdio: 'pipe' });
+  const folder = mkdtempSync(join(tmpdir(), 'starling-'));
+  const runs: Run[] = [];
+
+  const run: Program['run'] = (args, { env = {}, cwd = folder } = {}) => {
+    const child = spawn(process.execPath, [join(room, build), ...args], {
+      cwd,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const output = { stdout: '', stderr: '' };
+    const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | string);
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output.stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      output.stderr += text;
+    });
+    const said: Run['said'] = async (text) => {
+      const pattern = typeof text === 'string' ? new RegExp(text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')) : text;
+      for (;;) {
+        const found = pattern.exec(output.stdout);
+        if (found !== null) return found;
+        const hasEnded = await Promise.race([once(child.stdout, 'data').then(() => false), ended.then(() => true)]);
+        if (hasEnded)
+          throw new Error(`It ended (${await ended}) without saying ${pattern}:\n${output.stdout}${output.stderr}`);
+      }
+    };
+    const started = { child, stdout: () => output.stdout, stderr: () => output.stderr, said, ended };
+    runs.push(started);
+    return started;
+  };
+
+  return {
+    makeFolder: () => mkdtempSync(join(folder, 'run-')),
+    run,
+    start: async ({ env = {}, cwd = mkdtempSync(join(folder, 'run-')) } = {}) => {
+      const started = run(['start'], { env: { STARLING_PORT: '0', ...env }, cwd });
+      const [, url = '', id = '', key = '', secret = ''] = await started.said(
+        /ready at (\S+)\s+app id +(\S+)\s+key +(\S+)\s+secret +(\S+)[\s\S]*\n\)\n/,
+      );
+      return { ...started, url, app: { id, key, secret } };
+    },
+    close: async () => {
+      for (const { child } of runs) child.kill('SIGKILL');
+      await Promise.all(runs.map(({ ended }) => ended));
+      rmSync(folder, { recursive: true, force: true });
+      rmSync(dirname(join(room, build)), { recursive: true, force: true });
+    },
+  };
+}
+
+/** Path and query of a signed request. */
+export function signedPath(app: Credentials, method: string, path: string, body = ''): string {
+  const digest = body === '' ? '' : `&body_md5=${createHash('md5').update(body).digest('hex')}`;
+  const query = `auth_key=${app.key}&auth_timestamp=${Math.floor(Date.now() / 1000)}&auth_version=1.0${digest}`;
+  const signature = createHmac('sha256', app.secret).update(`${method}\n${path}\n${query}`).digest('hex');
+  return `${path}?${query}&auth_signature=${signature}`;
+}
+
+export interface Peer {
+  readonly socket: WebSocket;
+  /** The first frame, from now or before, with this event name. */
+  received(event: string): Promise<{ event: string; channel?: string; data: unknown }>;
+  readonly closed: Promise<number>;
+}
+
+/** A client that speaks the protocol by hand, connected and told so. */
+export async function connectPeer(url: string, key: string): Promise<Peer> {
+  const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/app/${key}?protocol=7&client=hand&version=0`);
+  const frames: Array<{ event: string; data: unknown }> = [];
+  socket.on('message', (text) => frames.push(JSON.parse(String(text))));
+  const closed = once(socket, 'close').then(([code]) => code as number);
+  const received: Peer['received'] = async (event) => {
+    for (;;) {
+      const frame = frames.find((each) => each.event === event);
+      if (frame !== undefined) return frame;
+      const code = await Promise.race([once(socket, 'message').then(() => undefined), closed]);
+      if (code !== undefined) throw new Error(`Closed with ${code} before ${event} came`);
+    }
+  };
+  await received('pusher:connection_established');
+  return { socket, received, closed };
+}
