@@ -1,0 +1,110 @@
+/** For tests: a server whose sessions send back what they receive and write down what the transport tells them. */
+import { EventEmitter, once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Greeting } from '@starling/core';
+import type { Transport } from '@starling/ports';
+import { encodeError, type ProblemCode, problems } from '@starling/protocol';
+import Fastify, { type FastifyHttpOptions, type FastifyInstance } from 'fastify';
+import { wsRoutes } from './routes.ts';
+import type { PeerSession, WsLimits } from './ws-transport.ts';
+
+export class EchoSession extends EventEmitter implements PeerSession {
+  readonly transport: Transport;
+  readonly greeting: Greeting;
+  readonly texts: string[] = [];
+  readonly refusals: ProblemCode[] = [];
+  touches = 0;
+  drains = 0;
+  ends = 0;
+
+  constructor(transport: Transport, greeting: Greeting) {
+    super();
+    this.transport = transport;
+    this.greeting = greeting;
+  }
+
+  send(text: string): void {
+    this.transport.write(this.transport.codec.frame(Buffer.from(text)));
+  }
+
+  receive(text: string): void {
+    this.texts.push(text);
+    this.send(text);
+    this.emit('receive');
+  }
+
+  refuse(code: ProblemCode): void {
+    this.refusals.push(code);
+    const { number, text } = problems[code];
+    this.send(encodeError(number, text));
+    if (number !== null) this.transport.close(number, text);
+  }
+
+  touch(): void {
+    this.touches++;
+    this.emit('touch');
+  }
+
+  drained(): void {
+    this.drains++;
+    this.emit('drained');
+  }
+
+  ended(): void {
+    this.ends++;
+    this.emit('ended');
+  }
+
+  /** Resolves at the next such event; rejects when it does not come in time. */
+  async next(event: 'receive' | 'touch' | 'drained' | 'ended', limitMs = 3_000): Promise<void> {
+    await once(this, event, { signal: AbortSignal.timeout(limitMs) });
+  }
+}
+
+export class EchoServer {
+  readonly app: FastifyInstance;
+  readonly sessions: EchoSession[] = [];
+  readonly notes: string[] = [];
+  readonly problems: string[] = [];
+  /** Everything the server logged, at any level. */
+  readonly logLines: string[] = [];
+
+  constructor(limits: Partial<WsLimits> = {}, options: FastifyHttpOptions<Server> = {}) {
+    this.app = Fastify({
+      logger: { level: 'trace', stream: { write: (line: string) => this.logLines.push(line) } },
+      ...options,
+    });
+    const observer = {
+      notes: true,
+      note: (what: string) => this.notes.push(what),
+      problem: (what: string) => this.problems.push(what),
+    };
+    const sessions = {
+      open: (transport: Transport, greeting: Greeting) => {
+        const session = new EchoSession(transport, greeting);
+        this.sessions.push(session);
+        return session;
+      },
+    };
+    this.app.setNotFoundHandler((_request, reply) => {
+      reply.code(404).send({ error: 'Not found', code: 'route_unknown' });
+    });
+    this.app.register(wsRoutes({ sessions, observer, limits }));
+  }
+
+  async start(): Promise<void> {
+    await this.app.listen({ host: '127.0.0.1', port: 0 });
+  }
+
+  get port(): number {
+    return (this.app.server.address() as AddressInfo).port;
+  }
+
+  /** The session opened last. */
+  get session(): EchoSession {
+    const session = this.sessions.at(-1);
+    if (session === undefined) throw new Error('No session was opened');
+    return session;
+  }
+}
