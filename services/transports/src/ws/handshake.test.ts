@@ -55,6 +55,22 @@ describe('a right handshake', () => {
     expect(await client.text()).toBe('early');
   });
 
+  it('waits for a hook of the server that takes its time, and loses no frame meanwhile', async () => {
+    const slow = new EchoServer({ closeTimeoutMs: 200, handshakeTimeoutMs: 1_000 });
+    slow.app.addHook('onRequest', () => new Promise((resolve) => setImmediate(resolve)));
+    await slow.start();
+    const client = await connect(slow.port);
+    client.send(Buffer.concat([Buffer.from(handshake('/app/key')), clientFrame('early')]));
+    expect((await client.answer()).status).toBe(101);
+    expect(await client.text()).toBe('early');
+    const lost = await connect(slow.port);
+    lost.send(handshake('/nowhere'));
+    expect((await lost.answer()).status).toBe(404);
+    await lost.ended();
+    client.destroy();
+    await slow.app.close();
+  });
+
   it('greets the session with what address and headers say', async () => {
     const client = await connect();
     await client.shakeHands('/app/k%20%2F1/?protocol=7&client=js&version=8.6.0&version=9&flash=false', {

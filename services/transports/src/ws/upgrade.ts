@@ -21,12 +21,16 @@ export function guardUpgrades(server: Server, route: UpgradeListener, timeoutMs:
       // Sent behind a request that has no answer yet: the two answers would mix.
       socket.destroy();
     } else if (request.method === 'GET' && listsToken(request.headers.upgrade, 'websocket')) {
-      socket.setTimeout(timeoutMs, destroyThis);
       route(request, socket, head);
-      // Null when the WebSocket route has taken the socket; otherwise this is the answer of whoever did not.
+      // Null when the WebSocket route has taken the socket; otherwise the answer, now or later, of whoever did not.
       const response = responseOn(socket);
-      if (response?.writableFinished) endSocket(socket);
-      else response?.once('finish', () => endSocket(socket));
+      if (response === null) return;
+      if (response.writableFinished) {
+        socket.destroySoon();
+      } else {
+        socket.setTimeout(timeoutMs, destroyThis);
+        response.once('finish', () => socket.destroySoon());
+      }
     } else {
       readWithoutUpgrade(server, request, socket, head);
     }
@@ -68,10 +72,6 @@ function withoutUpgradeTokens(connection: string): string {
 /** The response that HTTP is writing to the socket, or would. Node keeps it there and has no other way to ask. */
 function responseOn(socket: Socket): ServerResponse | null {
   return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage ?? null;
-}
-
-function endSocket(socket: Socket): void {
-  socket.destroySoon();
 }
 
 function destroyThis(this: Socket): void {
