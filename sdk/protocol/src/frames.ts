@@ -1,7 +1,7 @@
 /** Text frames: what a client may say, decoded once; what the server says, encoded once. */
 import { type Checked, refuse } from './errors.ts';
 import { limits } from './limits.ts';
-import { parseEventName, parseUserId, quote } from './names.ts';
+import { parseChannelName, parseEventName, parseUserId, quote } from './names.ts';
 
 // ── From the client ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -60,12 +60,13 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
       // Clients send "" or null for public channels; a wrong type is as good as none.
       const auth = typeof data['auth'] === 'string' && data['auth'] !== '' ? data['auth'] : undefined;
       const channelData = data['channel_data'];
-      if (channelData !== undefined && channelData !== null && typeof channelData !== 'string') {
+      const isText = typeof channelData === 'string';
+      if (!isText && channelData !== undefined && channelData !== null && needsAuth(data['channel'])) {
         return refuse('frame_malformed', 'channel_data must be a string: the exact one that was signed');
       }
       return {
         ok: true,
-        value: { type: 'subscribe', channel: data['channel'], auth, channelData: channelData ?? undefined },
+        value: { type: 'subscribe', channel: data['channel'], auth, channelData: isText ? channelData : undefined },
       };
     }
     case 'pusher:unsubscribe': {
@@ -85,6 +86,12 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
     default:
       return decodeClientEvent(event, frame);
   }
+}
+
+/** Whether what is signed counts; on other channels it is ignored, whatever it is. */
+function needsAuth(channelName: string): boolean {
+  const channel = parseChannelName(channelName);
+  return channel.ok && (channel.value.kind === 'private' || channel.value.kind === 'presence');
 }
 
 function decodeClientEvent(event: string, frame: Record<string, unknown>): Checked<ClientEventCommand> {

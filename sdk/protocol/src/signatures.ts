@@ -22,7 +22,8 @@ export function requestSignatureText(
   const pairs = query
     .filter(([name]) => name.toLowerCase() !== 'auth_signature')
     .map(([name, value]) => [name.toLowerCase(), value] as const)
-    // Array sort is stable, so repeated keys stay in the order given.
+    // Array sort is stable, so repeated keys stay in the order given. UTF-16 order is byte order up to U+D7FF, and
+    // beyond it the libraries that sign do not agree among themselves.
     .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
     .map(([name, value]) => `${name}=${value}`);
   return `${method.toUpperCase()}\n${path}\n${pairs.join('&')}`;
