@@ -41,7 +41,8 @@ export async function authenticateRequest(
   const path = mark < 0 ? request.url : request.url.slice(0, mark);
   const rawQuery = mark < 0 ? '' : request.url.slice(mark + 1);
 
-  const stated = toMap(percentDecoded(rawQuery));
+  const pairs = percentDecoded(rawQuery);
+  const stated = toMap(pairs);
   const fresh = checkStated(stated, request.body.byteLength > 0, nowMs);
   if (!fresh.ok) return fresh;
   const { key: keyText, signature } = fresh.value;
@@ -53,9 +54,14 @@ export async function authenticateRequest(
   }
   if (!key.isEnabled) return refuse('auth_key_unknown', `The key ${quote(keyText)} given as auth_key is disabled`);
 
-  const query = findSigned(request.method, pathCandidates(path, request.pathPrefix), rawQuery, key.secret, signature);
-  if (query === null) {
-    const text = requestSignatureText(request.method, path, percentDecoded(rawQuery));
+  const paths = pathCandidates(path, request.pathPrefix);
+  const isSigned = (candidate: Pairs): boolean =>
+    paths.some((each) =>
+      isSameText(sign(key.secret, requestSignatureText(request.method, each, candidate)), signature),
+    );
+  const meant = findReading(rawQuery, pairs, isSigned);
+  if (meant === null) {
+    const text = requestSignatureText(request.method, path, pairs);
     return refuse(
       'auth_signature',
       `Invalid signature: auth_signature should be the HMAC SHA256 hex digest of ${JSON.stringify(text)} with the secret of key ${quote(keyText)}`,
@@ -82,7 +88,7 @@ export async function authenticateRequest(
     return refuse('request_unauthenticated', `The key ${quote(keyText)} is not a key of the app with the id ${appId}`);
   }
   if (!app.isEnabled) return refuse('app_disabled');
-  return { ok: true, value: { app, query: query === 'percent-decoded' ? stated : toMap(query) } };
+  return { ok: true, value: { app, query: meant === pairs ? stated : toMap(meant) } };
 }
 
 /** Everything that can be said without a secret: what must be there is there, and the time is near ours. */
@@ -129,23 +135,14 @@ function checkStated(
  * Ruby form-encode and sign decoded, and PHP leaves a path prefix out of what it signs. The usual request has nothing
  * to decode: then there is one reading and one digest.
  */
-function findSigned(
-  method: string,
-  paths: readonly string[],
-  rawQuery: string,
-  secret: string,
-  signature: string,
-): Pairs | 'percent-decoded' | null {
-  const fits = (pairs: Pairs): boolean =>
-    paths.some((path) => isSameText(sign(secret, requestSignatureText(method, path, pairs)), signature));
-
-  if (fits(percentDecoded(rawQuery))) return 'percent-decoded';
+function findReading(rawQuery: string, decoded: Pairs, isSigned: (pairs: Pairs) => boolean): Pairs | null {
+  if (isSigned(decoded)) return decoded;
   if (rawQuery.includes('+')) {
     const formDecoded = percentDecoded(rawQuery.replaceAll('+', ' '));
-    if (fits(formDecoded)) return formDecoded;
+    if (isSigned(formDecoded)) return formDecoded;
   }
   // Signed as encoded: still meant as decoded.
-  if (rawQuery.includes('%') && fits(split(rawQuery))) return 'percent-decoded';
+  if (rawQuery.includes('%') && isSigned(split(rawQuery))) return decoded;
   return null;
 }
 
