@@ -1,9 +1,9 @@
 /** What every operation of the HTTP API has in common: the body's bytes, the signature, the answer. */
-import { authenticateRequest, type Traffic } from '@starling/core';
+import { type AppTraffic, authenticateRequest, type Traffic } from '@starling/core';
 import type { App, AppStore, Broker, Clock, Observer, PresenceStore, RateLimiter } from '@starling/ports';
-import { type Checked, problems, StarlingError } from '@starling/protocol';
+import { type Checked, problems, type Refusal } from '@starling/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { sendJson, sendRefusal, toRefusal } from './reply.ts';
+import { sendJson, sendProblem } from './reply.ts';
 
 export interface ApiDeps {
   readonly appStore: AppStore;
@@ -44,7 +44,7 @@ export function takeRawBodies(server: FastifyInstance): void {
     done(null, body);
   });
   server.addHook('onRequest', (request, _reply, done) => {
-    delete request.raw.headers['content-type'];
+    request.raw.headers['content-type'] = undefined;
     done();
   });
 }
@@ -59,15 +59,11 @@ export function signed(deps: ApiDeps, operation: Operation, successStatus = 200)
     const authenticated = await authenticateRequest(appStore, signedRequest, clock.now());
     if (!authenticated.ok) {
       // Not counted to the app it names: anyone can name one.
-      traffic.unknownApp.refused(authenticated.refusal.code);
-      return sendRefusal(reply, authenticated.refusal);
+      return sendRefusal(reply, authenticated.refusal, traffic.unknownApp);
     }
     const { app, query } = authenticated.value;
     const answer = await operation(deps, { app, path, query, body });
-    if (!answer.ok) {
-      traffic.of(app.id).refused(answer.refusal.code);
-      return sendRefusal(reply, answer.refusal);
-    }
+    if (!answer.ok) return sendRefusal(reply, answer.refusal, traffic.of(app.id));
     return sendJson(reply.code(successStatus), answer.value);
   };
 }
@@ -75,19 +71,21 @@ export function signed(deps: ApiDeps, operation: Operation, successStatus = 200)
 /** What was thrown while a request was read or answered. */
 export function answerFailures(server: FastifyInstance, { traffic, observer }: ApiDeps): void {
   server.setErrorHandler((err, request, reply) => {
-    const refusal = toRefusal(err);
-    if (refusal.code === 'internal') {
+    const { code } = sendProblem(reply, err).body;
+    traffic.unknownApp.refused(code);
+    if (code === 'internal') {
       // The route, not the URL: that holds a signature.
       observer.problem('request failed', { err, method: request.method, route: request.routeOptions.url });
     }
-    traffic.unknownApp.refused(refusal.code);
-    return sendRefusal(reply, refusal, err instanceof StarlingError ? err.retryAfterSeconds : undefined);
   });
   server.setNotFoundHandler((request, reply) => {
-    const { text } = problems.route_unknown;
-    return sendRefusal(reply, {
-      code: 'route_unknown',
-      message: `${text}: ${request.method} is not answered at this path`,
-    });
+    const message = `${problems.route_unknown.text}: ${request.method} is not answered at this path`;
+    sendProblem(reply, { code: 'route_unknown', message });
   });
+}
+
+function sendRefusal(reply: FastifyReply, refusal: Refusal, traffic: AppTraffic): FastifyReply {
+  traffic.refused(refusal.code);
+  sendProblem(reply, refusal);
+  return reply;
 }
