@@ -1,7 +1,7 @@
 /** The opening handshake over a real socket, and what becomes of requests that are none. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { EchoServer } from './echo-server.ts';
-import { clientFrame, handshake, RawClient } from './raw-client.ts';
+import { EchoServer } from './echo-server.test-kit.ts';
+import { clientFrame, handshake, RawClient } from './raw-client.test-kit.ts';
 
 const server = new EchoServer({ closeTimeoutMs: 200 });
 const clients: RawClient[] = [];
