@@ -84,6 +84,7 @@ describe('planted faults', () => {
   test.each([
     ['an adapter in compose.ts', 'services/api/src/compose.ts', "import '@starling/adapters/memory';"],
     ['an adapter in a test', 'services/core/src/hub.test.ts', "import '@starling/adapters/memory';"],
+    ['an adapter in what tests share', 'services/core/src/world.test-kit.ts', "import '@starling/adapters/memory';"],
     ['vitest in a contract', 'services/ports/src/contract/broker.ts', "import { test } from 'vitest';"],
     ['a shared generator in a test', 'services/core/src/a.test.ts', "import '../../../infra/testing/random.ts';"],
     ['a file shared by sibling folders', 'services/transports/src/ws/a.ts', "import '../codec.ts';"],

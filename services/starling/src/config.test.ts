@@ -36,6 +36,25 @@ describe('startSettings', () => {
     );
   });
 
+  test('reads origins, and names the one that is none', () => {
+    const patterns = [
+      'https://example.com',
+      '*.example.com',
+      'https://*.example.com:8443',
+      'http://[::1]:3000',
+      'localhost',
+    ];
+    const given = (text: string) => ({ STARLING_APP_ALLOWED_ORIGINS: text });
+    expect(readConfig(startSettings, given(patterns.join(' , ')))).toMatchObject({
+      ok: true,
+      value: { STARLING_APP_ALLOWED_ORIGINS: patterns },
+    });
+    for (const wrong of ['https://example.com/path', 'a b', '*', 'https://', 'ftp://example.com', 'example.com,,']) {
+      const part = wrong.split(',').at(-1);
+      expect(problemsOf(given(`localhost,${wrong}`)), wrong).toContain(`holds ${JSON.stringify(part)}, expected`);
+    }
+  });
+
   test('[OP4] says all of it at once', () => {
     const text = problemsOf({
       STARLING_APP_ID: 'my-app',

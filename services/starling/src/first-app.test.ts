@@ -62,6 +62,27 @@ describe('firstApp', () => {
     expect(() => readdirSync(folder)).toThrow('ENOENT');
   });
 
+  test('has the settings that the environment says, and none of them otherwise', () => {
+    const plain = {
+      hasClientEvents: true,
+      hasSubscriptionCounts: false,
+      hasWatchlists: false,
+      admitsAuthorizedOnly: false,
+      allowedOrigins: [],
+    };
+    expect(appFrom({ STARLING_DATA_DIR: makeFolder() })).toMatchObject(plain);
+    const settings = [
+      ['STARLING_APP_CLIENT_EVENTS', 'no', { hasClientEvents: false }],
+      ['STARLING_APP_SUBSCRIPTION_COUNTS', 'yes', { hasSubscriptionCounts: true }],
+      ['STARLING_APP_WATCHLISTS', 'yes', { hasWatchlists: true }],
+      ['STARLING_APP_AUTHORIZED_ONLY', 'yes', { admitsAuthorizedOnly: true }],
+      ['STARLING_APP_ALLOWED_ORIGINS', 'a.example,b.example', { allowedOrigins: ['a.example', 'b.example'] }],
+    ] as const;
+    for (const [name, value, changed] of settings) {
+      expect(appFrom({ STARLING_DATA_DIR: makeFolder(), [name]: value })).toMatchObject({ ...plain, ...changed });
+    }
+  });
+
   test('[OP5] takes up a first start that was killed while it wrote', () => {
     const folder = makeFolder();
     const made = appFrom({ STARLING_DATA_DIR: folder });

@@ -30,11 +30,11 @@ export function firstApp(settings: StartSettings): App {
     isEnabled: true,
     keys: [{ key: credentials.key, secret: credentials.secret, isEnabled: true }],
     hasClientEvents: settings.STARLING_APP_CLIENT_EVENTS,
-    hasSubscriptionCounts: false,
-    hasWatchlists: false,
-    admitsAuthorizedOnly: false,
+    hasSubscriptionCounts: settings.STARLING_APP_SUBSCRIPTION_COUNTS,
+    hasWatchlists: settings.STARLING_APP_WATCHLISTS,
+    admitsAuthorizedOnly: settings.STARLING_APP_AUTHORIZED_ONLY,
     requiresTls: false,
-    allowedOrigins: [],
+    allowedOrigins: settings.STARLING_APP_ALLOWED_ORIGINS,
     limits: defaultAppLimits,
   };
 }
