@@ -31,7 +31,7 @@ export function roomOf(path: string): string | undefined {
 }
 
 export function isTest(path: string): boolean {
-  return /\.test(-kit)?\.ts$/.test(path) || /^services\/[^/]+\/test\//.test(path);
+  return /\.test(?:-kit)?\.ts$/.test(path) || /^services\/[^/]+\/test\//.test(path);
 }
 
 /** Not of the running program: tests, and the suites that other rooms' tests run. */

@@ -1,5 +1,5 @@
 /** Starting in order, stopping in the exact reverse, and what the process does about signals and defects. */
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from './log.ts';
 
 export type Close = () => unknown;
@@ -63,14 +63,14 @@ export class Lifecycle {
 
   async #closeAll(): Promise<void> {
     // What is being opened at this moment can be closed only when it is open. If it fails, `start` says so.
-    await Promise.race([this.#opening?.catch(() => {}), setTimeout(5_000, undefined, { ref: false })]);
+    await Promise.race([this.#opening?.catch(() => {}), delay(5_000, undefined, { ref: false })]);
     for (let step = this.#toClose.pop(); step !== undefined; step = this.#toClose.pop()) {
       const { name, close, closeLimitMs } = step;
       const limit = new AbortController();
       try {
         const isInTime = await Promise.race([
           Promise.resolve(close()).then(() => true),
-          setTimeout(closeLimitMs, false, { signal: limit.signal }),
+          delay(closeLimitMs, false, { signal: limit.signal }),
         ]);
         if (!isInTime) this.#log.warn({ step: name, closeLimitMs }, 'Did not stop in time');
       } catch (err) {
@@ -109,6 +109,7 @@ export async function runProgram(log: Log, build: () => Lifecycle): Promise<void
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+  if (process.env['npm_lifecycle_event'] !== undefined) onOrphaned(() => onSignal('SIGTERM'));
   process.on('unhandledRejection', (err) => log.error({ err }, 'A defect: a rejection that nobody handled'));
   process.on('uncaughtException', (err) => {
     log.fatal({ err }, 'A defect: an exception that nobody caught, stopping');
@@ -122,4 +123,18 @@ export async function runProgram(log: Log, build: () => Lifecycle): Promise<void
     else log.fatal({ err }, 'Cannot start');
     process.exit(1);
   }
+}
+
+/**
+ * npm runs a script below a shell, and passes a signal on to the shell alone, which dies of it. What it ran would go on
+ * unseen, and hold its port.
+ */
+function onOrphaned(run: () => void): void {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    run();
+  }, 500);
+  watch.unref();
 }

@@ -14,11 +14,19 @@ export interface Program {
   /** A fresh folder to run in. */
   makeFolder(): string;
   /** Without waiting for anything. */
-  run(args: readonly string[], options?: { env?: Record<string, string>; cwd?: string }): Run;
+  run(args: readonly string[], options?: RunOptions): Run;
   /** `starling start` on a free port, until it is ready. */
-  start(options?: { env?: Record<string, string>; cwd?: string }): Promise<Starling>;
+  start(options?: RunOptions): Promise<Starling>;
   /** Ends every process and removes every file. */
   close(): Promise<void>;
+}
+
+export interface RunOptions {
+  /** All there is of it. */
+  readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  /** Below a shell, which is then the child, as npm does it. */
+  readonly belowShell?: boolean;
 }
 
 export interface Run {
@@ -81,8 +89,8 @@ export function openProgram(): Program {
   return {
     makeFolder: () => mkdtempSync(join(folder, 'run-')),
     run,
-    start: async ({ env = {}, cwd = mkdtempSync(join(folder, 'run-')) } = {}) => {
-      const started = run(['start'], { env: { STARLING_PORT: '0', ...env }, cwd });
+    start: async ({ env = {}, cwd = mkdtempSync(join(folder, 'run-')), ...options } = {}) => {
+      const started = run(['start'], { ...options, env: { STARLING_PORT: '0', ...env }, cwd });
       const [, url = '', id = '', key = '', secret = ''] = await started.said(
         /ready at (\S+)\s+app id +(\S+)\s+key +(\S+)\s+secret +(\S+)[\s\S]*\n\)\n/,
       );

@@ -182,6 +182,14 @@ describe('starling start', () => {
     clearInterval(repeat);
     expect(performance.now() - began).toBeGreaterThan(450);
   });
+
+  test('[OP6] stops when npm, asked to stop, took only the shell between them with it', async () => {
+    const starling = await program.start({ belowShell: true, env: { npm_lifecycle_event: 'start' } });
+    starling.child.kill('SIGTERM');
+    // Its output ends when the last of those who write to it has.
+    await starling.ended;
+    expect(starling.stdout()).toContain('"msg":"Stopped"');
+  });
 });
 
 describe('starling health', () => {
