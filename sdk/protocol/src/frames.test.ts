@@ -143,6 +143,7 @@ describe('a subscribe', () => {
       channel: 'presence-a',
       auth: 'key:sig',
       channelData,
+      isChannelDataBroken: false,
     });
   });
 
@@ -169,11 +170,11 @@ describe('a subscribe', () => {
     expect(commandOf({ event: 'pusher:subscribe', data })).toMatchObject({ channelData: '' });
   });
 
-  it('refuses a channel_data that is no string where it would count', () => {
+  it('says of a channel_data that is no string that it is broken', () => {
     for (const channel of ['private-a', 'presence-a']) {
       for (const channelData of [5, true, {}, [], { user_id: '1' }]) {
         const data = { channel, auth: 'key:sig', channel_data: channelData };
-        expect(codeOf({ event: 'pusher:subscribe', data })).toBe('frame_malformed');
+        expect(commandOf({ event: 'pusher:subscribe', data })).toMatchObject({ isChannelDataBroken: true });
       }
     }
   });

@@ -1,7 +1,7 @@
 /** Text frames: what a client may say, decoded once; what the server says, encoded once. */
 import { type Checked, refuse } from './errors.ts';
 import { limits } from './limits.ts';
-import { parseChannelName, parseEventName, parseUserId, quote } from './names.ts';
+import { parseEventName, parseUserId, quote } from './names.ts';
 
 // ── From the client ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -12,6 +12,8 @@ export interface SubscribeCommand {
   readonly auth: string | undefined;
   /** The exact string that was signed. */
   readonly channelData: string | undefined;
+  /** Given, but not as a string: whoever needs it must refuse. */
+  readonly isChannelDataBroken: boolean;
 }
 export interface UnsubscribeCommand {
   readonly type: 'unsubscribe';
@@ -61,12 +63,15 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
       const auth = typeof data['auth'] === 'string' && data['auth'] !== '' ? data['auth'] : undefined;
       const channelData = data['channel_data'];
       const isText = typeof channelData === 'string';
-      if (!isText && channelData !== undefined && channelData !== null && needsAuth(data['channel'])) {
-        return refuse('frame_malformed', 'channel_data must be a string: the exact one that was signed');
-      }
       return {
         ok: true,
-        value: { type: 'subscribe', channel: data['channel'], auth, channelData: isText ? channelData : undefined },
+        value: {
+          type: 'subscribe',
+          channel: data['channel'],
+          auth,
+          channelData: isText ? channelData : undefined,
+          isChannelDataBroken: !isText && channelData !== undefined && channelData !== null,
+        },
       };
     }
     case 'pusher:unsubscribe': {
@@ -86,12 +91,6 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
     default:
       return decodeClientEvent(event, frame);
   }
-}
-
-/** Whether what is signed counts; on other channels it is ignored, whatever it is. */
-function needsAuth(channelName: string): boolean {
-  const channel = parseChannelName(channelName);
-  return channel.ok && (channel.value.kind === 'private' || channel.value.kind === 'presence');
 }
 
 function decodeClientEvent(event: string, frame: Record<string, unknown>): Checked<ClientEventCommand> {

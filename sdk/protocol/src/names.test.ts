@@ -158,7 +158,22 @@ describe('user ids', () => {
   });
 
   it('[CH6] refuses everything else', () => {
-    const wrong = ['', 'x'.repeat(129), 1.5, 2 ** 53, Number.NaN, Infinity, null, undefined, true, {}, [], ['1']];
+    const wrong = [
+      '',
+      'x'.repeat(129),
+      1.5,
+      2 ** 53,
+      Number.NaN,
+      Infinity,
+      null,
+      undefined,
+      true,
+      {},
+      [],
+      ['1'],
+      '\ud800',
+      'a\udc00b',
+    ];
     for (const id of wrong) expect(parseUserId(id)).toMatchObject({ ok: false, refusal: { code: 'user_id_invalid' } });
   });
 });

@@ -16,6 +16,8 @@ export interface Channel {
 
 const userChannelPrefix = '#server-to-user-';
 const nameCharacters = /^[A-Za-z0-9_\-=@,.;]+$/;
+/** As UTF-8 two such ids would become one. */
+const loneSurrogate = /\p{Surrogate}/u;
 const socketIdPattern = /^\d{1,20}\.\d{1,20}$/;
 
 // Longest first: `private-cache-` is also `private-`.
@@ -93,10 +95,10 @@ export function parseEventName(name: unknown): Checked<string> {
 /** A user id as a string; a safe integer is taken as its decimal digits. Refuses with `user_id_invalid`. */
 export function parseUserId(id: unknown): Checked<string> {
   const text = typeof id === 'number' && Number.isSafeInteger(id) ? String(id) : id;
-  if (typeof text !== 'string' || text === '' || text.length > limits.userIdLength) {
+  if (typeof text !== 'string' || text === '' || text.length > limits.userIdLength || loneSurrogate.test(text)) {
     return refuse(
       'user_id_invalid',
-      `A user id must be a string of 1 to ${limits.userIdLength} characters, or a whole number`,
+      `A user id must be a well-formed string of 1 to ${limits.userIdLength} characters, or a whole number`,
     );
   }
   return { ok: true, value: text };

@@ -67,6 +67,9 @@ export function authorizeSubscription(
   }
   const what = `subscription to ${channel.name}`;
   if (command.auth === undefined) return refuse('auth_missing', `Auth info required for ${what}`);
+  if (command.isChannelDataBroken) {
+    return refuse('channel_data_invalid', 'channel_data must be a string: the exact one that was signed');
+  }
   const text = channelSignatureText(subscriber.socketId, channel.name, command.channelData);
   const auth = checkAuth(app, command.auth, text, what);
   if (!auth.ok) return auth;

@@ -99,6 +99,19 @@ describe('joining a channel', () => {
     expect(peer.take()).toEqual(refused('private-b', 401, 'AuthError'));
   });
 
+  it('[SU5] answers a channel_data that is no string on the channel it came for', async () => {
+    const { connect, settle } = createWorld();
+    const peer = await connect();
+    peer.say({
+      event: 'pusher:subscribe',
+      data: { channel: 'presence-a', auth: 'app-key:x', channel_data: { user_id: 1 } },
+    });
+    await settle();
+    expect(peer.take()).toEqual(
+      refused('presence-a', 400, 'ValidationError', expect.stringMatching(/must be a string/)),
+    );
+  });
+
   it('[SU5] [CH4] refuses a bad name on that name, and stays open', async () => {
     const { connect, settle } = createWorld();
     const peer = await connect();
@@ -305,6 +318,7 @@ describe('presence', () => {
   });
 
   it.each([
+    ['no text', null],
     ['no user', {}],
     ['an array', []],
     ['a number', 5],
