@@ -154,10 +154,12 @@ describe('the path prefix', () => {
     ['/realtime/where/x?a=1', '/where/x?a=1'],
     ['/where/x?a=1', '/where/x?a=1'],
     ['/realtime/realtime/where/x', undefined],
-    ['/realtimewhere/x', undefined],
+    ['/realtimewhere/x', '/realtimewhere/x'],
   ])('of %s leaves %s', async (url, expected) => {
     const { app } = make({ pathPrefix: '/realtime' });
-    app.get('/where/:name', async (request) => ({ url: request.url, original: request.originalUrl }));
+    for (const path of ['/where/:name', '/realtimewhere/:name']) {
+      app.get(path, async (request) => ({ url: request.url, original: request.originalUrl }));
+    }
     const answer = await app.inject({ url });
     if (expected === undefined) expect(answer.statusCode).toBe(404);
     else expect(answer.json()).toEqual({ url: expected, original: url });

@@ -52,7 +52,6 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
     requestTimeout,
     // Longer than the 60 s after which the usual load balancers drop an idle connection, so that they do it first.
     keepAliveTimeout: 72_000,
-    forceCloseConnections: 'idle',
     // What arrives while closing is answered like anything else: the stores close only after this server.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 2_000 },

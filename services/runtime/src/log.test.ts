@@ -37,6 +37,10 @@ describe('[OP3] no log line holds', () => {
     ['a secret in a URL', (log) => log.info(`posted to https://hooks.example/x?client_secret=${secret}&y=2`)],
     ['the auth of a frame', (log) => log.info({ data: { auth: `278d425bdf160c739803:${signature}` } }, 'subscribe')],
     [
+      'an auth that is no signature',
+      (log) => log.info({ data: { auth: `278d425bdf160c739803:${secret}` } }, 'subscribe'),
+    ],
+    [
       'a frame as text',
       (log) => log.info({ frame: JSON.stringify({ event: 'x', data: JSON.stringify({ auth: `k:${secret}` }) }) }),
     ],

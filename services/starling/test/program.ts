@@ -57,12 +57,11 @@ export function openProgram(): Program {
   const folder = mkdtempSync(join(tmpdir(), 'starling-'));
   const runs: Run[] = [];
 
-  const run: Program['run'] = (args, { env = {}, cwd = folder } = {}) => {
-    const child = spawn(process.execPath, [join(room, build), ...args], {
-      cwd,
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+  const run: Program['run'] = (args, { env = {}, cwd = folder, belowShell = false } = {}) => {
+    const command = [process.execPath, join(room, build), ...args];
+    // The second command keeps the shell from becoming the first.
+    const [file = '', ...rest] = belowShell ? ['/bin/sh', '-c', '"$@"; true', 'sh', ...command] : command;
+    const child = spawn(file, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
     const output = { stdout: '', stderr: '' };
     const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | string);
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

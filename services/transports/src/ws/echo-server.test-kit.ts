@@ -16,6 +16,8 @@ export class EchoSession extends EventEmitter implements PeerSession {
   readonly refusals: ProblemCode[] = [];
   touches = 0;
   drains = 0;
+  /** The most that was still buffered when it was told of an empty buffer. */
+  bufferedAtDrain = 0;
   ends = 0;
 
   constructor(transport: Transport, greeting: Greeting) {
@@ -48,6 +50,7 @@ export class EchoSession extends EventEmitter implements PeerSession {
 
   drained(): void {
     this.drains++;
+    this.bufferedAtDrain = Math.max(this.bufferedAtDrain, this.transport.bufferedBytes);
     this.emit('drained');
   }
 

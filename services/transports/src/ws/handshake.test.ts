@@ -1,4 +1,7 @@
 /** The opening handshake over a real socket, and what becomes of requests that are none. */
+import type { Socket } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { EchoServer } from './echo-server.test-kit.ts';
 import { clientFrame, handshake, RawClient } from './raw-client.test-kit.ts';
@@ -104,6 +107,35 @@ describe('a right handshake', () => {
       client.destroy();
     }
     await trusting.app.close();
+  });
+});
+
+describe('an open connection', () => {
+  it('holds neither its request nor its response, nor a time limit', async () => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage: () => void = runInNewContext('gc');
+    const held: WeakRef<object>[] = [];
+    const sockets: Socket[] = [];
+    const watched = new EchoServer({ closeTimeoutMs: 200 });
+    watched.app.addHook('onRequest', (request, reply, done) => {
+      held.push(new WeakRef(request.raw), new WeakRef(reply.raw), new WeakRef(request), new WeakRef(reply));
+      sockets.push(request.raw.socket);
+      done();
+    });
+    await watched.start();
+    const client = await connect(watched.port);
+    await client.shakeHands('/app/key');
+    const deadline = Date.now() + 5_000;
+    while (held.some((each) => each.deref() !== undefined) && Date.now() < deadline) {
+      await new Promise((resolve) => setImmediate(resolve));
+      collectGarbage();
+    }
+    expect(held.map((each) => each.deref()?.constructor.name)).toEqual(held.map(() => undefined));
+    expect(sockets.map((socket) => socket.timeout ?? 0)).toEqual([0]);
+    client.send(clientFrame('still here'));
+    expect(await client.text()).toBe('still here');
+    client.destroy();
+    await watched.app.close();
   });
 });
 

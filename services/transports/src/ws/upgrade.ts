@@ -40,7 +40,6 @@ export function guardUpgrades(server: Server, route: UpgradeListener, timeoutMs:
 /** Takes the socket out of HTTP's hands for good; without this it would hold on to the request and its response. */
 export function detachFromHttp(socket: Socket): void {
   responseOn(socket)?.detachSocket(socket);
-  socket.removeListener('timeout', destroyThis);
 }
 
 /**

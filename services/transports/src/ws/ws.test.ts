@@ -157,6 +157,20 @@ describe('messages', () => {
   });
 });
 
+describe('a message in pieces', () => {
+  it('may come in as many as the limit, and ends the connection beyond', async () => {
+    const strict = new EchoServer({ closeTimeoutMs, maxPieces: 50 });
+    await strict.start();
+    const { client } = await open(strict);
+    for (const byte of clientFrame('x'.repeat(40))) await client.sendAlone(Buffer.from([byte]));
+    expect(await client.text()).toBe('x'.repeat(40));
+    for (const byte of clientFrame('x'.repeat(500))) await client.sendAlone(Buffer.from([byte]));
+    expect((await client.close()).code).toBe(1008);
+    client.destroy();
+    await strict.app.close();
+  });
+});
+
 describe('violations', () => {
   const first: FrameShape = { isFinal: false };
   it.each<[string, number, Buffer]>([
@@ -337,6 +351,22 @@ describe('a peer that reads slowly', () => {
     expect(session.drains).toBe(1);
   });
 
+  it('is reported only when what was written behind a full buffer is gone too', async () => {
+    const { client, session } = await open();
+    client.socket.pause();
+    const payload = 's'.repeat(1_000_000);
+    const count = fill(session, payload);
+    for (let more = 0; more < 5; more++) session.send(payload);
+    client.socket.resume();
+    for (let index = 0; index < count + 25; index++) {
+      expect((await client.text()).length).toBe(payload.length);
+      // Behind writes that the kernel has begun with.
+      if (index < 20) session.send(payload);
+    }
+    if (session.drains === 0) await session.next('drained');
+    expect(session.bufferedAtDrain).toBe(0);
+  });
+
   it('gets one pong, for its latest ping, when it reads again', async () => {
     const { client, session } = await open();
     client.socket.pause();
@@ -436,6 +466,19 @@ describe('closing', () => {
     expect(session.texts).toEqual([]);
   });
 
+  it('sends nothing behind its close', async () => {
+    const { client, session } = await open();
+    session.send('before');
+    session.transport.close(4200, 'reconnect');
+    session.send('after');
+    session.transport.probe();
+    session.transport.close(4201, 'again');
+    expect(await client.text()).toBe('before');
+    expect((await client.close()).code).toBe(4200);
+    client.send(clientFrame(closePayload(4200), { opcode: opcodes.close }));
+    await client.ended();
+  });
+
   it('tells the session once when the peer just vanishes', async () => {
     const { client, session } = await open();
     client.destroy();
@@ -462,7 +505,8 @@ describe('closing', () => {
 
 describe('a server that stops', () => {
   it('tells every peer to come back, takes no one new, and does not wait for the deaf longer than the limit', async () => {
-    const stopping = new EchoServer({ closeTimeoutMs });
+    // Fastify's own refusal while it closes is off, so that ours is seen.
+    const stopping = new EchoServer({ closeTimeoutMs }, { return503OnClosing: false });
     await stopping.start();
     const { client: polite } = await open(stopping);
     const { client: deaf } = await open(stopping);
@@ -474,6 +518,7 @@ describe('a server that stops', () => {
       expect((await client.close()).code).toBe(4200);
     }
     late.send(handshake('/app/key'));
+    expect((await late.answer()).status).toBe(426);
     polite.send(clientFrame(closePayload(4200), { opcode: opcodes.close }));
     await polite.ended();
     polite.socket.end();
