@@ -60,7 +60,8 @@ export class Sessions {
   /** Never throws; a refusal is sent through the transport. */
   open(transport: Transport, greeting: Greeting): Session {
     const session = new Session(this.#deps, transport, greeting);
-    if (this.#isDraining) session.refuse('going_away');
+    // Not "reconnect now": where this node is the only one, it would be asked again at once until it is gone.
+    if (this.#isDraining) session.refuse('over_capacity', 'The server is restarting: try again');
     else void session.open();
     return session;
   }
@@ -70,7 +71,7 @@ export class Sessions {
   }
 
   /**
-   * Closes every session with "reconnect now", evenly over `overMs`, and refuses new ones the same way. Resolves when
+   * Closes every session with "reconnect now", evenly over `overMs`, and tells new ones to back off. Resolves when
    * the last has been told.
    */
   async drain(overMs: number): Promise<void> {
