@@ -10,7 +10,8 @@ import {
   MemoryRateLimiter,
 } from '@starling/adapters/memory';
 import { Traffic } from '@starling/core';
-import { type App, type BrokerMessage, channelTopic, defaultAppLimits, type Topic } from '@starling/ports';
+import { type App, type BrokerMessage, channelTopic, type Topic } from '@starling/ports';
+import { appOf } from '@starling/ports/contract';
 import { fastify } from 'fastify';
 import { onTestFinished } from 'vitest';
 import { api, minParamLength } from '../src/app.ts';
@@ -18,19 +19,11 @@ import { api, minParamLength } from '../src/app.ts';
 export const key = '278d425bdf160c739803';
 export const secret = '7ad3773142a6692b25b8';
 
-export const app3: App = {
-  id: '3',
-  name: 'three',
-  isEnabled: true,
+export const app3 = appOf('3', {
   keys: [{ key, secret, isEnabled: true }],
   hasClientEvents: true,
   hasSubscriptionCounts: true,
-  hasWatchlists: false,
-  admitsAuthorizedOnly: false,
-  requiresTls: false,
-  allowedOrigins: [],
-  limits: defaultAppLimits,
-};
+});
 
 export interface Answer {
   readonly status: number;

@@ -1,23 +1,12 @@
 import { FakeClock, MemoryBroker, MemoryRateLimiter } from '@starling/adapters/memory';
-import { type App, type BrokerMessage, channelTopic, defaultAppLimits, type Topic, userTopic } from '@starling/ports';
+import { type BrokerMessage, channelTopic, defaultAppLimits, type Topic, userTopic } from '@starling/ports';
+import { appOf } from '@starling/ports/contract';
 import { parseChannelName } from '@starling/protocol';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type PublishCommand, publish, terminateConnections } from './publish.ts';
 import { Traffic } from './traffic.ts';
 
-const app: App = {
-  id: '3',
-  name: 'three',
-  isEnabled: true,
-  keys: [],
-  hasClientEvents: true,
-  hasSubscriptionCounts: true,
-  hasWatchlists: false,
-  admitsAuthorizedOnly: false,
-  requiresTls: false,
-  allowedOrigins: [],
-  limits: { ...defaultAppLimits, publishesPerSecond: 5 },
-};
+const app = appOf('3', { limits: { ...defaultAppLimits, publishesPerSecond: 5 } });
 
 function command(name: string, data: string, except?: string): PublishCommand {
   const channel = parseChannelName(name);

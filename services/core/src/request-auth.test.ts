@@ -1,24 +1,12 @@
 import { MemoryAppStore } from '@starling/adapters/memory';
-import { type App, defaultAppLimits } from '@starling/ports';
+import { appOf } from '@starling/ports/contract';
 import { describe, expect, test } from 'vitest';
 import { authenticateRequest, type SignedRequest } from './request-auth.ts';
 
 // The published vectors: app 3 at this moment.
 const nowMs = 1_353_088_179_000;
 const auth = 'auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0';
-const app: App = {
-  id: '3',
-  name: 'three',
-  isEnabled: true,
-  keys: [{ key: '278d425bdf160c739803', secret: '7ad3773142a6692b25b8', isEnabled: true }],
-  hasClientEvents: true,
-  hasSubscriptionCounts: true,
-  hasWatchlists: false,
-  admitsAuthorizedOnly: false,
-  requiresTls: false,
-  allowedOrigins: [],
-  limits: defaultAppLimits,
-};
+const app = appOf('3', { keys: [{ key: '278d425bdf160c739803', secret: '7ad3773142a6692b25b8', isEnabled: true }] });
 const store = new MemoryAppStore([app]);
 const getSignature = '16819168891cb5dfd72b5c7a5d3d602605b26c6ba1930033b5e2eeeb65010291';
 const get: SignedRequest = {

@@ -3,7 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore } from '@starling/adapters/memory';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { Hub, Sessions, Traffic } from '@starling/core';
-import { type App, channelTopic, defaultAppLimits } from '@starling/ports';
+import { channelTopic } from '@starling/ports';
+import { appOf } from '@starling/ports/contract';
 import { encodeEvent } from '@starling/protocol';
 import Fastify from 'fastify';
 import PusherJs from 'pusher-js';
@@ -13,19 +14,7 @@ import { edge } from './app.ts';
 /** Its types tell of a `default` that its CommonJS build is itself. */
 const Pusher = PusherJs as unknown as typeof PusherJs.default;
 
-const app: App = {
-  id: '1',
-  name: 'test',
-  isEnabled: true,
-  keys: [{ key: 'key', secret: 'secret', isEnabled: true }],
-  hasClientEvents: false,
-  hasSubscriptionCounts: false,
-  hasWatchlists: false,
-  admitsAuthorizedOnly: false,
-  requiresTls: false,
-  allowedOrigins: [],
-  limits: defaultAppLimits,
-};
+const app = appOf('1', { keys: [{ key: 'key', secret: 'secret', isEnabled: true }] });
 
 it('lets pusher-js connect, subscribe, receive, and leave when it stops', { timeout: 10_000 }, async () => {
   const clock = new SystemClock();

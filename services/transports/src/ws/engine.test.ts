@@ -3,26 +3,15 @@ import type { AddressInfo } from 'node:net';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore } from '@starling/adapters/memory';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { Hub, Sessions, Traffic } from '@starling/core';
-import { type App, channelTopic, defaultAppLimits } from '@starling/ports';
+import { channelTopic } from '@starling/ports';
+import { appOf } from '@starling/ports/contract';
 import { encodeEvent } from '@starling/protocol';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { clientFrame, closePayload, opcodes, RawClient } from './raw-client.test-kit.ts';
 import { wsRoutes } from './routes.ts';
 
-const app: App = {
-  id: '1',
-  name: 'test',
-  isEnabled: true,
-  keys: [{ key: 'key', secret: 'secret', isEnabled: true }],
-  hasClientEvents: true,
-  hasSubscriptionCounts: false,
-  hasWatchlists: false,
-  admitsAuthorizedOnly: false,
-  requiresTls: false,
-  allowedOrigins: [],
-  limits: defaultAppLimits,
-};
+const app = appOf('1', { keys: [{ key: 'key', secret: 'secret', isEnabled: true }], hasClientEvents: true });
 
 let server: FastifyInstance;
 let sessions: Sessions;
