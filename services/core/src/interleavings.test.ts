@@ -3,63 +3,9 @@
  * the test decides who ends, and when, before it is let through.
  */
 import { channelTopic, type Topic, userTopic, watchTopic } from '@starling/ports';
-import { StarlingError } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
+import { gatedWorld, type Order } from './gate.test-kit.ts';
 import { createWorld, type World } from './world.test-kit.ts';
-
-type Order = 'change first' | 'change last';
-
-/** Holds calls of the methods named: their change is made at once or at the gate, their answer is given at the gate. */
-class Gate {
-  #waiting: Array<() => void> = [];
-  isOpen = true;
-  /** How many of the next calls fail with `unavailable`, their change made all the same. */
-  failures = 0;
-
-  get size(): number {
-    return this.#waiting.length;
-  }
-
-  pass(): void {
-    this.#waiting.shift()?.();
-  }
-
-  open(): void {
-    this.isOpen = true;
-    for (const pass of this.#waiting.splice(0)) pass();
-  }
-
-  around<T extends object>(store: T, methods: readonly string[], order: Order): T {
-    return new Proxy(store, {
-      get: (target, name) => {
-        const value = Reflect.get(target, name);
-        if (typeof value !== 'function') return value;
-        const method = value.bind(target);
-        if (!methods.includes(String(name))) return method;
-        return async (...args: unknown[]) => {
-          const early = order === 'change first' ? method(...args) : undefined;
-          if (!this.isOpen) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-          const answer = await (early ?? method(...args));
-          if (this.failures > 0) {
-            this.failures--;
-            throw new StarlingError('unavailable', 'the answer was lost');
-          }
-          return answer;
-        };
-      },
-    });
-  }
-}
-
-function gatedWorld(order: Order, app = {}) {
-  const gate = new Gate();
-  const world = createWorld({
-    app,
-    wrapBroker: (broker) => gate.around(broker, ['subscribe', 'unsubscribe', 'retained', 'publish'], order),
-    wrapPresence: (store) => gate.around(store, ['join', 'leave', 'members', 'occupancies'], order),
-  });
-  return { ...world, gate };
-}
 
 async function expectNothingLeft(world: World, topics: readonly Topic[]): Promise<void> {
   await world.settle();
