@@ -49,6 +49,12 @@ export class Subscription {
     return this.#held !== null;
   }
 
+  /** As before the first release. */
+  holdAgain(): void {
+    this.#held ??= [];
+    this.#heldBytes = 0;
+  }
+
   hold(message: BrokerMessage, maxBytes: number): void {
     this.#heldBytes += message.payload.byteLength + 64;
     if (this.#heldBytes > maxBytes) this.receiver.outbox.overflow();

@@ -198,6 +198,29 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
     }
   });
 
+  it('[PR8] [SU6] shows in a repeated success what has come and gone while it waited', async () => {
+    const world = gatedWorld(order);
+    const { gate } = world;
+    const [peer, leaver, comer] = [await world.connect(), await world.connect(), await world.connect()];
+    await world.subscribe(leaver, 'presence-room', { user_id: 'leaver' });
+    await world.subscribe(peer, 'presence-room', { user_id: 'me' });
+    gate.isOpen = false;
+    peer.say(world.subscribeFrame(peer, 'presence-room', { user_id: 'me' }));
+    comer.say(world.subscribeFrame(comer, 'presence-room', { user_id: 'comer' }));
+    leaver.session.ended();
+    await world.settle();
+    gate.open();
+    await world.settle();
+    let known: string[] = [];
+    for (const { event, data } of peer.take()) {
+      const { user_id, presence } = data as { user_id: string; presence: { ids: string[] } };
+      if (event.endsWith('subscription_succeeded')) known = presence.ids;
+      else if (event.endsWith('member_added')) known.push(user_id);
+      else known = known.filter((id) => id !== user_id);
+    }
+    expect(known.sort()).toEqual(['comer', 'me']);
+  });
+
   it('[CA3] replays or delivers an event published while the newcomer waits, never both', async () => {
     for (let passed = 0; passed < 6; passed++) {
       const world = gatedWorld(order);
