@@ -221,6 +221,33 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
     expect(known.sort()).toEqual(['comer', 'me']);
   });
 
+  it.each(['answered', 'lost'])(
+    '[SU9] delivers to who comes while the broker takes the topic away, its answer %s',
+    async (answer) => {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const [first, second] = [await world.connect(), await world.connect()];
+      await world.subscribe(first, 'room');
+      first.session.ended();
+      await world.settle();
+      gate.isOpen = false;
+      world.clock.advance(1_500);
+      await world.settle();
+      expect(gate.size).toBe(1);
+      second.say({ event: 'pusher:subscribe', data: { channel: 'room' } });
+      await world.settle();
+      gate.failures = answer === 'lost' ? 1 : 0;
+      gate.open();
+      await world.settle();
+      const payload = Buffer.from(JSON.stringify({ event: 'e', channel: 'room', data: '1' }));
+      await world.broker.publish(channelTopic('1001', 'room'), { kind: 'event', payload });
+      await world.settle();
+      expect(second.take().map((frame) => frame.event)).toEqual(['pusher_internal:subscription_succeeded', 'e']);
+      second.session.ended();
+      await expectNothingLeft(world, [channelTopic('1001', 'room')]);
+    },
+  );
+
   it('[CA3] replays or delivers an event published while the newcomer waits, never both', async () => {
     for (let passed = 0; passed < 6; passed++) {
       const world = gatedWorld(order);
