@@ -1,5 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
+/** For a night of fuzzing: how many times the usual number of seeds is tried. */
+const fuzzFactor = Number(process.env['STARLING_FUZZ_FACTOR'] || 1);
+if (!(fuzzFactor >= 1)) throw new Error('STARLING_FUZZ_FACTOR must be a number, 1 or more');
+
 const shared = {
   exclude: ['**/node_modules/**', '**/dist/**'],
   // A test waits for an event with its own, shorter limit; this one only ends a test that hangs.
@@ -16,6 +20,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{sdk,services,infra}/**/*.test.ts'],
           exclude: [...shared.exclude, '**/*.int.test.ts'],
+          provide: { fuzzFactor },
+          testTimeout: shared.testTimeout * fuzzFactor,
         },
       },
       {

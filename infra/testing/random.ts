@@ -2,6 +2,7 @@
  * Chance with a seed: the same seed makes the same inputs on every machine, so a failure can be had again. Beside plain
  * numbers it makes what breaks parsers: strange texts, JSON as nobody writes it, and good inputs gone slightly wrong.
  */
+import { inject } from 'vitest';
 
 const strangeTexts = [
   '',
@@ -242,30 +243,64 @@ export class Random {
   }
 }
 
-/**
- * Runs `round` once for each seed, and says with which seed and which input it failed. `round` tells its input to
- * `given` before it uses it.
- */
-export function fuzz(seeds: Iterable<number>, round: (random: Random, given: <T>(input: T) => T) => void): void {
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** How many times the usual number of seeds is tried: `STARLING_FUZZ_FACTOR`. */
+    fuzzFactor: number;
+  }
+}
+
+/** Told of each input before it is used, so that a failure can name it. */
+export type Given = <T>(input: T) => T;
+
+/** Runs `round` once for each seed, and says with which seed and which input it failed. */
+export function fuzz(seeds: Iterable<number>, round: (random: Random, given: Given) => void): void {
   for (const seed of seeds) {
-    let input: unknown;
+    const { given, failure } = watch(seed);
     try {
-      round(new Random(seed), (value) => {
-        input = value;
-        return value;
-      });
+      round(new Random(seed), given);
     } catch (err) {
-      throw new Error(`Seed ${seed}, input ${show(input)}: ${err instanceof Error ? err.message : err}`, {
-        cause: err,
-      });
+      throw failure(err);
     }
   }
 }
 
-/** Seeds known to have failed first, then so many more. */
+/** The same for rounds that wait, one after another. */
+export async function fuzzInTurn(
+  seeds: Iterable<number>,
+  round: (random: Random, given: Given) => Promise<void>,
+): Promise<void> {
+  for (const seed of seeds) {
+    const { given, failure } = watch(seed);
+    try {
+      await round(new Random(seed), given);
+    } catch (err) {
+      throw failure(err);
+    }
+  }
+}
+
+function watch(seed: number): { given: Given; failure: (err: unknown) => Error } {
+  let input: unknown;
+  let step = 0;
+  return {
+    given: (value) => {
+      input = value;
+      step++;
+      return value;
+    },
+    failure: (err) => {
+      const message = err instanceof Error ? err.message : err;
+      return new Error(`Seed ${seed}, step ${step}, input ${show(input)}: ${message}`, { cause: err });
+    },
+  };
+}
+
+/** Seeds known to have failed first, then so many more, or `STARLING_FUZZ_FACTOR` times as many. */
 export function* seedsOf(failingSeeds: readonly number[], count: number): Iterable<number> {
   yield* failingSeeds;
-  for (let seed = 1; seed <= count; seed++) yield seed;
+  const last = Math.ceil(count * inject('fuzzFactor'));
+  for (let seed = 1; seed <= last; seed++) yield seed;
 }
 
 function show(input: unknown): string {

@@ -30,7 +30,7 @@ import {
   utf8Length,
 } from './index.ts';
 
-/** About five seconds for all. Raise it for a night. */
+/** About five seconds for all. STARLING_FUZZ_FACTOR makes it a night. */
 const rounds = 3_000;
 
 /** Seeds that once failed, with what broke. They run first. */

@@ -49,6 +49,12 @@ export class Subscription {
     return this.#held !== null;
   }
 
+  /** As before the first release. */
+  holdAgain(): void {
+    this.#held ??= [];
+    this.#heldBytes = 0;
+  }
+
   hold(message: BrokerMessage, maxBytes: number): void {
     this.#heldBytes += message.payload.byteLength + 64;
     if (this.#heldBytes > maxBytes) this.receiver.outbox.overflow();
@@ -78,8 +84,9 @@ export class Subscription {
 class Room {
   readonly topic: Topic;
   readonly subscriptions = new Set<Subscription>();
+  /** The broker is known to bring the topic's messages. */
   isLinked = false;
-  /** The broker call under way. There is never more than one for a topic. */
+  /** Settles with the broker call under way. There is never more than one for a topic. */
   linking: Promise<void> | null = null;
   emptiedAt = 0;
 
@@ -219,15 +226,18 @@ export class Hub {
   #link(room: Room): Promise<void> {
     const isWanted = room.subscriptions.size > 0;
     const { broker } = this.#deps;
-    const call = isWanted ? broker.subscribe(room.topic) : broker.unsubscribe(room.topic);
-    room.linking = call
+    // From the call on, not from its answer: who comes meanwhile must not rely on what is being taken away.
+    room.isLinked = false;
+    const call = (isWanted ? broker.subscribe(room.topic) : broker.unsubscribe(room.topic))
       .then(() => {
         room.isLinked = isWanted;
       })
       .finally(() => {
         room.linking = null;
       });
-    return room.linking;
+    // Who waits for an unsubscribe to be over wants the opposite: that it failed is nothing to them.
+    room.linking = isWanted ? call : call.catch(() => undefined);
+    return call;
   }
 
   #sweepLater(): void {
@@ -247,8 +257,10 @@ export class Hub {
 
   async #dismantle(room: Room): Promise<void> {
     try {
-      if (room.linking !== null) await room.linking;
-      if (room.isLinked && room.subscriptions.size === 0) await this.#link(room);
+      while (room.linking !== null) await room.linking;
+      if (room.subscriptions.size > 0 || this.#rooms.get(room.topic) !== room) return;
+      // Even where the subscribe failed: its answer may have been lost.
+      await this.#link(room);
     } catch (err) {
       this.#deps.observer.problem('broker unsubscribe failed', { err, topic: room.topic });
       // Tried again after the next linger, unless someone has come back by then.
@@ -259,6 +271,6 @@ export class Hub {
       }
       return;
     }
-    if (room.subscriptions.size === 0 && !room.isLinked) this.#rooms.delete(room.topic);
+    if (room.subscriptions.size === 0 && room.linking === null) this.#rooms.delete(room.topic);
   }
 }

@@ -3,63 +3,9 @@
  * the test decides who ends, and when, before it is let through.
  */
 import { channelTopic, type Topic, userTopic, watchTopic } from '@starling/ports';
-import { StarlingError } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
+import { gatedWorld, type Order } from './gate.test-kit.ts';
 import { createWorld, type World } from './world.test-kit.ts';
-
-type Order = 'change first' | 'change last';
-
-/** Holds calls of the methods named: their change is made at once or at the gate, their answer is given at the gate. */
-class Gate {
-  #waiting: Array<() => void> = [];
-  isOpen = true;
-  /** How many of the next calls fail with `unavailable`, their change made all the same. */
-  failures = 0;
-
-  get size(): number {
-    return this.#waiting.length;
-  }
-
-  pass(): void {
-    this.#waiting.shift()?.();
-  }
-
-  open(): void {
-    this.isOpen = true;
-    for (const pass of this.#waiting.splice(0)) pass();
-  }
-
-  around<T extends object>(store: T, methods: readonly string[], order: Order): T {
-    return new Proxy(store, {
-      get: (target, name) => {
-        const value = Reflect.get(target, name);
-        if (typeof value !== 'function') return value;
-        const method = value.bind(target);
-        if (!methods.includes(String(name))) return method;
-        return async (...args: unknown[]) => {
-          const early = order === 'change first' ? method(...args) : undefined;
-          if (!this.isOpen) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-          const answer = await (early ?? method(...args));
-          if (this.failures > 0) {
-            this.failures--;
-            throw new StarlingError('unavailable', 'the answer was lost');
-          }
-          return answer;
-        };
-      },
-    });
-  }
-}
-
-function gatedWorld(order: Order, app = {}) {
-  const gate = new Gate();
-  const world = createWorld({
-    app,
-    wrapBroker: (broker) => gate.around(broker, ['subscribe', 'unsubscribe', 'retained', 'publish'], order),
-    wrapPresence: (store) => gate.around(store, ['join', 'leave', 'members', 'occupancies'], order),
-  });
-  return { ...world, gate };
-}
 
 async function expectNothingLeft(world: World, topics: readonly Topic[]): Promise<void> {
   await world.settle();
@@ -251,6 +197,56 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
       expect([...ids, ...added].sort()).toEqual(['me', 'u0', 'u1', 'u2', 'u3', 'u4']);
     }
   });
+
+  it('[PR8] [SU6] shows in a repeated success what has come and gone while it waited', async () => {
+    const world = gatedWorld(order);
+    const { gate } = world;
+    const [peer, leaver, comer] = [await world.connect(), await world.connect(), await world.connect()];
+    await world.subscribe(leaver, 'presence-room', { user_id: 'leaver' });
+    await world.subscribe(peer, 'presence-room', { user_id: 'me' });
+    gate.isOpen = false;
+    peer.say(world.subscribeFrame(peer, 'presence-room', { user_id: 'me' }));
+    comer.say(world.subscribeFrame(comer, 'presence-room', { user_id: 'comer' }));
+    leaver.session.ended();
+    await world.settle();
+    gate.open();
+    await world.settle();
+    let known: string[] = [];
+    for (const { event, data } of peer.take()) {
+      const { user_id, presence } = data as { user_id: string; presence: { ids: string[] } };
+      if (event.endsWith('subscription_succeeded')) known = presence.ids;
+      else if (event.endsWith('member_added')) known.push(user_id);
+      else known = known.filter((id) => id !== user_id);
+    }
+    expect(known.sort()).toEqual(['comer', 'me']);
+  });
+
+  it.each(['answered', 'lost'])(
+    '[SU9] delivers to who comes while the broker takes the topic away, its answer %s',
+    async (answer) => {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const [first, second] = [await world.connect(), await world.connect()];
+      await world.subscribe(first, 'room');
+      first.session.ended();
+      await world.settle();
+      gate.isOpen = false;
+      world.clock.advance(1_500);
+      await world.settle();
+      expect(gate.size).toBe(1);
+      second.say({ event: 'pusher:subscribe', data: { channel: 'room' } });
+      await world.settle();
+      gate.failures = answer === 'lost' ? 1 : 0;
+      gate.open();
+      await world.settle();
+      const payload = Buffer.from(JSON.stringify({ event: 'e', channel: 'room', data: '1' }));
+      await world.broker.publish(channelTopic('1001', 'room'), { kind: 'event', payload });
+      await world.settle();
+      expect(second.take().map((frame) => frame.event)).toEqual(['pusher_internal:subscription_succeeded', 'e']);
+      second.session.ended();
+      await expectNothingLeft(world, [channelTopic('1001', 'room')]);
+    },
+  );
 
   it('[CA3] replays or delivers an event published while the newcomer waits, never both', async () => {
     for (let passed = 0; passed < 6; passed++) {

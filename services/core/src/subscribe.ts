@@ -37,7 +37,7 @@ export async function joinChannel(session: Peer, seating: Seating, command: Subs
     return;
   }
   if (seating.subscription !== null) {
-    await repeatSuccess(session, seating);
+    await repeatSuccess(session, seating, seating.subscription);
     return;
   }
   const topic = channelTopic(session.app.id, channel.name);
@@ -110,14 +110,22 @@ function succeed(
 }
 
 /** For a client that has lost its state: the same answer again, and nothing else. */
-async function repeatSuccess(session: Peer, seating: Seating): Promise<void> {
-  const { channel, seat } = seating;
+async function repeatSuccess(session: Peer, { channel, seat }: Seating, subscription: Subscription): Promise<void> {
   if (channel.kind !== 'presence' || seat === null) {
     session.send(encodeSubscriptionSucceeded(channel.name));
     return;
   }
-  const members = await session.deps.presenceStore.members(seat.topic);
-  if (!session.isClosed) session.send(encodeSubscriptionSucceeded(channel.name, members));
+  // Who comes or goes while the store answers is told after the success, or the success would take it back.
+  subscription.holdAgain();
+  try {
+    // A second join is none, and tells up to which transition its list goes.
+    const joined = await session.deps.presenceStore.join(seat);
+    if (session.isClosed || joined.isFull) return;
+    session.send(encodeSubscriptionSucceeded(channel.name, joined.members));
+    subscription.transitionFloor = joined.position;
+  } finally {
+    subscription.release();
+  }
 }
 
 /** Gives back whatever the session has of the channel; nothing when it has nothing. */

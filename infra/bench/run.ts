@@ -1,0 +1,165 @@
+/** `npm run bench`: every scenario on every server, one report. `npm run bench -- --help` says how to ask for less. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, loadavg, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Children } from './children.ts';
+import { buildLoad } from './load/load.ts';
+import { forgetProfiles, profileFlags, topFunctions } from './profile.ts';
+import { type Result, scenarioTable } from './report.ts';
+import { type Outcome, type Scenario, Stage, scenarios } from './scenarios.ts';
+import { type Server, Servers } from './servers.ts';
+import { cpuModel, openFilesLimit } from './usage.ts';
+
+const usage = `npm run bench -- [scenario ...] [options]
+
+  scenarios         ${scenarios.map(({ name }) => name).join(' ')}; all of them when none is named
+  --quick           fewer and shorter, starling and the naive server only: to see that it works, in less than a minute
+  --only NAME       only servers whose name begins so (repeatable): starling, naive, socket.io, nginx, peer
+  --profile         starling alone, under node --cpu-prof: the functions with the most time of their own
+  --peer-url URL    a Pusher-compatible server that is running already, with
+  --peer-pid PID    its process,
+  --peer-app ID  --peer-key KEY  --peer-secret SECRET   and an app of it
+`;
+
+const buildDir = fileURLToPath(new URL('../../build/bench/', import.meta.url));
+const children = new Children();
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      help: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
+      profile: { type: 'boolean', default: false },
+      only: { type: 'string', multiple: true, default: [] },
+      'peer-url': { type: 'string' },
+      'peer-pid': { type: 'string' },
+      'peer-app': { type: 'string', default: 'app-id' },
+      'peer-key': { type: 'string', default: 'app-key' },
+      'peer-secret': { type: 'string', default: 'app-secret' },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(usage);
+    return;
+  }
+  for (const name of positionals) {
+    if (!scenarios.some((scenario) => scenario.name === name)) throw new Error(`No scenario ${name}\n\n${usage}`);
+  }
+  if (process.platform !== 'linux') throw new Error('CPU and memory are read from /proc: the benchmarks need Linux');
+  mkdirSync(buildDir, { recursive: true });
+  const loadProgram = buildLoad(buildDir);
+  const servers = chooseServers(values);
+  const chosen = scenarios.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  const profileDir = join(buildDir, 'profile');
+
+  const machine = describeMachine();
+  process.stdout.write(`${machine.text}\n${servers.map(({ name, what }) => `  ${name}: ${what}`).join('\n')}\n`);
+  if (values.quick) process.stdout.write('  Quick: fewer and shorter than the titles say; the figures are rough.\n');
+  process.stdout.write('  In parentheses: the figure as a multiple of the naive server’s, in this same run.\n\n');
+  const raw: Array<{ scenario: string; results: readonly Result[] }> = [];
+  for (const scenario of chosen) {
+    const results: Result[] = [];
+    for (const server of servers) {
+      if (values.profile) forgetProfiles(profileDir);
+      const stage = new Stage({
+        children,
+        loadProgram,
+        buildDir,
+        server,
+        isQuick: values.quick,
+        nodeFlags: values.profile ? profileFlags(profileDir) : [],
+        stopSignal: values.profile ? 'SIGTERM' : 'SIGKILL',
+      });
+      results.push({ server: server.name, outcome: await perform(scenario, stage) });
+    }
+    process.stdout.write(`${scenarioTable(scenario, results, 'naive ws')}\n`);
+    if (values.profile) process.stdout.write(`${topFunctions(profileDir, 30)}\n`);
+    raw.push({ scenario: scenario.name, results });
+  }
+  const file = join(buildDir, `${values.profile ? 'profile' : 'results'}.json`);
+  const { text: _, ...conditions } = machine;
+  writeFileSync(file, `${JSON.stringify({ conditions, isQuick: values.quick, scenarios: raw }, null, 2)}\n`);
+  process.stdout.write(`Raw numbers: ${file}\n`);
+}
+
+/** A scenario that fails is a line of the report: the others still say something. */
+async function perform(scenario: Scenario, stage: Stage): Promise<Outcome | { failure: string }> {
+  try {
+    await scenario.run(stage);
+    return stage.outcome;
+  } catch (err) {
+    return { failure: err instanceof Error ? err.message : String(err) };
+  } finally {
+    await stage.strike();
+  }
+}
+
+function chooseServers(values: {
+  readonly profile: boolean;
+  readonly quick: boolean;
+  readonly only: readonly string[];
+  readonly 'peer-url'?: string | undefined;
+  readonly 'peer-pid'?: string | undefined;
+  readonly 'peer-app': string;
+  readonly 'peer-key': string;
+  readonly 'peer-secret': string;
+}): readonly Server[] {
+  const known = new Servers(children, buildDir);
+  if (values.profile) return [known.starling()];
+  const { only, quick } = values;
+  const all: Server[] = [known.starling(), known.naiveWs()];
+  if (!quick || only.length > 0) {
+    all.push(known.socketIo());
+    const nchan = known.nchan();
+    if (nchan !== undefined) all.push(nchan);
+  }
+  const { 'peer-url': url, 'peer-pid': pid } = values;
+  if (url !== undefined || pid !== undefined) {
+    if (url === undefined || pid === undefined || !existsSync(`/proc/${pid}`)) {
+      throw new Error('--peer-url and --peer-pid belong together, and the process must be running');
+    }
+    const credentials = { id: values['peer-app'], key: values['peer-key'], secret: values['peer-secret'] };
+    all.push(known.peer(new URL(url), Number(pid), credentials));
+  }
+  return only.length === 0 ? all : all.filter(({ name }) => only.some((start) => name.startsWith(start)));
+}
+
+function describeMachine() {
+  const commit = spawnSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).stdout.trim();
+  const conditions = {
+    at: new Date().toISOString(),
+    commit,
+    node: process.version,
+    kernel: release(),
+    cpu: cpuModel(),
+    cores: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    openFiles: openFilesLimit(),
+    loadAverage: loadavg()[0] ?? 0,
+  };
+  const text =
+    `Starling ${commit}, Node ${conditions.node}, Linux ${conditions.kernel}, ${conditions.cores} cores of ` +
+    `${conditions.cpu}, ${conditions.memoryGiB} GiB, ulimit -n ${conditions.openFiles}, ` +
+    `load average at the start ${conditions.loadAverage.toFixed(1)}; everything over 127.0.0.1`;
+  return { ...conditions, text };
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    children.killAll();
+    process.exit(130);
+  });
+}
+
+try {
+  await main();
+} catch (err) {
+  process.stderr.write(`${err instanceof Error ? err.message : String(err)}\n`);
+  process.exitCode = 1;
+} finally {
+  children.killAll();
+}

@@ -1,0 +1,245 @@
+/** The servers that are compared, each as its own process. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as after } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { type Children, endingWithUs, findOnPath } from './children.ts';
+import { type Credentials, type Dialect, nchanDialect, pusherDialect, socketIoDialect } from './dialects.ts';
+
+export interface Server {
+  readonly name: string;
+  readonly what: string;
+  readonly dialect: Dialect;
+  start(options?: StartOptions): Promise<RunningServer>;
+}
+
+export interface StartOptions {
+  /** For Node itself, before the program. Servers that are no Node programs take no notice. */
+  readonly nodeFlags?: readonly string[];
+}
+
+export interface RunningServer {
+  readonly pid: number;
+  readonly port: number;
+  /** Makes a Node program that was started with `gcOnSignal` collect its garbage; false where that cannot be done. */
+  collectGarbage(): Promise<boolean>;
+  stop(signal?: NodeJS.Signals): Promise<void>;
+}
+
+/** Flags under which a program collects its garbage whenever it gets SIGUSR2. */
+export const gcOnSignal: readonly string[] = [
+  '--expose-gc',
+  '--import',
+  `data:text/javascript,process.on('SIGUSR2',()=>{gc();gc()})`,
+];
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const app: Credentials = { id: '4242', key: 'bench-key', secret: 'bench-secret' };
+
+export class Servers {
+  readonly #children: Children;
+  readonly #buildDir: string;
+
+  constructor(children: Children, buildDir: string) {
+    this.#children = children;
+    this.#buildDir = buildDir;
+  }
+
+  starling(): Server {
+    const program = join(root, 'services/starling/dist/starling.js');
+    return {
+      name: 'starling',
+      what: 'services/starling/dist/starling.js start',
+      dialect: pusherDialect(app),
+      start: (options) => {
+        if (!existsSync(program)) throw new Error(`${program} is not there: run npm run build`);
+        return this.#startNode([program, 'start'], options, (port) => ({
+          STARLING_PORT: String(port),
+          STARLING_HOST: '127.0.0.1',
+          STARLING_LOG_LEVEL: 'warn',
+          STARLING_DATA_DIR: join(this.#buildDir, 'data'),
+          STARLING_DRAIN_SECONDS: '0',
+          STARLING_APP_ID: app.id,
+          STARLING_APP_KEY: app.key,
+          STARLING_APP_SECRET: app.secret,
+        }));
+      },
+    };
+  }
+
+  naiveWs(): Server {
+    return {
+      name: 'naive ws',
+      what: 'ws, JSON.stringify and send for each client; no auth',
+      dialect: pusherDialect(app),
+      start: async (options) => this.#startNode([await this.#bundle('naive-ws')], options),
+    };
+  }
+
+  socketIo(): Server {
+    return {
+      name: 'socket.io',
+      what: `socket.io ${installedVersion('socket.io')}, rooms, WebSocket only; no auth`,
+      dialect: socketIoDialect,
+      start: async (options) => this.#startNode([await this.#bundle('socket-io')], options),
+    };
+  }
+
+  /** Nothing when it is not installed. */
+  nchan(): Server | undefined {
+    const nginx = findOnPath('nginx');
+    const module = [
+      process.env['NCHAN_MODULE'] ?? '',
+      '/usr/lib/nginx/modules/ngx_nchan_module.so',
+      '/usr/share/nginx/modules/ngx_nchan_module.so',
+    ].find((path) => path !== '' && existsSync(path));
+    if (nginx === undefined || module === undefined) return undefined;
+    return {
+      name: 'nginx+nchan',
+      what: 'nginx with nchan, one worker; no auth',
+      dialect: nchanDialect,
+      start: () => {
+        const folder = join(this.#buildDir, 'nginx');
+        mkdirSync(folder, { recursive: true });
+        const config = join(folder, 'nginx.conf');
+        return this.#start(
+          (port) => {
+            writeFileSync(config, nginxConfig(module, folder, port));
+            return [nginx, '-p', folder, '-e', join(folder, 'error.log'), '-c', config];
+          },
+          {},
+          false,
+        );
+      },
+    };
+  }
+
+  /** Any server that speaks Pusher's protocol and is running already. It is never stopped, and not started anew. */
+  peer(url: URL, pid: number, credentials: Credentials): Server {
+    return {
+      name: 'peer',
+      what: `${url.href}, process ${pid}`,
+      dialect: pusherDialect(credentials),
+      start: async () => ({
+        pid,
+        port: Number(url.port),
+        collectGarbage: async () => false,
+        stop: async () => {},
+      }),
+    };
+  }
+
+  async #bundle(name: string): Promise<string> {
+    // Inside the repository, so that it finds its packages.
+    const outfile = join(this.#buildDir, `${name}.mjs`);
+    const entry = fileURLToPath(new URL(`servers/${name}.ts`, import.meta.url));
+    await build({ entryPoints: [entry], outfile, bundle: true, platform: 'node', format: 'esm', packages: 'external' });
+    return outfile;
+  }
+
+  #startNode(
+    program: readonly string[],
+    { nodeFlags = [] }: StartOptions = {},
+    env: (port: number) => Record<string, string> = (port) => ({ PORT: String(port) }),
+  ): Promise<RunningServer> {
+    const canCollect = nodeFlags.includes('--expose-gc');
+    return this.#start(() => [process.execPath, ...nodeFlags, ...program], env, canCollect);
+  }
+
+  async #start(
+    command: (port: number) => readonly string[],
+    env: Record<string, string> | ((port: number) => Record<string, string>),
+    canCollect: boolean,
+  ): Promise<RunningServer> {
+    const port = await freePort();
+    const [program = '', ...programArguments] = endingWithUs(command(port));
+    const log = openSync(join(this.#buildDir, 'server.log'), 'w');
+    const child = this.#children.start(
+      spawn(program, programArguments, {
+        stdio: ['ignore', log, log],
+        env: { ...process.env, NODE_ENV: 'production', ...(typeof env === 'function' ? env(port) : env) },
+      }),
+    );
+    closeSync(log);
+    await this.#listening(child, port);
+    return {
+      pid: child.pid ?? 0,
+      port,
+      collectGarbage: async () => {
+        if (!canCollect) return false;
+        child.kill('SIGUSR2');
+        await after(1_500);
+        return true;
+      },
+      stop: (signal) => this.#children.stop(child, signal),
+    };
+  }
+
+  /** There is nothing to wait for but the port: the servers announce themselves each in its own way, or not at all. */
+  async #listening(child: ChildProcess, port: number): Promise<void> {
+    const giveUpAt = Date.now() + 15_000;
+    while (!(await accepts(port))) {
+      if (child.exitCode !== null || child.signalCode !== null || Date.now() > giveUpAt) {
+        throw new Error(`The server did not start: ${readFileSync(join(this.#buildDir, 'server.log'), 'utf8').trim()}`);
+      }
+      await after(20);
+    }
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: '127.0.0.1' });
+    const settle = (isOpen: boolean): void => {
+      socket.destroy();
+      resolve(isOpen);
+    };
+    socket.once('connect', () => settle(true)).once('error', () => settle(false));
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+function installedVersion(name: string): string {
+  const { version } = JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  return version;
+}
+
+function nginxConfig(module: string, folder: string, port: number): string {
+  return `load_module ${module};
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 65536;
+pid ${folder}/nginx.pid;
+error_log ${folder}/error.log;
+events { worker_connections 20000; }
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/fastcgi;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+  keepalive_requests 1000000000;
+  nchan_shared_memory_size 256M;
+  server {
+    listen 127.0.0.1:${port} backlog=4096;
+    location ~ /pub/(.*)$ { nchan_publisher; nchan_channel_id $1; nchan_message_buffer_length 64; }
+    location ~ /sub/(.*)$ { nchan_subscriber websocket; nchan_channel_id $1; nchan_subscriber_first_message newest; }
+  }
+}
+`;
+}
