@@ -181,10 +181,14 @@ export function createWorld(options: WorldOptions = {}) {
     return peer.take();
   }
 
-  async function signin(peer: TestPeer, user: unknown, secret = 'app-secret'): Promise<Received[]> {
+  function signinFrame(peer: TestPeer, user: unknown, secret = 'app-secret') {
     const userData = JSON.stringify(user);
     const auth = `app-key:${hmac(secret, `${peer.session.socketId}::user::${userData}`)}`;
-    peer.say({ event: 'pusher:signin', data: { auth, user_data: userData } });
+    return { event: 'pusher:signin', data: { auth, user_data: userData } };
+  }
+
+  async function signin(peer: TestPeer, user: unknown, secret?: string): Promise<Received[]> {
+    peer.say(signinFrame(peer, user, secret));
     await settle();
     return peer.take();
   }
@@ -202,6 +206,7 @@ export function createWorld(options: WorldOptions = {}) {
     sessions,
     settle,
     signin,
+    signinFrame,
     subscribe,
     subscribeFrame,
     traffic,
