@@ -220,6 +220,9 @@ async function live(random: Random, given: Given): Promise<void> {
     'lose an answer': () => {
       if (mayFail) gate.failures++;
     },
+    'lose the world': () => {
+      if (mayFail) gate.refusals += random.between(1, 3);
+    },
     'stop reading': () => {
       if (present().length > 0) random.pick(present()).peer.bufferedBytes = random.pick([1, 1_048_576]);
     },
@@ -227,9 +230,14 @@ async function live(random: Random, given: Given): Promise<void> {
   };
   const weighted = Object.keys(acts).flatMap((name) => {
     const weight = { 'send good frames': 40, 'let one through': 15, publish: 12, open: 10, 'send a wounded frame': 6 };
-    const rare = ['remove the app', 'change the app', 'terminate a user', 'stop reading', 'lose an answer'].includes(
-      name,
-    );
+    const rare = [
+      'remove the app',
+      'change the app',
+      'terminate a user',
+      'stop reading',
+      'lose an answer',
+      'lose the world',
+    ].includes(name);
     return Array.from({ length: name in weight ? weight[name as keyof typeof weight] : rare ? 1 : 4 }, () => name);
   });
 
@@ -245,6 +253,7 @@ async function live(random: Random, given: Given): Promise<void> {
 
   async function rest(): Promise<void> {
     gate.failures = 0;
+    gate.refusals = 0;
     gate.open();
     for (const { peer } of present()) {
       peer.bufferedBytes = 0;

@@ -10,6 +10,8 @@ export class Gate {
   isOpen = true;
   /** How many of the next calls fail with `unavailable`, their change made all the same. */
   failures = 0;
+  /** How many of the next calls fail with `unavailable`, nothing done. */
+  refusals = 0;
 
   get size(): number {
     return this.#waiting.length;
@@ -33,6 +35,11 @@ export class Gate {
         const method = value.bind(target);
         if (!methods.includes(String(name))) return method;
         return async (...args: unknown[]) => {
+          // A leave is carried out whatever becomes of its answer: the stores see to that.
+          if (this.refusals > 0 && name !== 'leave') {
+            this.refusals--;
+            throw new StarlingError('unavailable', 'the world is down');
+          }
           const early = order === 'change first' ? method(...args) : undefined;
           if (!this.isOpen) await new Promise<void>((resolve) => this.#waiting.push(resolve));
           const answer = await (early ?? method(...args));
