@@ -95,8 +95,9 @@ export class Stage {
   }
 
   async strike(): Promise<void> {
-    this.#load?.end();
+    // The server first: otherwise its last act, and the end of its profile, would be thousands of cut connections.
     await this.#server?.stop(this.#deps.stopSignal);
+    this.#load?.end();
   }
 
   /** Writes down the requests to replay: `dataBytes` of data each, to one channel after the other. */

@@ -33,8 +33,6 @@ export interface Published {
   readonly refusal: string;
   readonly expected: number;
   readonly delivered: number;
-  /** Deliveries to groups other than the first. */
-  readonly others: number;
   readonly badLength: number;
   readonly unknown: number;
   /** Connections the server ended meanwhile, and the code of the last close. */

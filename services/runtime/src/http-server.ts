@@ -96,7 +96,8 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
   return {
     app,
     listen: async (host, port) => {
-      await app.listen({ host, port }).catch((err: unknown) => {
+      // With Node's 511, clients that return together are dropped by the kernel and try again after 1, 3 and 7 s.
+      await app.listen({ host, port, backlog: 4_096 }).catch((err: unknown) => {
         throw explained(err, host, port);
       });
       const { port: boundPort } = app.server.address() as AddressInfo;
