@@ -1,0 +1,67 @@
+/** Nodes over a real Redis, for tests: each fixture has a prefix of its own, and everything opened is closed. */
+import type { Observer } from '@starling/ports';
+import { SystemClock } from '../system-clock.ts';
+import { parseRedisUrl } from './address.ts';
+import { RedisBroker } from './broker.ts';
+import { RedisLink } from './link.ts';
+
+const prefixes = { count: 0 };
+
+export interface Said {
+  readonly what: string;
+  readonly details: Record<string, unknown>;
+}
+
+/** Keeps what is said, and lets a test wait for it. */
+export class ListeningObserver implements Observer {
+  readonly notes = true;
+  readonly said: Said[] = [];
+  #watchers: Array<() => void> = [];
+
+  problem(what: string, details: Record<string, unknown>): void {
+    this.note(what, details);
+  }
+
+  note(what: string, details: Record<string, unknown>): void {
+    this.said.push({ what, details });
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  async until(what: string, count = 1, limitMs = 15_000): Promise<void> {
+    const isHere = (): boolean => this.said.filter((said) => said.what === what).length >= count;
+    await new Promise<void>((resolve, reject) => {
+      const watcher = (): void => {
+        if (!isHere()) return;
+        clearTimeout(timer);
+        this.#watchers = this.#watchers.filter((other) => other !== watcher);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        reject(new Error(`Waited ${limitMs} ms for "${what}"; said was: ${JSON.stringify(this.said, null, 1)}`));
+      }, limitMs);
+      this.#watchers.push(watcher);
+      watcher();
+    });
+  }
+}
+
+/** A prefix that no other fixture of this run has. */
+export function freshPrefix(): string {
+  return `t${process.pid}-${++prefixes.count}:`;
+}
+
+export interface OpenLink {
+  readonly link: RedisLink;
+  readonly broker: RedisBroker;
+  readonly observer: ListeningObserver;
+  close(): Promise<void>;
+}
+
+export async function openLink(url: string, prefix: string): Promise<OpenLink> {
+  const address = parseRedisUrl(`${url}/?prefix=${prefix}`);
+  if (!address.ok) throw new Error(address.message);
+  const observer = new ListeningObserver();
+  const link = new RedisLink(address.value, { clock: new SystemClock(), observer });
+  const close = await link.start();
+  return { link, broker: new RedisBroker(link, observer), observer, close };
+}
