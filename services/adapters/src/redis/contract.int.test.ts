@@ -1,9 +1,9 @@
-import { brokerContract, rateLimiterContract } from '@starling/ports/contract';
+import { FakeClock } from '@starling/adapters/memory';
+import { brokerContract, presenceStoreContract, rateLimiterContract } from '@starling/ports/contract';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { type RedisCluster, RedisServer, startRedisCluster } from '../../../../infra/testing/redis-server.ts';
-import { FakeClock } from '../memory/fake-clock.ts';
 import { RedisRateLimiter } from './rate-limiter.ts';
-import { freshPrefix, type OpenLink, openLink } from './redis.test-kit.ts';
+import { freshPrefix, type OpenLink, openLink, openNode } from './redis.test-kit.ts';
 
 async function openTwo(url: string): Promise<{ two: OpenLink[]; close: () => Promise<void> }> {
   const prefix = freshPrefix();
@@ -20,6 +20,12 @@ function contracts(name: string, url: () => string): void {
       advance: (durationMs) => new Promise((resolve) => setTimeout(resolve, durationMs)),
       close,
     };
+  });
+
+  presenceStoreContract(`RedisPresenceStore (${name})`, 2, async () => {
+    const prefix = freshPrefix();
+    const nodes = [await openNode(url(), prefix), await openNode(url(), prefix)];
+    return { nodes, close: async () => void (await Promise.all(nodes.map((node) => node.close()))) };
   });
 
   rateLimiterContract(`RedisRateLimiter (${name})`, 2, async () => {

@@ -28,6 +28,8 @@ export interface Place {
 
 export class Keys {
   readonly #prefix: string;
+  /** By tag, sixteen for each app: every seat refers to one. */
+  readonly #partitions = new Map<string, Partition>();
 
   /** Whatever stands before everything, so that several installations may share a Redis. No braces. */
   constructor(prefix: string) {
@@ -61,8 +63,12 @@ export class Keys {
   }
 
   partition(tag: string): Partition {
+    const known = this.#partitions.get(tag);
+    if (known !== undefined) return known;
     const base = this.#prefix + tag;
-    return { tag, occupied: `${base}:occupied`, position: `${base}:position`, heldPrefix: `${base}:held:` };
+    const partition = { tag, occupied: `${base}:occupied`, position: `${base}:position`, heldPrefix: `${base}:held:` };
+    this.#partitions.set(tag, partition);
+    return partition;
   }
 
   partitionsOf(appId: string): readonly Partition[] {

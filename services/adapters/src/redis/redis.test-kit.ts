@@ -1,9 +1,11 @@
 /** Nodes over a real Redis, for tests: each fixture has a prefix of its own, and everything opened is closed. */
-import type { Observer } from '@starling/ports';
+import type { Clock, Observer } from '@starling/ports';
 import { SystemClock } from '../system-clock.ts';
 import { parseRedisUrl } from './address.ts';
 import { RedisBroker } from './broker.ts';
 import { RedisLink } from './link.ts';
+import { defaultLeaseTiming, type LeaseTiming } from './node-lease.ts';
+import { RedisPresenceStore } from './presence-store.ts';
 
 const prefixes = { count: 0 };
 
@@ -64,4 +66,31 @@ export async function openLink(url: string, prefix: string): Promise<OpenLink> {
   const link = new RedisLink(address.value, { clock: new SystemClock(), observer });
   const close = await link.start();
   return { link, broker: new RedisBroker(link, observer), observer, close };
+}
+
+export interface OpenNode extends OpenLink {
+  readonly store: RedisPresenceStore;
+}
+
+export interface NodeOptions {
+  /** Drives the lease, and nothing else: one that stands still is a node that is stopped. */
+  readonly clock?: Clock;
+  readonly timing?: Partial<LeaseTiming>;
+}
+
+export async function openNode(url: string, prefix: string, options: NodeOptions = {}): Promise<OpenNode> {
+  const opened = await openLink(url, prefix);
+  const { link, observer } = opened;
+  const clock = options.clock ?? new SystemClock();
+  const timing = { ...defaultLeaseTiming, ...options.timing };
+  const store = new RedisPresenceStore({ link, clock, observer, nodeId: 'node' }, timing);
+  const stop = await store.start();
+  return {
+    ...opened,
+    store,
+    close: async () => {
+      await stop();
+      await opened.close();
+    },
+  };
 }
