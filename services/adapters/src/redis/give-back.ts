@@ -62,7 +62,7 @@ async function giveBackFields(
     const { socketId, name } = parseField(field);
     const topic = link.keys.topicOf(tag, name);
     const left = await giveBackSeat(link, link.keys.place(topic), socketId, { onlyLease: lease });
-    if (left.kind === 'left' && left.wasThere) changed.set(topic, left.connectionCount);
+    if (left.kind === 'left' && left.answer.wasThere) changed.set(topic, left.answer.connectionCount);
   });
   await Promise.all(seats);
   for (const [topic, connectionCount] of changed) events.onRepair(topic, connectionCount);

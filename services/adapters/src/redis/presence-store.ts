@@ -107,6 +107,7 @@ export class RedisPresenceStore implements PresenceStore {
       member: undefined,
       arrival: '',
       isAway: false,
+      left: undefined,
     };
     if (earlier === undefined) this.#book.add(place, booked);
     try {
@@ -127,8 +128,8 @@ export class RedisPresenceStore implements PresenceStore {
     try {
       for (let attempt = 0; attempt < attemptCount; attempt++) {
         await this.#sure();
-        // Replayed by the mending while this waited.
-        if (booked !== undefined && this.#book.get(place, seat.socketId) !== booked) return nothingLeft;
+        // Carried out by the mending while this waited, or by the node that took this one for dead.
+        if (booked !== undefined && this.#book.get(place, seat.socketId) !== booked) return booked.left ?? nothingLeft;
         const options = booked === undefined ? {} : { openLease: this.#lease.id };
         const left = await giveBackSeat(this.#link, place, seat.socketId, options);
         if (left.kind === 'closed') {
@@ -136,8 +137,7 @@ export class RedisPresenceStore implements PresenceStore {
           continue;
         }
         if (booked !== undefined) this.#book.delete(place, booked);
-        const { wasThere, isVacated, memberRemoved, connectionCount } = left;
-        return { wasThere, isVacated, memberRemoved, connectionCount };
+        return left.answer;
       }
       throw unavailable('Redis keeps forgetting the lease of this node');
     } catch (err) {
@@ -341,8 +341,9 @@ export class RedisPresenceStore implements PresenceStore {
         this.#doubts++;
         return;
       }
+      booked.left = left.answer;
       this.#book.delete(place, booked);
-      if (left.wasThere) this.#tellRepair(seat.topic, left.connectionCount);
+      if (left.answer.wasThere) this.#tellRepair(seat.topic, left.answer.connectionCount);
     });
   }
 
@@ -369,7 +370,7 @@ export class RedisPresenceStore implements PresenceStore {
       const topic = this.#link.keys.topicOf(tag, name);
       const options = { onlyLease: this.#lease.id };
       const left = await giveBackSeat(this.#link, this.#link.keys.place(topic), socketId, options);
-      if (left.kind === 'left' && left.wasThere) this.#tellRepair(topic, left.connectionCount);
+      if (left.kind === 'left' && left.answer.wasThere) this.#tellRepair(topic, left.answer.connectionCount);
     });
   }
 

@@ -1,5 +1,5 @@
 /** Nodes over a real Redis, for tests: each fixture has a prefix of its own, and everything opened is closed. */
-import type { Clock, Observer } from '@starling/ports';
+import type { Cancel, Clock, Observer } from '@starling/ports';
 import { SystemClock } from '../system-clock.ts';
 import { parseRedisUrl } from './address.ts';
 import { RedisBroker } from './broker.ts';
@@ -47,6 +47,42 @@ export class ListeningObserver implements Observer {
   }
 }
 
+/** A node that is stopped and goes on, as by SIGSTOP and SIGCONT: what falls due meanwhile is done when it goes on. */
+export class StoppableClock implements Clock {
+  readonly #clock = new SystemClock();
+  #isStopped = false;
+  #due: Array<() => void> = [];
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  after(delayMs: number, run: () => void): Cancel {
+    let isCancelled = false;
+    const cancel = this.#clock.after(delayMs, () => {
+      if (!this.#isStopped) run();
+      else this.#due.push(() => isCancelled || run());
+    });
+    return () => {
+      isCancelled = true;
+      cancel();
+    };
+  }
+
+  soon(run: () => void): void {
+    this.#clock.soon(run);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  goOn(): void {
+    this.#isStopped = false;
+    for (const run of this.#due.splice(0)) run();
+  }
+}
+
 /** A prefix that no other fixture of this run has. */
 export function freshPrefix(): string {
   return `t${process.pid}-${++prefixes.count}:`;
@@ -73,7 +109,7 @@ export interface OpenNode extends OpenLink {
 }
 
 export interface NodeOptions {
-  /** Drives the lease, and nothing else: one that stands still is a node that is stopped. */
+  /** Drives the lease, and nothing else: one that is stopped is a node that is stopped. */
   readonly clock?: Clock;
   readonly timing?: Partial<LeaseTiming>;
 }

@@ -1,5 +1,5 @@
 /** The seats of this node: what it must put back when Redis has forgotten them, and what it still has to give back. */
-import type { Announcements, Seat } from '@starling/ports';
+import type { Announcements, Left, Seat } from '@starling/ports';
 import type { Member } from '@starling/protocol';
 import type { Place } from './keys.ts';
 
@@ -13,6 +13,8 @@ export interface BookedSeat {
   arrival: string;
   /** Given back by another node, which took this one for dead: those present were told that it is gone. */
   isAway: boolean;
+  /** What came of the leave, when the mending carried it out. */
+  left: Left | undefined;
 }
 
 export class SeatBook {

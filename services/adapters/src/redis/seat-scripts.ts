@@ -91,7 +91,7 @@ export async function giveBackSeat(
   place: Place,
   socketId: string,
   { onlyLease = '', openLease = '' }: GiveBackOptions = {},
-): Promise<typeof isClosed | ({ readonly kind: 'left' } & Left)> {
+): Promise<typeof isClosed | { readonly kind: 'left'; readonly answer: Left }> {
   const { heldPrefix, occupied, position } = place.partition;
   const answer = await link.run(
     scripts.leave,
@@ -102,10 +102,12 @@ export async function giveBackSeat(
   if (status === -1) return isClosed;
   return {
     kind: 'left',
-    wasThere: wasThere === 1,
-    isVacated: isVacated === 1,
-    memberRemoved: memberRemoved === 1,
-    connectionCount: connectionCount ?? 0,
+    answer: {
+      wasThere: wasThere === 1,
+      isVacated: isVacated === 1,
+      memberRemoved: memberRemoved === 1,
+      connectionCount: connectionCount ?? 0,
+    },
   };
 }
 
