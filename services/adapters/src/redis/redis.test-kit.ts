@@ -1,5 +1,6 @@
 /** Nodes over a real Redis, for tests: each fixture has a prefix of its own, and everything opened is closed. */
-import type { Cancel, Clock, Observer } from '@starling/ports';
+import type { BrokerMessage, Cancel, Clock, Observer, Topic } from '@starling/ports';
+import { StarlingError } from '@starling/protocol';
 import { SystemClock } from '../system-clock.ts';
 import { parseRedisUrl } from './address.ts';
 import { RedisBroker } from './broker.ts';
@@ -8,6 +9,7 @@ import { defaultLeaseTiming, type LeaseTiming } from './node-lease.ts';
 import { RedisPresenceStore } from './presence-store.ts';
 
 const prefixes = { count: 0 };
+const limitMs = 10_000;
 
 export interface Said {
   readonly what: string;
@@ -129,4 +131,60 @@ export async function openNode(url: string, prefix: string, options: NodeOptions
       await opened.close();
     },
   };
+}
+
+/** Collects the texts of a topic on one node, and waits for a number of them. */
+export class Ear {
+  readonly texts: string[] = [];
+  readonly messages: BrokerMessage[] = [];
+  #watchers: Array<() => void> = [];
+
+  static async at(node: OpenNode, ...topics: Topic[]): Promise<Ear> {
+    const ear = new Ear();
+    node.broker.listen((topic, message) => {
+      if (!topics.includes(topic)) return;
+      ear.messages.push(message);
+      ear.texts.push(Buffer.from(message.payload).toString());
+      for (const watcher of ear.#watchers) watcher();
+    });
+    for (const topic of topics) await node.broker.subscribe(topic);
+    return ear;
+  }
+
+  async until(isEnough: (texts: readonly string[]) => boolean): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const watcher = () => {
+        if (!isEnough(this.texts)) return;
+        clearTimeout(timer);
+        this.#watchers = this.#watchers.filter((other) => other !== watcher);
+        resolve();
+      };
+      const timer = setTimeout(
+        () => reject(new Error(`Waited too long; heard ${JSON.stringify(this.texts)}`)),
+        limitMs,
+      );
+      this.#watchers.push(watcher);
+      watcher();
+    });
+  }
+}
+
+/** Repeats a call that may be refused while Redis comes back. */
+export async function eventually<T>(call: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + limitMs;
+  for (;;) {
+    try {
+      return await call();
+    } catch (err) {
+      if (!(err instanceof StarlingError) || err.code !== 'unavailable' || Date.now() > deadline) throw err;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** Of a node whose lease is never renewed. */
+export function stoppedClock(): StoppableClock {
+  const clock = new StoppableClock();
+  clock.stop();
+  return clock;
 }
