@@ -11,7 +11,8 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'sdk/server': ['@starling/protocol', 'node:crypto'],
   'services/ports': ['@starling/protocol'],
   'services/core': ['@starling/protocol', '@starling/ports', 'node:crypto'],
-  'services/adapters': ['@starling/protocol', '@starling/ports', 'node:*'],
+  // ioredis in src/redis only.
+  'services/adapters': ['@starling/protocol', '@starling/ports', 'ioredis', 'node:*'],
   'services/transports': [
     '@starling/protocol',
     '@starling/ports',

@@ -184,7 +184,7 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
         const member = { userId: `u${index}`, userInfo: 'null' };
         await world.presenceStore.join(
           { topic, socketId: other.session.socketId, member },
-          { announce: { topic, payload } },
+          { announce: { topic, added: payload, removed: new Uint8Array() } },
         );
         await world.settle();
         if (index < passed) gate.pass();

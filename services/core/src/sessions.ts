@@ -1,7 +1,18 @@
 /** All sessions of this node: the door that transports open them through, and the place from which they are drained. */
 
-import type { App, AppStore, Broker, Clock, Observer, PresenceStore, Transport } from '@starling/ports';
-import { type ProblemCode, problems } from '@starling/protocol';
+import {
+  type App,
+  type AppStore,
+  appIdOfTopic,
+  type Broker,
+  type Clock,
+  channelOfTopic,
+  type Observer,
+  type PresenceStore,
+  type Topic,
+  type Transport,
+} from '@starling/ports';
+import { type ProblemCode, parseChannelName, problems } from '@starling/protocol';
 import type { Hub } from './hub.ts';
 import { Flusher, type OutboxLimits } from './outbox.ts';
 import { defaultSessionSettings, type Greeting, type Roster, Session, type SessionSettings } from './session.ts';
@@ -52,9 +63,16 @@ export class Sessions {
     };
   }
 
-  /** Follows changes of apps. Returns the function that ends it. */
+  /** Follows changes of apps and repairs of the presence store. Returns the function that ends it. */
   start(): () => void {
-    return this.#deps.appStore.onChange((appId, app) => this.#appChanged(appId, app));
+    const { appStore, presenceStore } = this.#deps;
+    const ends = [
+      appStore.onChange((appId, app) => this.#appChanged(appId, app)),
+      presenceStore.onRepair((topic, connectionCount) => void this.#recount(topic, connectionCount)),
+    ];
+    return () => {
+      for (const end of ends) end();
+    };
   }
 
   /** Never throws; a refusal is sent through the transport. */
@@ -110,6 +128,20 @@ export class Sessions {
   #appChanged(appId: string, app: App | undefined): void {
     // A copy: a session that is closed by the change takes itself out of the set.
     for (const session of [...this.#open]) if (session.app.id === appId) session.appChanged(app);
+  }
+
+  /** Those who are left are told how many they are, as after any leave. */
+  async #recount(topic: Topic, connectionCount: number): Promise<void> {
+    const { appStore, counts, observer } = this.#deps;
+    try {
+      const name = channelOfTopic(topic);
+      const channel = name === undefined ? undefined : parseChannelName(name);
+      const app = await appStore.byId(appIdOfTopic(topic));
+      if (app !== undefined && channel?.ok) counts.changed(app, channel.value, connectionCount);
+    } catch (err) {
+      // The next change brings the next count.
+      observer.problem('subscription count after a repair not sent', { err, topic });
+    }
   }
 }
 

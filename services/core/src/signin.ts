@@ -36,7 +36,13 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
   try {
     await Promise.all(subscriptions.map((subscription) => deps.hub.add(subscription)));
     if (session.isClosed) return;
-    await deps.presenceStore.join(seat, { announce: watchEvent(session, userId, 'online') });
+    await deps.presenceStore.join(seat, {
+      announce: {
+        topic: watchTopic(app.id, userId),
+        added: watchEvent('online', userId),
+        removed: watchEvent('offline', userId),
+      },
+    });
     if (session.isClosed) return;
     const occupancies = await deps.presenceStore.occupancies(watched.map((id) => userTopic(app.id, id)));
     if (session.isClosed) return;
@@ -67,12 +73,13 @@ export async function leaveUser(session: Peer): Promise<void> {
   if (user === null) return;
   session.user = null;
   for (const subscription of user.subscriptions) deps.hub.remove(subscription);
-  await deps.presenceStore.leave(user.seat, watchEvent(session, user.userId, 'offline'));
+  await deps.presenceStore.leave(user.seat);
 }
 
-function watchEvent(session: Peer, userId: string, name: 'online' | 'offline') {
-  const frame = encodeWatchlistEvents(name === 'online' ? [userId] : [], name === 'offline' ? [userId] : []) ?? '';
-  return { topic: watchTopic(session.app.id, userId), payload: Buffer.from(frame) };
+function watchEvent(name: 'online' | 'offline', userId: string): Uint8Array {
+  return Buffer.from(
+    encodeWatchlistEvents(name === 'online' ? [userId] : [], name === 'offline' ? [userId] : []) ?? '',
+  );
 }
 
 /** An app that admits authorised connections only has no use for one whose sign-in failed. */

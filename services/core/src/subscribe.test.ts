@@ -1,4 +1,4 @@
-import { channelTopic, defaultAppLimits } from '@starling/ports';
+import { channelTopic, defaultAppLimits, type Topic, userTopic } from '@starling/ports';
 import { describe, expect, it } from 'vitest';
 import { createWorld, type TestPeer, type World } from './world.test-kit.ts';
 
@@ -477,6 +477,27 @@ describe('subscription counts', () => {
     expect((await subscribe(first, 'presence-a', { user_id: 'u' })).map((frame) => frame.event)).toEqual([
       'pusher_internal:subscription_succeeded',
     ]);
+  });
+
+  it('[SC1] sends the count when the store gives back the seats of a node that died', async () => {
+    let repair: (topic: Topic, connectionCount: number) => void = () => undefined;
+    const { connect, subscribe, settle } = createWorld({
+      app: { hasSubscriptionCounts: true },
+      wrapPresence: (store) =>
+        Object.assign(store, {
+          onRepair: (listener: typeof repair) => {
+            repair = listener;
+            return () => undefined;
+          },
+        }),
+    });
+    const peer = await connect();
+    await subscribe(peer, 'room');
+    for (const topic of [channelTopic('1001', 'room'), userTopic('1001', 'u'), channelTopic('9', 'room')]) {
+      repair(topic, 41);
+    }
+    await settle();
+    expect(peer.take()).toEqual([count('room', 41)]);
   });
 
   it('[SC1] sends none where the app has them off', async () => {

@@ -76,7 +76,14 @@ async function takeSeat(
     seating.seat,
     member === null
       ? undefined
-      : { memberLimit, announce: { topic, payload: Buffer.from(encodeMemberAdded(channel.name, member)) } },
+      : {
+          memberLimit,
+          announce: {
+            topic,
+            added: Buffer.from(encodeMemberAdded(channel.name, member)),
+            removed: Buffer.from(encodeMemberRemoved(channel.name, member.userId)),
+          },
+        },
   );
   if (!joined.isFull) return joined;
   seating.seat = null;
@@ -138,12 +145,6 @@ export async function leaveChannel(session: Peer, seating: Seating): Promise<voi
   }
   if (seat === null) return;
   seating.seat = null;
-  const { topic, member } = seat;
-  const left = await session.deps.presenceStore.leave(
-    seat,
-    member === undefined
-      ? undefined
-      : { topic, payload: Buffer.from(encodeMemberRemoved(channel.name, member.userId)) },
-  );
+  const left = await session.deps.presenceStore.leave(seat);
   if (left.wasThere) session.deps.counts.changed(session.app, channel, left.connectionCount);
 }

@@ -14,16 +14,21 @@ export interface Seat {
  * the same atomic step as the change, so that every subscriber sees transitions in the order in which they happened;
  * published afterwards by the caller, those of two nodes could cross and leave a present member shown as gone.
  * The message is a `transition` with a position, and the seat's own socket id is its `except`.
+ *
+ * Both are given with the join and stay with the seat: when this node dies, another gives the seat back and announces
+ * it, knowing nothing of frames.
  */
-export interface Announcement {
-  /** Where to; a watched user's transitions go to another topic than the one joined. */
+export interface Announcements {
+  /** Where to; a watched user's transitions go to another topic than the one joined, of the same user. */
   readonly topic: Topic;
-  /** For a join: the user's first connection is here. For a leave: the user's last one is gone. */
-  readonly payload: Uint8Array;
+  /** The user's first connection is here. */
+  readonly added: Uint8Array;
+  /** The user's last connection is gone. */
+  readonly removed: Uint8Array;
 }
 
 export interface JoinOptions {
-  readonly announce?: Announcement;
+  readonly announce?: Announcements;
   /** Refuse a member who would be one distinct user too many. */
   readonly memberLimit?: number;
 }
@@ -65,16 +70,26 @@ export interface PositionedOccupancy extends Occupancy {
  * Who is where, over all nodes. "First in" and "last out" are decided here and nowhere else, atomically.
  *
  * Every method rejects with a StarlingError `unavailable` when the world fails; a join or leave whose answer was lost
- * may be repeated, since both are idempotent by socket id.
+ * may be repeated, since both are idempotent by socket id. A leave that rejected is carried out all the same once the
+ * world is back.
  */
 export interface PresenceStore {
-  /** `isFull`: nothing was changed. Joining again with the same socket id is no transition and keeps the first member. */
+  /**
+   * `isFull`: nothing was changed. Joining again with the same socket id is no transition and keeps the first member and
+   * announcements.
+   */
   join(seat: Seat, options?: JoinOptions): Promise<Joined | { readonly isFull: true }>;
-  leave(seat: Seat, announce?: Announcement): Promise<Left>;
+  /** Of the seat only `topic` and `socketId` count. */
+  leave(seat: Seat): Promise<Left>;
   /** Distinct members of one topic, in the order in which they came. */
   members(topic: Topic): Promise<readonly Member[]>;
   /** One answer per topic, in order. */
   occupancies(topics: readonly Topic[]): Promise<readonly PositionedOccupancy[]>;
   /** The app's occupied channels whose names begin with `prefix`, with their occupancy. Internal topics are not listed. */
   channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>>;
+  /**
+   * Told of what nobody waits for: this node gave back seats of one that died, or took or gave back its own after the
+   * world had failed. `connectionCount` is what is left in the topic. Returns the function that ends the listening.
+   */
+  onRepair(listener: (topic: Topic, connectionCount: number) => void): () => void;
 }

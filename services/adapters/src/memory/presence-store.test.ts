@@ -12,6 +12,7 @@ presenceStoreContract('MemoryPresenceStore', 1, async () => {
 
 describe('MemoryPresenceStore', () => {
   const room = channelTopic('1', 'presence-room');
+  const announce = { topic: room, added: Buffer.from('+ada'), removed: Buffer.from('-ada') };
   const ada = { topic: room, socketId: '1.1', member: { userId: 'ada', userInfo: 'null' } };
 
   it('decides and announces at the call, before anyone awaits', async () => {
@@ -20,9 +21,9 @@ describe('MemoryPresenceStore', () => {
     const seen: string[] = [];
     broker.listen((_topic, message) => seen.push(Buffer.from(message.payload).toString()));
     void broker.subscribe(room);
-    const joined = store.join(ada, { announce: { topic: room, payload: Buffer.from('+ada') } });
+    const joined = store.join(ada, { announce });
     expect(seen).toEqual(['+ada']);
-    const left = store.leave(ada, { topic: room, payload: Buffer.from('-ada') });
+    const left = store.leave(ada);
     expect(seen).toEqual(['+ada', '-ada']);
     expect(await joined).toMatchObject({ memberAdded: true, connectionCount: 1, members: [ada.member] });
     expect(await left).toMatchObject({ isVacated: true });
@@ -35,7 +36,7 @@ describe('MemoryPresenceStore', () => {
     await broker.subscribe(room);
     await store.join(bob);
     broker.listen(() => void store.leave(bob));
-    const answer = await store.join(ada, { announce: { topic: room, payload: Buffer.from('+ada') } });
+    const answer = await store.join(ada, { announce });
     expect(answer).toMatchObject({ wasOccupied: true, connectionCount: 2, members: [bob.member, ada.member] });
     expect(await store.members(room)).toEqual([ada.member]);
   });

@@ -1,6 +1,6 @@
 /** Who is where, on a single node. */
 import {
-  type Announcement,
+  type Announcements,
   appIdOfTopic,
   channelOfTopic,
   type Joined,
@@ -21,9 +21,15 @@ interface User {
   connectionCount: number;
 }
 
+interface Sitting {
+  /** Null without a member. */
+  readonly user: User | null;
+  readonly announce: Announcements | undefined;
+}
+
 interface Place {
-  /** Whose connection each socket id is; null without a member. */
-  readonly seats: Map<string, User | null>;
+  /** By socket id. */
+  readonly seats: Map<string, Sitting>;
   /** By user id, in the order in which they came. */
   readonly users: Map<string, User>;
 }
@@ -49,7 +55,7 @@ export class MemoryPresenceStore implements PresenceStore {
     const place = this.#places.get(topic);
     const seated = place?.seats.get(socketId);
     if (place !== undefined && seated !== undefined) {
-      return this.#joined(place, { wasOccupied: true, memberAdded: false, hasMember: seated !== null });
+      return this.#joined(place, { wasOccupied: true, memberAdded: false, hasMember: seated.user !== null });
     }
     const user = member === undefined ? undefined : place?.users.get(member.userId);
     const memberAdded = member !== undefined && user === undefined;
@@ -57,7 +63,10 @@ export class MemoryPresenceStore implements PresenceStore {
       return { isFull: true };
     }
     const joinedPlace = place ?? this.#open(topic);
-    joinedPlace.seats.set(socketId, member === undefined ? null : sit(joinedPlace, member));
+    joinedPlace.seats.set(socketId, {
+      user: member === undefined ? null : sit(joinedPlace, member),
+      announce: options.announce,
+    });
     if (memberAdded) this.#position++;
     // Taken before the announcement: who hears it may act on it at once.
     const answer = this.#joined(joinedPlace, {
@@ -65,17 +74,18 @@ export class MemoryPresenceStore implements PresenceStore {
       memberAdded,
       hasMember: member !== undefined,
     });
-    if (memberAdded) await this.#announce(socketId, options.announce);
+    if (memberAdded) await this.#announce(socketId, options.announce, 'added');
     return answer;
   }
 
-  async leave(seat: Seat, announce?: Announcement): Promise<Left> {
+  async leave(seat: Seat): Promise<Left> {
     const { topic, socketId } = seat;
     const place = this.#places.get(topic);
-    const user = place?.seats.get(socketId);
-    if (place === undefined || user === undefined) {
+    const seated = place?.seats.get(socketId);
+    if (place === undefined || seated === undefined) {
       return { wasThere: false, isVacated: false, memberRemoved: false, connectionCount: place?.seats.size ?? 0 };
     }
+    const { user, announce } = seated;
     place.seats.delete(socketId);
     const memberRemoved = user !== null && --user.connectionCount === 0;
     if (memberRemoved) {
@@ -85,7 +95,7 @@ export class MemoryPresenceStore implements PresenceStore {
     const connectionCount = place.seats.size;
     const isVacated = connectionCount === 0;
     if (isVacated) this.#close(topic);
-    if (memberRemoved) await this.#announce(socketId, announce);
+    if (memberRemoved) await this.#announce(socketId, announce, 'removed');
     return { wasThere: true, isVacated, memberRemoved, connectionCount };
   }
 
@@ -104,6 +114,11 @@ export class MemoryPresenceStore implements PresenceStore {
       if (channel.startsWith(prefix)) found.set(channel, occupancyOf(place));
     }
     return found;
+  }
+
+  /** Never: a single process has no other that could die, and a world that does not fail. */
+  onRepair(): () => void {
+    return () => undefined;
   }
 
   #open(topic: Topic): Place {
@@ -137,12 +152,12 @@ export class MemoryPresenceStore implements PresenceStore {
     return { isFull: false, wasOccupied, memberAdded, connectionCount, members, position: this.#position };
   }
 
-  async #announce(socketId: string, announce: Announcement | undefined): Promise<void> {
+  async #announce(socketId: string, announce: Announcements | undefined, change: 'added' | 'removed'): Promise<void> {
     if (announce === undefined) return;
     // Called right after the change, before anything else can move the position on.
     await this.#broker.publish(announce.topic, {
       kind: 'transition',
-      payload: announce.payload,
+      payload: announce[change],
       except: socketId,
       position: this.#position,
     });

@@ -1,7 +1,15 @@
 /** What every broker must do. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Broker, channelTopic, probeTopic, type Topic, userTopic, watchTopic } from '../index.ts';
-import { encodeText, eventOf, Inbox, oddNames } from './inbox.ts';
+import {
+  type Broker,
+  channelTopic,
+  probeTopic,
+  type RetainedMessage,
+  type Topic,
+  userTopic,
+  watchTopic,
+} from '../index.ts';
+import { decodeText, eventOf, Inbox, oddNames } from './inbox.ts';
 
 export interface BrokerFixture {
   /** As many as the suite was told, each fresh and nobody's receiver yet, all over one empty world. */
@@ -14,6 +22,8 @@ export interface BrokerFixture {
 const news = channelTopic('1', 'news');
 const sport = channelTopic('1', 'sport');
 const end = channelTopic('1', 'end');
+const textOf = (retained: RetainedMessage | undefined): string | undefined =>
+  retained && decodeText(retained.message.payload);
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index));
 
 /** Two nodes add what only two can show: that they reach one another. */
@@ -158,9 +168,12 @@ export function brokerContract(name: string, nodes: 1 | 2, make: () => Promise<B
         await broker.publish(news, eventOf('unheard'));
         const second = new Inbox(broker);
         await broker.publish(news, eventOf('heard by the second'));
-        await second.until(news, 1);
+        await broker.subscribe(end);
+        await broker.publish(end, eventOf('end'));
+        await second.until(end, 1);
         expect(inbox.texts(news)).toEqual(['heard']);
-        expect(second.texts(news)).toEqual(['heard by the second']);
+        // What nobody listened to may still have been on its way.
+        expect(second.texts(news).at(-1)).toBe('heard by the second');
       });
     });
 
@@ -176,7 +189,7 @@ export function brokerContract(name: string, nodes: 1 | 2, make: () => Promise<B
         const retained = await broker.retained(news);
         expect(retained?.message.kind).toBe('event');
         expect(retained?.message.except).toBe('1.2');
-        expect(retained?.message.payload).toEqual(encodeText('new'));
+        expect(textOf(retained)).toBe('new');
         expect(retained?.ttlSeconds).toBeGreaterThanOrEqual(59);
         expect(retained?.ttlSeconds).toBeLessThanOrEqual(60);
       });
@@ -203,7 +216,7 @@ export function brokerContract(name: string, nodes: 1 | 2, make: () => Promise<B
         await broker.publish(news, eventOf('passing'));
         const arrivals = await inbox.until(news, 2);
         expect(arrivals[1]?.message.position).toBeUndefined();
-        expect((await broker.retained(news))?.message.payload).toEqual(encodeText('kept'));
+        expect(textOf(await broker.retained(news))).toBe('kept');
       });
 
       it('gives each retained message of a topic a greater position, in the order of arrival', async () => {
@@ -234,7 +247,7 @@ export function brokerContract(name: string, nodes: 1 | 2, make: () => Promise<B
         await broker.publish(news, eventOf('long'), { retainSeconds: 60 });
         await fixture.advance(1_001);
         const retained = await broker.retained(news);
-        expect(retained?.message.payload).toEqual(encodeText('long'));
+        expect(textOf(retained)).toBe('long');
         expect(retained?.ttlSeconds).toBeLessThanOrEqual(59);
         expect(retained?.ttlSeconds).toBeGreaterThanOrEqual(57);
       });
@@ -242,8 +255,8 @@ export function brokerContract(name: string, nodes: 1 | 2, make: () => Promise<B
       it('keeps each topic its own', async () => {
         await broker.publish(news, eventOf('news'), { retainSeconds: 60 });
         await broker.publish(sport, eventOf('sport'), { retainSeconds: 60 });
-        expect((await broker.retained(news))?.message.payload).toEqual(encodeText('news'));
-        expect((await broker.retained(sport))?.message.payload).toEqual(encodeText('sport'));
+        expect(textOf(await broker.retained(news))).toBe('news');
+        expect(textOf(await broker.retained(sport))).toBe('sport');
         expect(await broker.retained(channelTopic('2', 'news'))).toBeUndefined();
       });
     });

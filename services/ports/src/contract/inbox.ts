@@ -55,7 +55,7 @@ export function encodeText(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-function decodeText(bytes: Uint8Array): string {
+export function decodeText(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }
 

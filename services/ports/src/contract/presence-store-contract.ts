@@ -2,7 +2,7 @@
 import type { Member } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
-  type Announcement,
+  type Announcements,
   type Broker,
   channelTopic,
   type Joined,
@@ -26,7 +26,12 @@ const plain = channelTopic('1', 'plain');
 const end = channelTopic('1', 'end');
 
 const memberOf = (userId: string, userInfo = 'null'): Member => ({ userId, userInfo });
-const announcementOf = (text: string, topic: Topic = room): Announcement => ({ topic, payload: encodeText(text) });
+/** Announces `+text` and `-text`. */
+const announcing = (text: string, topic: Topic = room): Announcements => ({
+  topic,
+  added: encodeText(`+${text}`),
+  removed: encodeText(`-${text}`),
+});
 const socketIds = (count: number): string[] => Array.from({ length: count }, (_, index) => `7.${index + 1}`);
 
 /** Two nodes: the concurrent tests spread their calls over both. */
@@ -60,13 +65,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
       if (answer.isFull) throw new Error(`${socketId} was refused: the topic is full`);
       return answer;
     };
-    const leave = (
-      socketId: string,
-      member?: Member,
-      announce?: Announcement,
-      topic: Topic = room,
-      at = store,
-    ): Promise<Left> => at.leave({ topic, socketId, ...(member && { member }) }, announce);
+    const leave = (socketId: string, topic: Topic = room, at = store): Promise<Left> => at.leave({ topic, socketId });
 
     const occupancyOf = async (topic: Topic) => {
       const [occupancy] = await store.occupancies([topic]);
@@ -96,13 +95,13 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
           position: expect.any(Number),
         });
         expect(await join('1.2', undefined, {}, plain)).toMatchObject({ wasOccupied: true, connectionCount: 2 });
-        expect(await leave('1.1', undefined, undefined, plain)).toEqual({
+        expect(await leave('1.1', plain)).toEqual({
           wasThere: true,
           isVacated: false,
           memberRemoved: false,
           connectionCount: 1,
         });
-        expect(await leave('1.2', undefined, undefined, plain)).toMatchObject({ isVacated: true, connectionCount: 0 });
+        expect(await leave('1.2', plain)).toMatchObject({ isVacated: true, connectionCount: 0 });
         expect(await join('1.3', undefined, {}, plain)).toMatchObject({ wasOccupied: false, connectionCount: 1 });
       });
 
@@ -111,9 +110,9 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         expect(await join('1.1', ada)).toMatchObject({ wasOccupied: false, memberAdded: true, connectionCount: 1 });
         expect(await join('1.2', ada)).toMatchObject({ wasOccupied: true, memberAdded: false, connectionCount: 2 });
         expect(await join('1.3', memberOf('bob'))).toMatchObject({ wasOccupied: true, memberAdded: true });
-        expect(await leave('1.1', ada)).toMatchObject({ wasThere: true, memberRemoved: false, connectionCount: 2 });
-        expect(await leave('1.2', ada)).toMatchObject({ memberRemoved: true, isVacated: false, connectionCount: 1 });
-        expect(await leave('1.3', memberOf('bob'))).toMatchObject({ memberRemoved: true, isVacated: true });
+        expect(await leave('1.1')).toMatchObject({ wasThere: true, memberRemoved: false, connectionCount: 2 });
+        expect(await leave('1.2')).toMatchObject({ memberRemoved: true, isVacated: false, connectionCount: 1 });
+        expect(await leave('1.3')).toMatchObject({ memberRemoved: true, isVacated: true });
         expect(await join('1.1', ada)).toMatchObject({ wasOccupied: false, memberAdded: true });
       });
 
@@ -125,13 +124,13 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
           memberAdded: true,
           connectionCount: 1,
         });
-        expect(await leave('1.1', memberOf('ada'), undefined, elsewhere)).toMatchObject({ isVacated: true });
+        expect(await leave('1.1', elsewhere)).toMatchObject({ isVacated: true });
         expect(await store.members(room)).toEqual([memberOf('ada')]);
       });
 
       it('takes a second join of a socket id for the first, and keeps the first member', async () => {
         await join('1.1', memberOf('ada', '{"name":"Ada"}'));
-        const again = await join('1.1', memberOf('bob'), { announce: announcementOf('bob is here'), memberLimit: 1 });
+        const again = await join('1.1', memberOf('bob'), { announce: announcing('bob'), memberLimit: 1 });
         expect(again).toEqual({
           isFull: false,
           wasOccupied: true,
@@ -140,20 +139,19 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
           members: [memberOf('ada', '{"name":"Ada"}')],
           position: expect.any(Number),
         });
-        expect(await leave('1.1', memberOf('bob'))).toMatchObject({ memberRemoved: true, isVacated: true });
+        expect(await leave('1.1')).toMatchObject({ memberRemoved: true, isVacated: true });
         expect(await store.members(room)).toEqual([]);
         expect(await announced()).toEqual([]);
       });
 
       it('knows nothing of a leave by who is not there', async () => {
         const nothing = { wasThere: false, isVacated: false, memberRemoved: false };
-        const gone = announcementOf('gone');
-        expect(await leave('1.9', memberOf('ada'), gone)).toEqual({ ...nothing, connectionCount: 0 });
-        await join('1.1', memberOf('ada'));
-        expect(await leave('1.9', memberOf('ada'), gone)).toEqual({ ...nothing, connectionCount: 1 });
-        await leave('1.1', memberOf('ada'));
-        expect(await leave('1.1', memberOf('ada'), gone)).toEqual({ ...nothing, connectionCount: 0 });
-        expect(await announced()).toEqual([]);
+        expect(await leave('1.9')).toEqual({ ...nothing, connectionCount: 0 });
+        await join('1.1', memberOf('ada'), { announce: announcing('ada') });
+        expect(await leave('1.9')).toEqual({ ...nothing, connectionCount: 1 });
+        await leave('1.1');
+        expect(await leave('1.1')).toEqual({ ...nothing, connectionCount: 0 });
+        expect(await announced()).toEqual(['+ada', '-ada']);
       });
     });
 
@@ -176,7 +174,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         await join('1.1', memberOf('ada', '{"tab":1}'));
         const second = await join('1.2', memberOf('ada', '{"tab":2}'));
         expect(second.members).toEqual([memberOf('ada', '{"tab":1}')]);
-        await leave('1.1', memberOf('ada', '{"tab":1}'));
+        await leave('1.1');
         expect(await store.members(room)).toEqual([memberOf('ada', '{"tab":1}')]);
         expect((await join('1.3', memberOf('ada', '{"tab":3}'))).members).toEqual([memberOf('ada', '{"tab":1}')]);
         await leave('1.2');
@@ -196,8 +194,8 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
           expect(await join(`1.${index}`, member)).toMatchObject({ memberAdded: true, connectionCount: index + 1 });
         }
         expect(await store.members(room)).toEqual(members);
-        for (const [index, member] of members.entries()) {
-          expect(await leave(`1.${index}`, member)).toMatchObject({ wasThere: true, memberRemoved: true });
+        for (const index of members.keys()) {
+          expect(await leave(`1.${index}`)).toMatchObject({ wasThere: true, memberRemoved: true });
         }
         expect(await store.members(room)).toEqual([]);
       });
@@ -213,12 +211,12 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         await join('1.2', memberOf('bob'), { memberLimit: 2 });
         const refused = await store.join(
           { topic: room, socketId: '1.3', member: memberOf('cay') },
-          { memberLimit: 2, announce: announcementOf('cay is here') },
+          { memberLimit: 2, announce: announcing('cay') },
         );
         expect(refused).toEqual({ isFull: true });
         expect(await store.members(room)).toEqual([memberOf('ada'), memberOf('bob')]);
         expect(await occupancyOf(room)).toEqual({ connectionCount: 2, userCount: 2 });
-        expect(await leave('1.3', memberOf('cay'))).toMatchObject({ wasThere: false });
+        expect(await leave('1.3')).toMatchObject({ wasThere: false });
         expect(await announced()).toEqual([]);
       });
 
@@ -267,12 +265,12 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
 
     describe('announcements', () => {
       it('tell of the first connection and of the last, to everyone but the connection itself', async () => {
-        await join('1.1', memberOf('ada'), { announce: announcementOf('ada came') });
-        await join('1.2', memberOf('ada'), { announce: announcementOf('a second tab') });
-        await leave('1.1', memberOf('ada'), announcementOf('a tab left'));
-        await leave('1.2', memberOf('ada'), announcementOf('ada went'));
-        expect(await announced()).toEqual(['ada came', 'ada went']);
-        const messages = inbox.arrivals.filter(({ text }) => text.startsWith('ada')).map(({ message }) => message);
+        await join('1.1', memberOf('ada'), { announce: announcing('ada') });
+        await join('1.2', memberOf('ada'), { announce: announcing('ada') });
+        await leave('1.1');
+        await leave('1.2');
+        expect(await announced()).toEqual(['+ada', '-ada']);
+        const messages = inbox.arrivals.filter(({ text }) => text.endsWith('ada')).map(({ message }) => message);
         expect(messages.map(({ kind }) => kind)).toEqual(['transition', 'transition']);
         expect(messages.map(({ except }) => except)).toEqual(['1.1', '1.2']);
       });
@@ -280,14 +278,14 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
       it('carry positions by which whoever has read the state knows which of them it includes', async () => {
         const positionOf = (text: string) =>
           inbox.arrivals.find((arrival) => arrival.text === text)?.message.position ?? 0;
-        const first = await join('1.1', memberOf('ada'), { announce: announcementOf('ada came') });
-        const second = await join('1.2', memberOf('bob'), { announce: announcementOf('bob came') });
+        const first = await join('1.1', memberOf('ada'), { announce: announcing('ada') });
+        const second = await join('1.2', memberOf('bob'), { announce: announcing('bob') });
         const [occupancy] = await store.occupancies([room]);
-        await leave('1.1', memberOf('ada'), announcementOf('ada went'));
-        await leave('1.2', memberOf('bob'), announcementOf('bob went'));
-        const third = await join('1.3', memberOf('ada'), { announce: announcementOf('ada again') });
+        await leave('1.1');
+        await leave('1.2');
+        const third = await join('1.3', memberOf('ada'), { announce: announcing('ada again') });
         await announced();
-        const positions = ['ada came', 'bob came', 'ada went', 'bob went', 'ada again'].map(positionOf);
+        const positions = ['+ada', '+bob', '-ada', '-bob', '+ada again'].map(positionOf);
         expect(positions).toEqual([...positions].sort((a, b) => a - b));
         expect(new Set(positions).size).toBe(5);
         expect(first.position).toBeGreaterThanOrEqual(positions[0] ?? 0);
@@ -301,30 +299,32 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
       it('go to the topic they name', async () => {
         const watchers = watchTopic('1', 'ada');
         await broker.subscribe(watchers);
-        const online = { announce: announcementOf('online', watchers) };
-        await join('1.1', memberOf('ada'), online, userTopic('1', 'ada'));
-        await leave('1.1', memberOf('ada'), announcementOf('offline', watchers), userTopic('1', 'ada'));
+        await join('1.1', memberOf('ada'), { announce: announcing('online', watchers) }, userTopic('1', 'ada'));
+        await leave('1.1', userTopic('1', 'ada'));
         await inbox.until(watchers, 2);
-        expect(inbox.texts(watchers)).toEqual(['online', 'offline']);
+        expect(inbox.texts(watchers)).toEqual(['+online', '-online']);
         expect(await announced()).toEqual([]);
       });
 
       it('are bytes, passed on as they are', async () => {
         const payload = Uint8Array.from({ length: 256 }, (_, index) => index);
-        await join('1.1', memberOf('ada'), { announce: { topic: room, payload } });
-        const [arrival] = await inbox.until(room, 1);
-        expect([...(arrival?.message.payload ?? [])]).toEqual([...payload]);
+        const reversed = payload.slice().reverse();
+        await join('1.1', memberOf('ada'), { announce: { topic: room, added: payload, removed: reversed } });
+        await leave('1.1');
+        const [added, removed] = await inbox.until(room, 2);
+        expect([...(added?.message.payload ?? [])]).toEqual([...payload]);
+        expect([...(removed?.message.payload ?? [])]).toEqual([...reversed]);
       });
 
       it('are not made where there is no member', async () => {
-        await join('1.1', undefined, { announce: announcementOf('came') });
-        await leave('1.1', undefined, announcementOf('went'));
+        await join('1.1', undefined, { announce: announcing('nobody') });
+        await leave('1.1');
         expect(await announced()).toEqual([]);
       });
 
       it('are not needed for a transition', async () => {
         expect(await join('1.1', memberOf('ada'))).toMatchObject({ memberAdded: true });
-        expect(await leave('1.1', memberOf('ada'))).toMatchObject({ memberRemoved: true });
+        expect(await leave('1.1')).toMatchObject({ memberRemoved: true });
         expect(await announced()).toEqual([]);
       });
     });
@@ -334,18 +334,16 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         const ids = socketIds(60);
         const ada = memberOf('ada');
         const joins = await Promise.all(
-          ids.map((id, index) => join(id, ada, { announce: announcementOf('came') }, room, storeAt(index))),
+          ids.map((id, index) => join(id, ada, { announce: announcing('ada') }, room, storeAt(index))),
         );
         expect(joins.filter((answer) => !answer.wasOccupied)).toHaveLength(1);
         expect(joins.filter((answer) => answer.memberAdded)).toHaveLength(1);
         expect(joins.map((answer) => answer.connectionCount).sort((a, b) => a - b)).toEqual(ids.map((_, i) => i + 1));
-        const leaves = await Promise.all(
-          ids.map((id, index) => leave(id, ada, announcementOf('went'), room, storeAt(index + 1))),
-        );
+        const leaves = await Promise.all(ids.map((id, index) => leave(id, room, storeAt(index + 1))));
         expect(leaves.every((answer) => answer.wasThere)).toBe(true);
         expect(leaves.filter((answer) => answer.isVacated)).toHaveLength(1);
         expect(leaves.filter((answer) => answer.memberRemoved)).toHaveLength(1);
-        expect(await announced()).toEqual(['came', 'went']);
+        expect(await announced()).toEqual(['+ada', '-ada']);
       });
 
       it('counts a socket id once, however often it asks', async () => {
@@ -354,9 +352,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         );
         expect(joins.filter((answer) => answer.memberAdded)).toHaveLength(1);
         expect(joins.every((answer) => answer.connectionCount === 1)).toBe(true);
-        const leaves = await Promise.all(
-          socketIds(20).map((_, index) => leave('1.1', undefined, undefined, room, storeAt(index))),
-        );
+        const leaves = await Promise.all(socketIds(20).map((_, index) => leave('1.1', room, storeAt(index))));
         expect(leaves.filter((answer) => answer.wasThere)).toHaveLength(1);
       });
 
@@ -369,9 +365,9 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
             const socketId = `${users.indexOf(user) + 1}.${tab + 1}`;
             const at = storeAt(tab);
             for (let round = 0; round < 25; round++) {
-              const came = await join(socketId, memberOf(user), { announce: announcementOf(`+${user}`) }, room, at);
+              const came = await join(socketId, memberOf(user), { announce: announcing(user) }, room, at);
               if (came.memberAdded) transitions++;
-              const went = await leave(socketId, memberOf(user), announcementOf(`-${user}`), room, at);
+              const went = await leave(socketId, room, at);
               if (went.memberRemoved) transitions++;
             }
           }),
@@ -433,9 +429,9 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
       it('lists no channel that was left by all', async () => {
         await join('1.1', undefined, {}, plain);
         await join('1.2', undefined, {}, plain);
-        await leave('1.1', undefined, undefined, plain);
+        await leave('1.1', plain);
         expect((await store.channels('1', '')).get('plain')).toEqual({ connectionCount: 1, userCount: 0 });
-        await leave('1.2', undefined, undefined, plain);
+        await leave('1.2', plain);
         expect((await store.channels('1', '')).size).toBe(0);
       });
 

@@ -1,0 +1,70 @@
+/** The broker of many nodes: one Redis channel for each topic that has a subscriber somewhere. */
+import type { Broker, BrokerMessage, Deliver, Observer, RetainedMessage, Topic } from '@starling/ports';
+import { decodeEnvelope, encodeEnvelope, encodeUnplaced } from './envelope.ts';
+import type { RedisLink } from './link.ts';
+import { scripts } from './scripts.ts';
+
+export class RedisBroker implements Broker {
+  readonly #link: RedisLink;
+  readonly #observer: Observer;
+  /** By Redis channel: what arrives is of these topics or of none. */
+  readonly #topics = new Map<string, Topic>();
+
+  /** The link may still have to be started. */
+  constructor(link: RedisLink, observer: Observer) {
+    this.#link = link;
+    this.#observer = observer;
+  }
+
+  async publish(topic: Topic, message: BrokerMessage, options?: { readonly retainSeconds: number }): Promise<void> {
+    const { keys, publishVerb } = this.#link;
+    const channel = keys.channel(topic);
+    if (options === undefined) {
+      await this.#link.publish(channel, encodeEnvelope(message));
+      return;
+    }
+    await this.#link.run(
+      scripts.retain,
+      [keys.retained(topic), keys.place(topic).partition.position, channel],
+      [encodeUnplaced(message), options.retainSeconds * 1_000, publishVerb],
+    );
+  }
+
+  async retained(topic: Topic): Promise<RetainedMessage | undefined> {
+    const key = this.#link.keys.retained(topic);
+    // In one transaction, so that the time is that of this message.
+    const results = await this.#link.command('retained', (client) => client.multi().getBuffer(key).pttl(key).exec());
+    const [[, bytes] = [], [, leftMs] = []] = results ?? [];
+    if (!Buffer.isBuffer(bytes) || typeof leftMs !== 'number' || leftMs <= 0) return undefined;
+    const message = decodeEnvelope(bytes);
+    if (message?.position === undefined) return undefined;
+    return { message: { ...message, position: message.position }, ttlSeconds: Math.ceil(leftMs / 1_000) };
+  }
+
+  async subscribe(topic: Topic): Promise<void> {
+    const channel = this.#link.keys.channel(topic);
+    if (this.#topics.has(channel)) return;
+    this.#topics.set(channel, topic);
+    try {
+      await this.#link.subscribe(channel);
+    } catch (err) {
+      this.#topics.delete(channel);
+      throw err;
+    }
+  }
+
+  async unsubscribe(topic: Topic): Promise<void> {
+    const channel = this.#link.keys.channel(topic);
+    if (this.#topics.delete(channel)) await this.#link.unsubscribe(channel);
+  }
+
+  listen(deliver: Deliver): () => void {
+    return this.#link.listen((channel, bytes) => {
+      const topic = this.#topics.get(channel);
+      if (topic === undefined) return;
+      const message = decodeEnvelope(bytes);
+      if (message === undefined) this.#observer.problem('a message in an unknown form came over redis', { topic });
+      else deliver(topic, message);
+    });
+  }
+}

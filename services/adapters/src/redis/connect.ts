@@ -1,0 +1,73 @@
+/** Makes ioredis clients for an address, set up so that a world that fails is noticed soon and nothing is sent twice. */
+import { readFileSync } from 'node:fs';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import type { RedisAddress } from './address.ts';
+
+export type CommandClient = Redis | Cluster;
+
+/** A server that has not answered for so long is taken for dead: its connection is cut, and what it was asked fails. */
+const answerTimeoutMs = 2_000;
+const connectTimeoutMs = 2_000;
+const retryDelayMsMax = 1_000;
+
+/** Grows from 50 ms; the jitter keeps the nodes from coming back all at once. */
+function retryDelayMs(attempt: number): number {
+  return Math.min(50 * 2 ** Math.min(attempt - 1, 10), retryDelayMsMax) * (0.5 + Math.random() / 2);
+}
+
+function options(address: RedisAddress, connectionName: string) {
+  return {
+    connectionName,
+    lazyConnect: true,
+    connectTimeout: connectTimeoutMs,
+    socketTimeout: answerTimeoutMs,
+    retryStrategy: retryDelayMs,
+    // While the link is down a call fails at once; one that was under way fails with the link, and is never sent again:
+    // it may have been carried out.
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    // Feeds resubscribe by themselves, in pieces, and know when they are whole.
+    autoResubscribe: false,
+    // A primary that became a replica, or one that is still reading its data: another may have taken its place.
+    reconnectOnError: (err: Error) => /READONLY|LOADING|UNBLOCKED/.test(err.message),
+    maxLoadingRetryTime: retryDelayMsMax,
+    ...(address.username === undefined ? {} : { username: address.username }),
+    ...(address.password === undefined ? {} : { password: address.password }),
+    ...(address.isTls ? { tls: address.caPath === undefined ? {} : { ca: readFileSync(address.caPath, 'utf8') } } : {}),
+  } satisfies RedisOptions;
+}
+
+export function createCommandClient(address: RedisAddress): CommandClient {
+  if (address.kind !== 'cluster') return createSingleClient(address, 'starling-commands');
+  return new Cluster([...address.hosts], {
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    clusterRetryStrategy: retryDelayMs,
+    slotsRefreshTimeout: answerTimeoutMs,
+    slotsRefreshInterval: 5_000,
+    // Its retry after a lost connection would send again what may have been carried out.
+    retryDelayOnFailover: 0,
+    maxRedirections: 4,
+    // Connected when they are found: a command for a server that is still connecting is refused.
+    redisOptions: { ...options(address, 'starling-commands'), lazyConnect: false },
+  });
+}
+
+/** A connection of its own to the one server of a `single` or `sentinel` address. */
+export function createSingleClient(address: RedisAddress, connectionName: string): Redis {
+  const shared = { ...options(address, connectionName), db: address.db };
+  if (address.kind !== 'sentinel') return new Redis({ ...shared, ...address.hosts[0] });
+  return new Redis({
+    ...shared,
+    sentinels: [...address.hosts],
+    name: address.master,
+    enableTLSForSentinelMode: address.isTls,
+    sentinelRetryStrategy: retryDelayMs,
+  });
+}
+
+/** A connection of its own to one server of a cluster. */
+export function createShardClient(address: RedisAddress, host: string, port: number, connectionName: string): Redis {
+  return new Redis({ ...options(address, connectionName), host, port });
+}

@@ -1,0 +1,58 @@
+import { FakeClock } from '@starling/adapters/memory';
+import { brokerContract, presenceStoreContract, rateLimiterContract } from '@starling/ports/contract';
+import { afterAll, beforeAll, describe } from 'vitest';
+import { type RedisCluster, RedisServer, startRedisCluster } from '../../../../infra/testing/redis-server.ts';
+import { RedisRateLimiter } from './rate-limiter.ts';
+import { freshPrefix, type OpenLink, openLink, openNode } from './redis.test-kit.ts';
+
+async function openTwo(url: string): Promise<{ two: OpenLink[]; close: () => Promise<void> }> {
+  const prefix = freshPrefix();
+  const two = [await openLink(url, prefix), await openLink(url, prefix)];
+  return { two, close: async () => void (await Promise.all(two.map((node) => node.close()))) };
+}
+
+function contracts(name: string, url: () => string): void {
+  brokerContract(`RedisBroker (${name})`, 2, async () => {
+    const { two, close } = await openTwo(url());
+    return {
+      nodes: two.map(({ broker }) => broker),
+      // Redis's own time: nobody can move it.
+      advance: (durationMs) => new Promise((resolve) => setTimeout(resolve, durationMs)),
+      close,
+    };
+  });
+
+  presenceStoreContract(`RedisPresenceStore (${name})`, 2, async () => {
+    const prefix = freshPrefix();
+    const nodes = [await openNode(url(), prefix), await openNode(url(), prefix)];
+    return { nodes, close: async () => void (await Promise.all(nodes.map((node) => node.close()))) };
+  });
+
+  rateLimiterContract(`RedisRateLimiter (${name})`, 2, async () => {
+    const { two, close } = await openTwo(url());
+    const clock = new FakeClock();
+    return {
+      nodes: two.map(({ link }) => new RedisRateLimiter(link, clock)),
+      advance: async (durationMs) => clock.advance(durationMs),
+      close,
+    };
+  });
+}
+
+describe('on a single server', () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await RedisServer.start();
+  });
+  afterAll(() => server.remove());
+  contracts('single', () => server.url);
+});
+
+describe('on a cluster of three', () => {
+  let cluster: RedisCluster;
+  beforeAll(async () => {
+    cluster = await startRedisCluster();
+  });
+  afterAll(() => cluster.remove());
+  contracts('cluster', () => cluster.url);
+});

@@ -1,0 +1,67 @@
+/**
+ * The form in which a message passes through Redis: a header of a few bytes, then the payload untouched.
+ *
+ *     byte 0      version, 1
+ *     byte 1      kind in the low four bits, then flags: 0x10 has a position, 0x20 spares a socket
+ *     8 bytes     the position, a big-endian double, if it has one
+ *     1+n bytes   the length of the spared socket id and the id, if there is one
+ *     the rest    the payload
+ */
+import type { BrokerMessage } from '@starling/ports';
+
+const version = 1;
+const kinds = ['event', 'transition', 'terminate'] as const satisfies readonly BrokerMessage['kind'][];
+const hasPosition = 0x10;
+const hasExcept = 0x20;
+
+export function encodeEnvelope(message: BrokerMessage): Buffer {
+  return encode(message, message.position === undefined ? 'none' : 'given');
+}
+
+/** For a script, which puts the position it decides on behind the second byte. */
+export function encodeUnplaced(message: BrokerMessage): Buffer {
+  return encode(message, 'later');
+}
+
+function encode(
+  { kind, payload, except = '', position = 0 }: BrokerMessage,
+  place: 'none' | 'given' | 'later',
+): Buffer {
+  const positionBytes = place === 'given' ? 8 : 0;
+  const exceptBytes = except === '' ? 0 : 1 + except.length;
+  const bytes = Buffer.allocUnsafe(2 + positionBytes + exceptBytes + payload.byteLength);
+  bytes[0] = version;
+  bytes[1] = kinds.indexOf(kind) | (place === 'none' ? 0 : hasPosition) | (except === '' ? 0 : hasExcept);
+  if (positionBytes > 0) bytes.writeDoubleBE(position, 2);
+  if (exceptBytes > 0) {
+    bytes[2 + positionBytes] = except.length;
+    bytes.write(except, 3 + positionBytes, 'latin1');
+  }
+  bytes.set(payload, 2 + positionBytes + exceptBytes);
+  return bytes;
+}
+
+/** The payload is a view of the bytes given. Undefined for what is not an envelope of this version. */
+export function decodeEnvelope(bytes: Buffer): BrokerMessage | undefined {
+  const head = bytes[1];
+  if (bytes[0] !== version || head === undefined) return undefined;
+  const kind = kinds[head & 0x0f];
+  if (kind === undefined) return undefined;
+  let at = 2;
+  let position: number | undefined;
+  if (head & hasPosition) {
+    if (bytes.byteLength < at + 8) return undefined;
+    position = bytes.readDoubleBE(at);
+    at += 8;
+  }
+  let except: string | undefined;
+  if (head & hasExcept) {
+    const end = at + 1 + (bytes[at] ?? bytes.byteLength);
+    if (bytes.byteLength < end) return undefined;
+    except = bytes.toString('latin1', at + 1, end);
+    at = end;
+  }
+  const payload = bytes.subarray(at);
+  if (position === undefined) return except === undefined ? { kind, payload } : { kind, payload, except };
+  return except === undefined ? { kind, payload, position } : { kind, payload, except, position };
+}

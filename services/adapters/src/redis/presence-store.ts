@@ -1,0 +1,407 @@
+/**
+ * Who is where, over all nodes.
+ *
+ * Each join and leave is one script. Around them stands what makes them right in a world that fails: this node keeps a
+ * book of its seats, and whenever it has reason to doubt that Redis has the same ones (a connection came back, a script
+ * found its partition closed, its lease was gone), it compares and mends. Meanwhile joins and leaves wait a little,
+ * and are refused while there is no Redis at all.
+ */
+import type {
+  Clock,
+  Joined,
+  JoinOptions,
+  Left,
+  Observer,
+  Occupancy,
+  PositionedOccupancy,
+  PresenceStore,
+  Seat,
+  Topic,
+} from '@starling/ports';
+import { type Member, StarlingError } from '@starling/protocol';
+import { type GiveBackEvents, giveBackLease } from './give-back.ts';
+import type { Place } from './keys.ts';
+import type { RedisLink } from './link.ts';
+import { defaultLeaseTiming, type LeaseTiming, NodeLease } from './node-lease.ts';
+import { scripts } from './scripts.ts';
+import { type BookedSeat, parseField, SeatBook } from './seat-book.ts';
+import { giveBackSeat, parseUsers, takeSeat, toMember } from './seat-scripts.ts';
+
+export interface RedisPresenceStoreDeps {
+  readonly link: RedisLink;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Only so that an operator recognises it in Redis; the lease has a random part. */
+  readonly nodeId: string;
+}
+
+/** How long beyond the time to settle a join or leave waits for the mending to be done. */
+const patienceMs = 1_500;
+/** A seat is tried again when Redis had forgotten the lease: once that is mended it should know it. */
+const attemptCount = 3;
+const closedHere = { kind: 'closed' } as const;
+/** Seats put back at once. */
+const batchSize = 200;
+
+export class RedisPresenceStore implements PresenceStore {
+  readonly #link: RedisLink;
+  readonly #clock: Clock;
+  readonly #observer: Observer;
+  readonly #timing: LeaseTiming;
+  readonly #lease: NodeLease;
+  readonly #book = new SeatBook();
+  readonly #repairListeners = new Set<(topic: Topic, connectionCount: number) => void>();
+  /** Goes up with every reason to doubt that Redis has what the book has. */
+  #doubts = 1;
+  /** Up to which doubt all was compared and mended. */
+  #mended = 0;
+  #mending: Promise<void> | null = null;
+  #waiting: Array<() => void> = [];
+  /** Before it no leave is replayed: other nodes may still be putting back their seats. */
+  #settledAt = 0;
+  readonly #givingBack = new Set<string>();
+  readonly #giveBackEvents: GiveBackEvents = {
+    onRepair: (topic, connectionCount) => this.#tellRepair(topic, connectionCount),
+  };
+  #isStopped = false;
+
+  constructor(deps: RedisPresenceStoreDeps, timing: LeaseTiming = defaultLeaseTiming) {
+    this.#link = deps.link;
+    this.#clock = deps.clock;
+    this.#observer = deps.observer;
+    this.#timing = timing;
+    this.#lease = new NodeLease(deps.link, deps.nodeId, timing);
+  }
+
+  /**
+   * Call when the link is up. Returns the function that gives back all seats that are left, forgets the lease, and
+   * resolves then; call it before the link ends.
+   */
+  async start(): Promise<() => Promise<void>> {
+    const endReturns = this.#link.onReturn(() => this.#doubt());
+    await this.#mend();
+    this.#renewLater();
+    return async () => {
+      this.#isStopped = true;
+      endReturns();
+      // A renewal under way would bring the lease back.
+      await this.#lease.renew().catch(() => undefined);
+      try {
+        await giveBackLease(this.#link, this.#lease.id, true, this.#giveBackEvents);
+      } catch (err) {
+        // The others will when the lease has ended.
+        this.#observer.problem('the seats of this node were not given back', { err });
+      }
+    };
+  }
+
+  async join(seat: Seat, options: JoinOptions = {}): Promise<Joined | { readonly isFull: true }> {
+    const place = this.#link.keys.place(seat.topic);
+    // First the leave that could not be delivered, then this join.
+    if (this.#book.get(place, seat.socketId)?.state === 'leaving') await this.#sure();
+    const earlier = this.#book.get(place, seat.socketId);
+    const booked: BookedSeat = earlier ?? {
+      seat,
+      announce: options.announce,
+      state: 'joining',
+      member: undefined,
+      arrival: '',
+      isAway: false,
+      left: undefined,
+    };
+    if (earlier === undefined) this.#book.add(place, booked);
+    try {
+      const joined = await this.#take(place, booked, options.memberLimit);
+      if (joined.isFull) this.#book.delete(place, booked);
+      return joined;
+    } catch (err) {
+      // Whoever asked gives the seat back, in case Redis took it: see the port.
+      if (booked.state === 'joining') this.#book.delete(place, booked);
+      throw err;
+    }
+  }
+
+  async leave(seat: Seat): Promise<Left> {
+    const place = this.#link.keys.place(seat.topic);
+    const booked = this.#book.get(place, seat.socketId);
+    if (booked !== undefined) booked.state = 'leaving';
+    try {
+      for (let attempt = 0; attempt < attemptCount; attempt++) {
+        await this.#sure();
+        // Carried out by the mending while this waited, or by the node that took this one for dead.
+        if (booked !== undefined && this.#book.get(place, seat.socketId) !== booked) return booked.left ?? nothingLeft;
+        const options = booked === undefined ? {} : { openLease: this.#lease.id };
+        const left = await giveBackSeat(this.#link, place, seat.socketId, options);
+        if (left.kind === 'closed') {
+          this.#doubt();
+          continue;
+        }
+        if (booked !== undefined) this.#book.delete(place, booked);
+        return left.answer;
+      }
+      throw unavailable('Redis keeps forgetting the lease of this node');
+    } catch (err) {
+      // The book has it as leaving: it is replayed by the next mending. One that was never booked may have been taken
+      // by a join whose answer was lost; the mending finds it because the book does not have it.
+      this.#doubt();
+      throw err;
+    }
+  }
+
+  async members(topic: Topic): Promise<readonly Member[]> {
+    const users = await this.#link.run(scripts.members, [this.#link.keys.place(topic).users], []);
+    return parseUsers(users as string[]).map(toMember);
+  }
+
+  async occupancies(topics: readonly Topic[]): Promise<readonly PositionedOccupancy[]> {
+    const places = topics.map((topic) => this.#link.keys.place(topic));
+    const byTag = new Map<string, Place[]>();
+    for (const place of places) {
+      const { tag } = place.partition;
+      byTag.set(tag, [...(byTag.get(tag) ?? []), place]);
+    }
+    const answers = new Map<string, PositionedOccupancy>();
+    const reads = Array.from(byTag.values(), async (partners) => {
+      const [first] = partners;
+      if (first === undefined) return;
+      const keys = [first.partition.position, ...partners.flatMap(({ seats, users }) => [seats, users])];
+      const [position, ...counts] = (await this.#link.run(scripts.occupancies, keys, [])) as [string, ...number[]];
+      for (const [index, { seats }] of partners.entries()) {
+        const [connectionCount = 0, userCount = 0] = counts.slice(2 * index);
+        answers.set(seats, { connectionCount, userCount, position: Number(position) });
+      }
+    });
+    await Promise.all(reads);
+    return places.map(({ seats }) => answers.get(seats) ?? { connectionCount: 0, userCount: 0, position: 0 });
+  }
+
+  async channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>> {
+    const reads = this.#link.keys
+      .partitionsOf(appId)
+      .map(({ occupied }) => this.#link.run(scripts.channels, [occupied], [prefix]));
+    const found = new Map<string, Occupancy>();
+    for (const listed of (await Promise.all(reads)) as string[][]) {
+      for (let index = 0; index < listed.length; index += 2) {
+        const [channel = '', counts = ''] = [listed[index], listed[index + 1]];
+        const [connectionCount = 0, userCount = 0] = counts.split(' ').map(Number);
+        found.set(channel, { connectionCount, userCount });
+      }
+    }
+    return found;
+  }
+
+  onRepair(listener: (topic: Topic, connectionCount: number) => void): () => void {
+    const entry = (topic: Topic, connectionCount: number) => listener(topic, connectionCount);
+    this.#repairListeners.add(entry);
+    return () => this.#repairListeners.delete(entry);
+  }
+
+  async #take(place: Place, booked: BookedSeat, memberLimit: number | undefined) {
+    for (let attempt = 0; attempt < attemptCount; attempt++) {
+      await this.#sure();
+      const lease = this.#lease.id;
+      const isOpen = this.#lease.isOpen(place.partition) || (await this.#lease.open(place.partition)) !== 'ended';
+      const taken = isOpen ? await takeSeat(this.#link, lease, booked, { memberLimit, isPutBack: false }) : closedHere;
+      if (taken.kind === 'full') return { isFull: true } as const;
+      if (taken.kind === 'closed') {
+        this.#doubt();
+        continue;
+      }
+      booked.state = 'seated';
+      if (lease !== this.#lease.id) {
+        // Taken under a lease that has ended meanwhile: it is given back with the others of that lease.
+        booked.isAway = true;
+        this.#doubt();
+      }
+      const { wasOccupied, memberAdded, connectionCount, position, users } = taken;
+      const own = users.find(({ userId }) => userId === booked.seat.member?.userId);
+      if (own !== undefined) {
+        booked.member = toMember(own);
+        booked.arrival = own.arrival;
+      }
+      const members = users.map(toMember);
+      return { isFull: false, wasOccupied, memberAdded, connectionCount, members, position } as const;
+    }
+    throw unavailable('Redis keeps forgetting the lease of this node');
+  }
+
+  // ── The lease ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #renewLater(): void {
+    this.#clock.after(this.#timing.renewEveryMs, () => {
+      if (this.#isStopped) return;
+      void this.#renewAndMend();
+      this.#renewLater();
+    });
+  }
+
+  async #renewAndMend(): Promise<void> {
+    try {
+      await this.#renew();
+      if (this.#mended !== this.#doubts) await this.#mend();
+    } catch (err) {
+      // The link itself tells what is wrong with Redis, and the next round tries again.
+      if (!isUnavailable(err)) this.#observer.problem('renewing the lease in redis failed', { err });
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { status, settleLeftMs, ended } = await this.#lease.renew();
+    if (settleLeftMs > 0) this.#settledAt = this.#clock.now() + settleLeftMs;
+    if (status === 'swept') this.#markAway();
+    if (status !== 'held') {
+      this.#observer.problem(
+        status === 'lost' ? 'redis has lost its data' : 'this node was taken for dead: it takes its seats again',
+        {},
+      );
+      this.#doubt();
+    }
+    for (const lease of ended) void this.#giveBack(lease);
+  }
+
+  /** Everyone was told that these members are gone; those who were leaving now really are. */
+  #markAway(): void {
+    for (const booked of [...this.#book.all()]) {
+      if (booked.state === 'leaving') this.#book.delete(this.#link.keys.place(booked.seat.topic), booked);
+      else booked.isAway = booked.state === 'seated';
+    }
+  }
+
+  async #giveBack(lease: string): Promise<void> {
+    if (this.#givingBack.has(lease) || this.#isStopped) return;
+    this.#givingBack.add(lease);
+    try {
+      const seatCount = await giveBackLease(this.#link, lease, false, this.#giveBackEvents);
+      if (seatCount !== null) this.#observer.note('gave back the seats of a dead node', { lease, seatCount });
+    } catch (err) {
+      // The claim ends soon, and whoever renews then goes on where this stopped.
+      this.#observer.problem('the seats of a dead node were not all given back', { err, lease });
+    } finally {
+      this.#givingBack.delete(lease);
+    }
+  }
+
+  // ── Doubt and mending ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Resolves when Redis has what the book has, as far as is known; rejects when that takes too long. */
+  async #sure(): Promise<void> {
+    if (this.#mended === this.#doubts) return;
+    if (!this.#link.isUp) throw unavailable('Redis is not there');
+    this.#mend().catch(() => undefined);
+    await new Promise<void>((resolve, reject) => {
+      const cancel = this.#clock.after(this.#timing.settleMs + patienceMs, () => {
+        this.#waiting = this.#waiting.filter((other) => other !== resume);
+        reject(unavailable('what Redis lost is still being put back'));
+      });
+      const resume = (): void => {
+        cancel();
+        resolve();
+      };
+      this.#waiting.push(resume);
+    });
+  }
+
+  #doubt(): void {
+    this.#doubts++;
+    if (this.#isStopped || !this.#link.isUp) return;
+    this.#mend().catch((err: unknown) => {
+      // Tried again with the next renewal, with the next join, or when the link is back.
+      if (!isUnavailable(err)) this.#observer.problem('mending the seats in redis failed', { err });
+    });
+  }
+
+  /** One at a time. */
+  #mend(): Promise<void> {
+    this.#mending ??= this.#mendAll().finally(() => {
+      this.#mending = null;
+    });
+    return this.#mending;
+  }
+
+  async #mendAll(): Promise<void> {
+    do {
+      await this.#renew();
+      const doubts = this.#doubts;
+      await this.#mendOnce();
+      this.#mended = doubts;
+    } while (this.#mended !== this.#doubts);
+    for (const resume of this.#waiting.splice(0)) resume();
+  }
+
+  async #mendOnce(): Promise<void> {
+    for (const tag of new Set([...this.#lease.tags, ...this.#book.tags])) await this.#mendPartition(tag);
+    const settleLeftMs = this.#settledAt - this.#clock.now();
+    if (settleLeftMs > 0) await new Promise<void>((resolve) => this.#clock.after(settleLeftMs, resolve));
+    const leaving = [...this.#book.all()].filter(({ state }) => state === 'leaving');
+    await inBatches(leaving, async (booked) => {
+      const { seat } = booked;
+      const place = this.#link.keys.place(seat.topic);
+      const left = await giveBackSeat(this.#link, place, seat.socketId, { openLease: this.#lease.id });
+      if (left.kind === 'closed') {
+        this.#doubts++;
+        return;
+      }
+      booked.left = left.answer;
+      this.#book.delete(place, booked);
+      if (left.answer.wasThere) this.#tellRepair(seat.topic, left.answer.connectionCount);
+    });
+  }
+
+  /** Puts in what is missing, and takes out what is too much. */
+  async #mendPartition(tag: string): Promise<void> {
+    const partition = this.#link.keys.partition(tag);
+    const state = await this.#lease.open(partition);
+    if (state === 'ended') {
+      this.#doubts++;
+      return;
+    }
+    const held = partition.heldPrefix + this.#lease.id;
+    const fields = new Set(await this.#link.command('hkeys', (client) => client.hkeys(held)));
+    const booked = this.#book.in(tag);
+    const missing = [...booked].filter(([field, { state }]) => !fields.has(field) && state !== 'joining');
+    const surplus = [...fields].filter((field) => field !== '' && !booked.has(field));
+    if (state === 'opened' && missing.some(([, { isAway }]) => !isAway)) {
+      // Others may have lost the same, and are putting it back just now.
+      this.#settledAt = Math.max(this.#settledAt, this.#clock.now() + this.#timing.settleMs);
+    }
+    await inBatches(missing, ([, seat]) => this.#putBack(seat));
+    await inBatches(surplus, async (field) => {
+      const { socketId, name } = parseField(field);
+      const topic = this.#link.keys.topicOf(tag, name);
+      const options = { onlyLease: this.#lease.id };
+      const left = await giveBackSeat(this.#link, this.#link.keys.place(topic), socketId, options);
+      if (left.kind === 'left' && left.answer.wasThere) this.#tellRepair(topic, left.answer.connectionCount);
+    });
+  }
+
+  async #putBack(booked: BookedSeat): Promise<void> {
+    const { isAway, seat } = booked;
+    const taken = await takeSeat(this.#link, this.#lease.id, booked, { memberLimit: undefined, isPutBack: !isAway });
+    if (taken.kind !== 'taken') {
+      this.#doubts++;
+      return;
+    }
+    booked.isAway = false;
+    if (isAway) this.#tellRepair(seat.topic, taken.connectionCount);
+  }
+
+  #tellRepair(topic: Topic, connectionCount: number): void {
+    for (const listener of this.#repairListeners) listener(topic, connectionCount);
+  }
+}
+
+const nothingLeft: Left = { wasThere: false, isVacated: false, memberRemoved: false, connectionCount: 0 };
+
+function unavailable(text: string): StarlingError {
+  return new StarlingError('unavailable', text, { retryAfterSeconds: 1 });
+}
+
+function isUnavailable(err: unknown): boolean {
+  return err instanceof StarlingError && err.code === 'unavailable';
+}
+
+async function inBatches<T>(items: readonly T[], each: (item: T) => Promise<void>): Promise<void> {
+  for (let start = 0; start < items.length; start += batchSize) {
+    await Promise.all(items.slice(start, start + batchSize).map(each));
+  }
+}

@@ -1,0 +1,145 @@
+/** Taking a seat and giving it back, each one script; what surrounds them is `presence-store.ts`. */
+import type { Announcements, BrokerMessage, Left, Topic } from '@starling/ports';
+import { type Member, StarlingError } from '@starling/protocol';
+import { encodeUnplaced } from './envelope.ts';
+import type { Place } from './keys.ts';
+import type { RedisLink } from './link.ts';
+import { scripts } from './scripts.ts';
+import type { BookedSeat } from './seat-book.ts';
+
+/** Redis does not know the lease here: it has ended, or was forgotten. Nothing was done. */
+export const isClosed = { kind: 'closed' } as const;
+
+export type Taken =
+  | typeof isClosed
+  | { readonly kind: 'full' }
+  | {
+      readonly kind: 'taken';
+      readonly wasOccupied: boolean;
+      readonly memberAdded: boolean;
+      readonly connectionCount: number;
+      readonly position: number;
+      readonly users: readonly Arrived[];
+    };
+
+/** A member and when it came; in Redis, `CONNECTIONS ARRIVAL INFO` by user id. */
+export interface Arrived extends Member {
+  readonly arrival: string;
+}
+
+export interface TakeOptions {
+  readonly memberLimit: number | undefined;
+  /** Silently, because everyone has it on his list: Redis alone forgot it. */
+  readonly isPutBack: boolean;
+}
+
+export async function takeSeat(
+  link: RedisLink,
+  lease: string,
+  booked: BookedSeat,
+  { memberLimit, isPutBack }: TakeOptions,
+): Promise<Taken> {
+  const { seat, announce } = booked;
+  const place = link.keys.place(seat.topic);
+  const { heldPrefix, occupied, position } = place.partition;
+  const channel = link.keys.channel(announce?.topic ?? seat.topic);
+  if (announce !== undefined) demandOnePartition(link, place, announce.topic);
+  const member = booked.member ?? seat.member;
+  const answer = await link.run(
+    scripts.join,
+    [place.seats, place.users, occupied, position, heldPrefix + lease, channel],
+    [
+      heldPrefix,
+      lease,
+      seat.socketId,
+      place.name,
+      place.listedAs,
+      member === undefined ? 0 : 1,
+      member?.userId ?? '',
+      member?.userInfo ?? '',
+      memberLimit ?? '',
+      link.publishVerb,
+      announce === undefined || member === undefined ? '' : transition(announce.added, seat.socketId),
+      announce === undefined || member === undefined ? '' : onLeave(channel, announce, seat.socketId),
+      isPutBack ? 1 : 0,
+      booked.arrival,
+    ],
+  );
+  const [status, ...rest] = answer as [number, ...unknown[]];
+  if (status === -1) return isClosed;
+  if (status === 0) return { kind: 'full' };
+  const [wasOccupied, memberAdded, connectionCount, at, users] = rest as [number, number, number, string, string[]];
+  return {
+    kind: 'taken',
+    wasOccupied: wasOccupied === 1,
+    memberAdded: memberAdded === 1,
+    connectionCount,
+    position: Number(at),
+    users: parseUsers(users),
+  };
+}
+
+export interface GiveBackOptions {
+  /** Only a seat held under this lease; a dead node's may have been taken over. */
+  readonly onlyLease?: string;
+  /** The lease under which the caller holds the seat: Redis must know it. */
+  readonly openLease?: string;
+}
+
+export async function giveBackSeat(
+  link: RedisLink,
+  place: Place,
+  socketId: string,
+  { onlyLease = '', openLease = '' }: GiveBackOptions = {},
+): Promise<typeof isClosed | { readonly kind: 'left'; readonly answer: Left }> {
+  const { heldPrefix, occupied, position } = place.partition;
+  const answer = await link.run(
+    scripts.leave,
+    [place.seats, place.users, occupied, position],
+    [heldPrefix, socketId, place.name, place.listedAs, link.publishVerb, onlyLease, openLease],
+  );
+  const [status, wasThere, isVacated, memberRemoved, connectionCount] = answer as number[];
+  if (status === -1) return isClosed;
+  return {
+    kind: 'left',
+    answer: {
+      wasThere: wasThere === 1,
+      isVacated: isVacated === 1,
+      memberRemoved: memberRemoved === 1,
+      connectionCount: connectionCount ?? 0,
+    },
+  };
+}
+
+/** Users as HGETALL gives them, those who came first before the others. */
+export function parseUsers(fields: readonly string[]): Arrived[] {
+  const users: Arrived[] = [];
+  for (let index = 0; index < fields.length; index += 2) {
+    const [userId = '', user = ''] = [fields[index], fields[index + 1]];
+    const arrivalAt = user.indexOf(' ') + 1;
+    const infoAt = user.indexOf(' ', arrivalAt) + 1;
+    users.push({ userId, userInfo: user.slice(infoAt), arrival: user.slice(arrivalAt, infoAt - 1) });
+  }
+  return users.sort((a, b) => Number(a.arrival) - Number(b.arrival));
+}
+
+export function toMember({ userId, userInfo }: Arrived): Member {
+  return { userId, userInfo };
+}
+
+function transition(payload: Uint8Array, except: string): Buffer {
+  const message: BrokerMessage = { kind: 'transition', payload, except };
+  return encodeUnplaced(message);
+}
+
+/** `LENGTH:CHANNEL ENVELOPE`, for `leave.lua`. */
+function onLeave(channel: string, announce: Announcements, socketId: string): Buffer {
+  const name = Buffer.from(channel);
+  return Buffer.concat([Buffer.from(`${name.byteLength}:`), name, transition(announce.removed, socketId)]);
+}
+
+/** A script may publish only in the slot of its keys. */
+function demandOnePartition(link: RedisLink, place: Place, topic: Topic): void {
+  if (link.keys.place(topic).partition.tag === place.partition.tag) return;
+  throw new StarlingError('internal', `The transitions of ${place.name} cannot be announced on ${topic}`);
+}
