@@ -276,9 +276,9 @@ const trigger: Scenario = {
 
 const connecting: Scenario = {
   name: 'connect',
-  title: 'Connect and subscribe: 6,000 newcomers, 100 at a time, after 2,000 that are not counted',
+  title: 'Connect and subscribe: 8,000 newcomers, 100 at a time, after 2,000 that are not counted',
   async run(stage) {
-    const count = stage.isQuick ? 1_500 : 6_000;
+    const count = stage.isQuick ? 1_500 : 8_000;
     await stage.set(1);
     await stage.load.open(0, stage.isQuick ? 500 : 2_000, 100);
     const usage = stage.startUsage();
@@ -335,7 +335,7 @@ const latency: Scenario = {
     await stage.load.open(0, 100, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.3 : 1 });
     const usage = stage.startUsage();
-    const run = await stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 2 : 8 });
+    const run = await stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 2 : 10 });
     const used = usage();
     stage.latency('publish to delivery', run.delivery);
     stage.figure('CPU per delivery', 'µs', (1_000 * used.serverMs) / run.delivered);
@@ -354,7 +354,7 @@ const storm: Scenario = {
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.3 : 1 });
     await stage.load.open(1, clients, 100);
     const usage = stage.startUsage();
-    const publishing = stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 2.5 : 5 });
+    const publishing = stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 2.5 : 6 });
     await after(300);
     const back = await stage.load.cut(1, clients);
     const during = await publishing;

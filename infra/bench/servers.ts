@@ -99,7 +99,7 @@ export class Servers {
     if (nginx === undefined || module === undefined) return undefined;
     return {
       name: 'nginx+nchan',
-      what: 'nginx with nchan, one worker; no auth',
+      what: 'nginx with nchan, one process; no auth',
       dialect: nchanDialect,
       start: () => {
         const folder = join(this.#buildDir, 'nginx');
@@ -221,11 +221,11 @@ function installedVersion(name: string): string {
 function nginxConfig(module: string, folder: string, port: number): string {
   return `load_module ${module};
 daemon off;
-worker_processes 1;
-worker_rlimit_nofile 65536;
+# One process: the workers of a killed master live on.
+master_process off;
 pid ${folder}/nginx.pid;
 error_log ${folder}/error.log;
-events { worker_connections 20000; }
+events { worker_connections 15000; }
 http {
   access_log off;
   client_body_temp_path ${folder}/body;
