@@ -198,11 +198,11 @@ const fanOut: Scenario = {
     stage.prepareEvents(1);
     await stage.load.open(0, 1_000, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.5 : 1.5 });
-    const few = await stage.publish({ sockets: 4, seconds: stage.isQuick ? 0.7 : 3.5 });
+    const few = await stage.publish({ sockets: 4, seconds: stage.isQuick ? 0.5 : 3.5 });
     stage.figure('CPU per delivery, 4 in flight', 'µs', (1_000 * few.cpuMs) / few.delivered, '≤ 1.2 × C++ (2.1 µs)');
     stage.figure('deliveries, 4 in flight', '1/s', (1_000 * few.delivered) / few.ms);
     const usage = stage.startUsage();
-    const many = await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.7 : 3.5 });
+    const many = await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.5 : 3.5 });
     const used = usage();
     stage.figure('CPU per delivery, 32 in flight', 'µs', (1_000 * many.cpuMs) / many.delivered);
     stage.figure('deliveries, 32 in flight', '1/s', (1_000 * many.delivered) / many.ms);
@@ -219,7 +219,7 @@ const fanOutPaced: Scenario = {
     await stage.load.open(0, 1_000, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.3 : 1 });
     const usage = stage.startUsage();
-    const run = await stage.publish({ sockets: 32, perSecond: 50, seconds: stage.isQuick ? 1.5 : 6 });
+    const run = await stage.publish({ sockets: 32, perSecond: 50, seconds: stage.isQuick ? 1.2 : 6 });
     const used = usage();
     const target = '≤ 1.2 × C++ (8.1 µs)';
     stage.figure('CPU per delivery', 'µs', (1_000 * run.cpuMs) / run.delivered, target);
@@ -238,7 +238,7 @@ const manyChannels: Scenario = {
     await stage.load.open(0, 2 * channels, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.5 : 1.5 });
     const usage = stage.startUsage();
-    const run = await stage.publish({ sockets: 32, seconds: stage.isQuick ? 1 : 4 });
+    const run = await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.7 : 4 });
     const used = usage();
     stage.figure('CPU per event', 'µs', (1_000 * run.cpuMs) / run.sent);
     stage.figure('events', '1/s', (1_000 * run.sent) / run.ms);
@@ -255,7 +255,7 @@ const trigger: Scenario = {
     stage.prepareEvents(1);
     await stage.publish({ sockets: 16, seconds: stage.isQuick ? 0.5 : 1.5 });
     const usage = stage.startUsage();
-    const run = await stage.publish({ sockets: 16, seconds: stage.isQuick ? 1 : 4 });
+    const run = await stage.publish({ sockets: 16, seconds: stage.isQuick ? 0.7 : 4 });
     const used = usage();
     const target = '≤ 0.65 × soketi (195 µs)';
     stage.figure('CPU per trigger', 'µs', (1_000 * run.cpuMs) / run.sent, target);
@@ -266,7 +266,7 @@ const trigger: Scenario = {
       const names = Array.from({ length: 10 }, (_, index) => channelName(index));
       stage.prepare((_, data) => batch(names, data), 1, 100);
       await stage.publish({ sockets: 16, seconds: stage.isQuick ? 0.3 : 1 });
-      const batches = await stage.publish({ sockets: 16, seconds: stage.isQuick ? 1 : 3 });
+      const batches = await stage.publish({ sockets: 16, seconds: stage.isQuick ? 0.6 : 3 });
       stage.figure('CPU per batch of 10', 'µs', (1_000 * batches.cpuMs) / batches.sent);
       stage.figure('batches', '1/s', (1_000 * batches.sent) / batches.ms);
     }
@@ -278,7 +278,7 @@ const connecting: Scenario = {
   name: 'connect',
   title: 'Connect and subscribe: 8,000 newcomers, 100 at a time, after 2,000 that are not counted',
   async run(stage) {
-    const count = stage.isQuick ? 1_500 : 8_000;
+    const count = stage.isQuick ? 1_000 : 8_000;
     await stage.set(1);
     await stage.load.open(0, stage.isQuick ? 500 : 2_000, 100);
     const usage = stage.startUsage();
@@ -335,7 +335,7 @@ const latency: Scenario = {
     await stage.load.open(0, 100, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.3 : 1 });
     const usage = stage.startUsage();
-    const run = await stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 2 : 10 });
+    const run = await stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 1.5 : 10 });
     const used = usage();
     stage.latency('publish to delivery', run.delivery);
     stage.figure('CPU per delivery', 'µs', (1_000 * used.serverMs) / run.delivered);
@@ -354,7 +354,7 @@ const storm: Scenario = {
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.3 : 1 });
     await stage.load.open(1, clients, 100);
     const usage = stage.startUsage();
-    const publishing = stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 2.5 : 6 });
+    const publishing = stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 2 : 6 });
     await after(300);
     const back = await stage.load.cut(1, clients);
     const during = await publishing;
