@@ -199,12 +199,12 @@ export class Random {
     return `{${ordered.map(([key, json]) => `${this.jsonText(key)}:${json}`).join(this.#comma())}}`;
   }
 
-  /** The text as a JSON string, now and then with escapes where none are needed. */
+  /** The text as a JSON string that UTF-8 can hold, now and then with escapes where none are needed. */
   jsonText(text: string): string {
     if (this.chance(0.8)) return JSON.stringify(text);
     const escaped = Array.from({ length: text.length }, (_, index) => {
       const unit = text.charCodeAt(index);
-      return this.chance(0.5) || unit < 0x20 || unit === 0x22 || unit === 0x5c
+      return this.chance(0.5) || unit < 0x20 || unit === 0x22 || unit === 0x5c || (unit >= 0xd800 && unit <= 0xdfff)
         ? `\\u${unit.toString(16).padStart(4, '0')}`
         : text.charAt(index);
     });

@@ -1,7 +1,6 @@
-/** The API over real HTTP and memory stores, and a signer that shares no code with it. */
+/** The API over the HTTP server that programs mount it on and memory stores, and a signer that shares no code with it. */
 import { createHash, createHmac } from 'node:crypto';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import {
   FakeClock,
   MemoryAppStore,
@@ -10,11 +9,11 @@ import {
   MemoryRateLimiter,
 } from '@starling/adapters/memory';
 import { Traffic } from '@starling/core';
-import { type App, type BrokerMessage, channelTopic, type Topic } from '@starling/ports';
+import { type App, type BrokerMessage, channelTopic, type Observer, type Topic } from '@starling/ports';
 import { appOf } from '@starling/ports/contract';
-import { fastify } from 'fastify';
+import { createLog, Metrics, openHttpServer, Readiness } from '@starling/runtime';
 import { onTestFinished } from 'vitest';
-import { api, minParamLength } from '../src/app.ts';
+import { api } from '../src/app.ts';
 
 export const key = '278d425bdf160c739803';
 export const secret = '7ad3773142a6692b25b8';
@@ -52,13 +51,19 @@ export async function startApi(options: StartOptions = {}) {
   const appStore = new MemoryAppStore(options.apps ?? [app3]);
   const traffic = new Traffic();
   const problems: unknown[] = [];
+  const observer: Observer = {
+    notes: false,
+    note: () => {},
+    problem: (what, details) => problems.push({ what, ...details }),
+  };
   const pathPrefix = options.pathPrefix ?? '';
-  const server = fastify({
-    routerOptions: { maxParamLength: minParamLength },
-    forceCloseConnections: true,
-    rewriteUrl: ({ url = '/' }) => (url.startsWith(`${pathPrefix}/`) ? url.slice(pathPrefix.length) : url),
+  const server = openHttpServer({
+    log: createLog({ level: 'error', isReadable: false }),
+    readiness: new Readiness([], observer),
+    metrics: new Metrics(),
+    pathPrefix,
   });
-  await server.register(
+  await server.app.register(
     api({
       appStore,
       broker,
@@ -66,13 +71,12 @@ export async function startApi(options: StartOptions = {}) {
       rateLimiter: new MemoryRateLimiter(clock),
       traffic,
       clock,
-      observer: { notes: false, note: () => {}, problem: (what, details) => problems.push({ what, ...details }) },
+      observer,
       pathPrefix,
     }),
   );
-  await server.listen({ host: '127.0.0.1', port: 0 });
+  const port = Number(new URL(await server.listen('127.0.0.1', 0)).port);
   onTestFinished(() => server.close());
-  const { port } = server.server.address() as AddressInfo;
 
   const deliveries: Delivery[] = [];
   broker.listen((topic, message) => {

@@ -3,10 +3,18 @@ import { channelTopic, type Topic } from '@starling/ports';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RedisCluster, startRedisCluster } from '../../../../infra/testing/redis-server.ts';
 import { slotOf } from './keys.ts';
-import { Ear, eventually, freshPrefix, type OpenNode, openNode, stoppedClock } from './redis.test-kit.ts';
+import {
+  dying,
+  Ear,
+  eventually,
+  freshPrefix,
+  type OpenNode,
+  openNode,
+  stoppedClock,
+  watchful,
+} from './redis.test-kit.ts';
 
 const rooms = Array.from({ length: 60 }, (_, index) => channelTopic(String(index % 3), `presence-${index}`));
-const quick = { leaseMs: 600, renewEveryMs: 200, settleMs: 400 };
 const text = (words: string) => Buffer.from(words);
 
 let cluster: RedisCluster;
@@ -39,8 +47,8 @@ const minus = rooms.map((topic) => `-${topic}`).sort();
 describe('a cluster', () => {
   it('has a dead node’s members removed in every slot, once', async () => {
     const prefix = freshPrefix();
-    const dead = await open(prefix, { clock: stoppedClock(), timing: quick });
-    const others = [await open(prefix, { timing: quick }), await open(prefix, { timing: quick })];
+    const dead = await open(prefix, { clock: stoppedClock(), timing: dying });
+    const others = [await open(prefix, { timing: watchful }), await open(prefix, { timing: watchful })];
     const [first] = others as [OpenNode, OpenNode];
     for (const room of rooms) await sit(dead, '1.1', room);
     const ear = await Ear.at(first, ...rooms);

@@ -3,6 +3,7 @@ import { channelTopic, type Topic, userTopic, watchTopic } from '@starling/ports
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RedisServer } from '../../../../infra/testing/redis-server.ts';
 import {
+  dying,
   Ear,
   eventually,
   freshPrefix,
@@ -11,6 +12,8 @@ import {
   openNode,
   StoppableClock,
   stoppedClock,
+  stopping,
+  watchful,
 } from './redis.test-kit.ts';
 
 const room = channelTopic('1', 'presence-room');
@@ -53,12 +56,15 @@ const publish = (node: OpenNode, words: string, topic = room) =>
 const usersOf = async (node: OpenNode, topic = room) => (await node.store.members(topic)).map(({ userId }) => userId);
 
 const unavailable = expect.objectContaining({ code: 'unavailable', retryAfterSeconds: expect.any(Number) });
-const quick = { leaseMs: 600, renewEveryMs: 200, settleMs: 400 };
 
 describe('a node that dies', () => {
   it('has its members removed once each by one of many others, and its counts', async () => {
-    const dead = await open({ clock: stoppedClock(), timing: quick });
-    const others = [await open({ timing: quick }), await open({ timing: quick }), await open({ timing: quick })];
+    const dead = await open({ clock: stoppedClock(), timing: dying });
+    const others = [
+      await open({ timing: watchful }),
+      await open({ timing: watchful }),
+      await open({ timing: watchful }),
+    ];
     const [first] = others as [OpenNode, ...OpenNode[]];
     const repairs: Array<[Topic, number]> = [];
     for (const node of others) node.store.onRepair((topic, count) => repairs.push([topic, count]));
@@ -85,9 +91,26 @@ describe('a node that dies', () => {
     await dead.close();
   });
 
+  it('keeps nobody from a seat that another node has taken over', async () => {
+    const dead = await open({ clock: stoppedClock(), timing: dying });
+    const other = await open({ timing: watchful });
+    const ear = await Ear.at(other, room);
+    await sit(dead, '1.1', 'ada');
+    await sit(dead, '1.2', 'bob');
+    expect(await sit(other, '1.1', 'ada')).toMatchObject({ memberAdded: false, connectionCount: 2 });
+    die(dead);
+    await ear.until((texts) => texts.includes('-bob'));
+    await other.observer.until('gave back the seats of a dead node');
+    expect(await usersOf(other)).toEqual(['ada']);
+    expect(await rise(other, '1.1')).toMatchObject({ wasThere: true, memberRemoved: true, isVacated: true });
+    await ear.until((texts) => texts.includes('-ada'));
+    expect(ear.texts).toEqual(['+ada', '+bob', '-bob', '-ada']);
+    await dead.close();
+  });
+
   it('is announced to the watchers of its users', async () => {
-    const dead = await open({ clock: stoppedClock(), timing: quick });
-    const other = await open({ timing: quick });
+    const dead = await open({ clock: stoppedClock(), timing: dying });
+    const other = await open({ timing: watchful });
     const ear = await Ear.at(other, watchTopic('1', 'ada'));
     const announce = { topic: watchTopic('1', 'ada'), added: text('online'), removed: text('offline') };
     await dead.store.join(
@@ -119,8 +142,8 @@ describe('a node that dies', () => {
   });
 
   it('leaves nothing in Redis but what the living have', async () => {
-    const dead = await open({ clock: stoppedClock(), timing: quick });
-    const other = await open({ timing: quick });
+    const dead = await open({ clock: stoppedClock(), timing: dying });
+    const other = await open({ timing: watchful });
     await sit(dead, '1.1', 'ada');
     await sit(dead, '1.2', 'bob', channelTopic('7', 'presence-elsewhere'));
     die(dead);
@@ -138,9 +161,9 @@ describe('a node that dies', () => {
 
   it('that was only stopped takes its seats again, and everyone is told', async () => {
     const clock = new StoppableClock();
-    const stopped = await open({ clock, timing: quick });
+    const stopped = await open({ clock, timing: stopping });
     clock.stop();
-    const other = await open({ timing: quick });
+    const other = await open({ timing: watchful });
     const repairs: Array<[Topic, number]> = [];
     stopped.store.onRepair((topic, count) => repairs.push([topic, count]));
     const ear = await Ear.at(other, room);
@@ -166,9 +189,9 @@ describe('a node that dies', () => {
 
   it('cannot seat anyone under a lease that has ended: the join comes under the next', async () => {
     const clock = new StoppableClock();
-    const stopped = await open({ clock, timing: quick });
+    const stopped = await open({ clock, timing: stopping });
     clock.stop();
-    const other = await open({ timing: quick });
+    const other = await open({ timing: watchful });
     await sit(stopped, '1.1', 'ada');
     await other.observer.until('gave back the seats of a dead node');
     expect(await sit(stopped, '1.2', 'bob')).toMatchObject({ memberAdded: true, connectionCount: 2 });
@@ -243,13 +266,17 @@ describe('Redis gone for a while, with its data', () => {
   });
 
   it('takes no node for dead that comes back with Redis, however long that took', async () => {
-    const nodes = [await open({ timing: quick }), await open({ timing: quick }), await open({ timing: quick })];
+    const nodes = [
+      await open({ timing: stopping }),
+      await open({ timing: stopping }),
+      await open({ timing: stopping }),
+    ];
     const [first] = nodes as [OpenNode, ...OpenNode[]];
     for (const [index, node] of nodes.entries()) await sit(node, `${index}.1`, `user ${index}`);
     const ear = await Ear.at(first, room);
     await server.stop({ save: true });
     // Longer than a lease by Redis's clock, which nothing here can move.
-    await new Promise((resolve) => setTimeout(resolve, 2 * quick.leaseMs));
+    await new Promise((resolve) => setTimeout(resolve, stopping.leaseMs + 500));
     await server.start();
     await Promise.all(nodes.map(({ observer }) => observer.until('redis subscriptions are back after a gap')));
     for (const node of nodes) await eventually(() => sit(node, `${nodes.indexOf(node)}.2`, 'late'));

@@ -8,7 +8,7 @@ export interface LeaseTiming {
   /** After so long without a renewal a node is dead. */
   readonly leaseMs: number;
   readonly renewEveryMs: number;
-  /** How long nodes that lived through a loss of data have to put their seats back. */
+  /** How long the nodes have, after Redis was away, to subscribe again and to put back the seats that it forgot. */
   readonly settleMs: number;
 }
 

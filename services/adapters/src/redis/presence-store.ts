@@ -1,10 +1,9 @@
 /**
  * Who is where, over all nodes.
  *
- * Each join and leave is one script. Around them stands what makes them right in a world that fails: this node keeps a
- * book of its seats, and whenever it has reason to doubt that Redis has the same ones (a connection came back, a script
- * found its partition closed, its lease was gone), it compares and mends. Meanwhile joins and leaves wait a little,
- * and are refused while there is no Redis at all.
+ * Each join and leave is one script. Around them stands what makes them right in a world that fails: this node holds its
+ * seats under a lease and keeps a book of them, and whenever it has a reason to doubt that Redis has the same ones (a
+ * connection came back, a script found its partition closed, its lease was gone), they are mended first.
  */
 import type {
   Clock,
@@ -18,13 +17,14 @@ import type {
   Seat,
   Topic,
 } from '@starling/ports';
-import { type Member, StarlingError } from '@starling/protocol';
+import type { Member } from '@starling/protocol';
 import { type GiveBackEvents, giveBackLease } from './give-back.ts';
 import type { Place } from './keys.ts';
 import type { RedisLink } from './link.ts';
+import { isUnavailable, Mending, unavailable } from './mending.ts';
 import { defaultLeaseTiming, type LeaseTiming, NodeLease } from './node-lease.ts';
 import { scripts } from './scripts.ts';
-import { type BookedSeat, parseField, SeatBook } from './seat-book.ts';
+import { type BookedSeat, SeatBook } from './seat-book.ts';
 import { giveBackSeat, parseUsers, takeSeat, toMember } from './seat-scripts.ts';
 
 export interface RedisPresenceStoreDeps {
@@ -35,13 +35,9 @@ export interface RedisPresenceStoreDeps {
   readonly nodeId: string;
 }
 
-/** How long beyond the time to settle a join or leave waits for the mending to be done. */
-const patienceMs = 1_500;
 /** A seat is tried again when Redis had forgotten the lease: once that is mended it should know it. */
 const attemptCount = 3;
 const closedHere = { kind: 'closed' } as const;
-/** Seats put back at once. */
-const batchSize = 200;
 
 export class RedisPresenceStore implements PresenceStore {
   readonly #link: RedisLink;
@@ -51,14 +47,7 @@ export class RedisPresenceStore implements PresenceStore {
   readonly #lease: NodeLease;
   readonly #book = new SeatBook();
   readonly #repairListeners = new Set<(topic: Topic, connectionCount: number) => void>();
-  /** Goes up with every reason to doubt that Redis has what the book has. */
-  #doubts = 1;
-  /** Up to which doubt all was compared and mended. */
-  #mended = 0;
-  #mending: Promise<void> | null = null;
-  #waiting: Array<() => void> = [];
-  /** Before it no leave is replayed: other nodes may still be putting back their seats. */
-  #settledAt = 0;
+  readonly #mending: Mending;
   readonly #givingBack = new Set<string>();
   readonly #giveBackEvents: GiveBackEvents = {
     onRepair: (topic, connectionCount) => this.#tellRepair(topic, connectionCount),
@@ -71,6 +60,14 @@ export class RedisPresenceStore implements PresenceStore {
     this.#observer = deps.observer;
     this.#timing = timing;
     this.#lease = new NodeLease(deps.link, deps.nodeId, timing);
+    this.#mending = new Mending({
+      ...deps,
+      timing,
+      lease: this.#lease,
+      book: this.#book,
+      renew: () => this.#renew(),
+      onRepair: (topic, connectionCount) => this.#tellRepair(topic, connectionCount),
+    });
   }
 
   /**
@@ -78,11 +75,16 @@ export class RedisPresenceStore implements PresenceStore {
    * resolves then; call it before the link ends.
    */
   async start(): Promise<() => Promise<void>> {
-    const endReturns = this.#link.onReturn(() => this.#doubt());
-    await this.#mend();
+    const endReturns = this.#link.onReturn(() => {
+      // Where Redis was away, the others must have subscribed again before they are told of anyone.
+      this.#mending.settleIn(this.#timing.settleMs);
+      this.#mending.doubt();
+    });
+    await this.#mending.mend();
     this.#renewLater();
     return async () => {
       this.#isStopped = true;
+      this.#mending.stop();
       endReturns();
       // A renewal under way would bring the lease back.
       await this.#lease.renew().catch(() => undefined);
@@ -98,12 +100,13 @@ export class RedisPresenceStore implements PresenceStore {
   async join(seat: Seat, options: JoinOptions = {}): Promise<Joined | { readonly isFull: true }> {
     const place = this.#link.keys.place(seat.topic);
     // First the leave that could not be delivered, then this join.
-    if (this.#book.get(place, seat.socketId)?.state === 'leaving') await this.#sure();
+    if (this.#book.get(place, seat.socketId)?.state === 'leaving') await this.#mending.sure();
     const earlier = this.#book.get(place, seat.socketId);
     const booked: BookedSeat = earlier ?? {
       seat,
       announce: options.announce,
       state: 'joining',
+      isAsking: false,
       member: undefined,
       arrival: '',
       isAway: false,
@@ -127,13 +130,12 @@ export class RedisPresenceStore implements PresenceStore {
     if (booked !== undefined) booked.state = 'leaving';
     try {
       for (let attempt = 0; attempt < attemptCount; attempt++) {
-        await this.#sure();
+        await this.#mending.sure();
         // Carried out by the mending while this waited, or by the node that took this one for dead.
         if (booked !== undefined && this.#book.get(place, seat.socketId) !== booked) return booked.left ?? nothingLeft;
-        const options = booked === undefined ? {} : { openLease: this.#lease.id };
-        const left = await giveBackSeat(this.#link, place, seat.socketId, options);
+        const left = await this.#giveBackOwn(place, seat.socketId, booked);
         if (left.kind === 'closed') {
-          this.#doubt();
+          this.#mending.doubt();
           continue;
         }
         if (booked !== undefined) this.#book.delete(place, booked);
@@ -143,7 +145,7 @@ export class RedisPresenceStore implements PresenceStore {
     } catch (err) {
       // The book has it as leaving: it is replayed by the next mending. One that was never booked may have been taken
       // by a join whose answer was lost; the mending finds it because the book does not have it.
-      this.#doubt();
+      this.#mending.doubt();
       throw err;
     }
   }
@@ -196,22 +198,32 @@ export class RedisPresenceStore implements PresenceStore {
     return () => this.#repairListeners.delete(entry);
   }
 
+  async #giveBackOwn(place: Place, socketId: string, booked: BookedSeat | undefined) {
+    if (booked === undefined) return giveBackSeat(this.#link, place, socketId);
+    booked.isAsking = true;
+    try {
+      return await giveBackSeat(this.#link, place, socketId, { openLease: this.#lease.id });
+    } finally {
+      booked.isAsking = false;
+    }
+  }
+
   async #take(place: Place, booked: BookedSeat, memberLimit: number | undefined) {
     for (let attempt = 0; attempt < attemptCount; attempt++) {
-      await this.#sure();
+      await this.#mending.sure();
       const lease = this.#lease.id;
       const isOpen = this.#lease.isOpen(place.partition) || (await this.#lease.open(place.partition)) !== 'ended';
       const taken = isOpen ? await takeSeat(this.#link, lease, booked, { memberLimit, isPutBack: false }) : closedHere;
       if (taken.kind === 'full') return { isFull: true } as const;
       if (taken.kind === 'closed') {
-        this.#doubt();
+        this.#mending.doubt();
         continue;
       }
       booked.state = 'seated';
       if (lease !== this.#lease.id) {
         // Taken under a lease that has ended meanwhile: it is given back with the others of that lease.
         booked.isAway = true;
-        this.#doubt();
+        this.#mending.doubt();
       }
       const { wasOccupied, memberAdded, connectionCount, position, users } = taken;
       const own = users.find(({ userId }) => userId === booked.seat.member?.userId);
@@ -238,7 +250,7 @@ export class RedisPresenceStore implements PresenceStore {
   async #renewAndMend(): Promise<void> {
     try {
       await this.#renew();
-      if (this.#mended !== this.#doubts) await this.#mend();
+      if (this.#mending.isNeeded) await this.#mending.mend();
     } catch (err) {
       // The link itself tells what is wrong with Redis, and the next round tries again.
       if (!isUnavailable(err)) this.#observer.problem('renewing the lease in redis failed', { err });
@@ -247,14 +259,14 @@ export class RedisPresenceStore implements PresenceStore {
 
   async #renew(): Promise<void> {
     const { status, settleLeftMs, ended } = await this.#lease.renew();
-    if (settleLeftMs > 0) this.#settledAt = this.#clock.now() + settleLeftMs;
+    this.#mending.settleIn(settleLeftMs);
     if (status === 'swept') this.#markAway();
     if (status !== 'held') {
       this.#observer.problem(
         status === 'lost' ? 'redis has lost its data' : 'this node was taken for dead: it takes its seats again',
         {},
       );
-      this.#doubt();
+      this.#mending.doubt();
     }
     for (const lease of ended) void this.#giveBack(lease);
   }
@@ -281,127 +293,9 @@ export class RedisPresenceStore implements PresenceStore {
     }
   }
 
-  // ── Doubt and mending ──────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Resolves when Redis has what the book has, as far as is known; rejects when that takes too long. */
-  async #sure(): Promise<void> {
-    if (this.#mended === this.#doubts) return;
-    if (!this.#link.isUp) throw unavailable('Redis is not there');
-    this.#mend().catch(() => undefined);
-    await new Promise<void>((resolve, reject) => {
-      const cancel = this.#clock.after(this.#timing.settleMs + patienceMs, () => {
-        this.#waiting = this.#waiting.filter((other) => other !== resume);
-        reject(unavailable('what Redis lost is still being put back'));
-      });
-      const resume = (): void => {
-        cancel();
-        resolve();
-      };
-      this.#waiting.push(resume);
-    });
-  }
-
-  #doubt(): void {
-    this.#doubts++;
-    if (this.#isStopped || !this.#link.isUp) return;
-    this.#mend().catch((err: unknown) => {
-      // Tried again with the next renewal, with the next join, or when the link is back.
-      if (!isUnavailable(err)) this.#observer.problem('mending the seats in redis failed', { err });
-    });
-  }
-
-  /** One at a time. */
-  #mend(): Promise<void> {
-    this.#mending ??= this.#mendAll().finally(() => {
-      this.#mending = null;
-    });
-    return this.#mending;
-  }
-
-  async #mendAll(): Promise<void> {
-    do {
-      await this.#renew();
-      const doubts = this.#doubts;
-      await this.#mendOnce();
-      this.#mended = doubts;
-    } while (this.#mended !== this.#doubts);
-    for (const resume of this.#waiting.splice(0)) resume();
-  }
-
-  async #mendOnce(): Promise<void> {
-    for (const tag of new Set([...this.#lease.tags, ...this.#book.tags])) await this.#mendPartition(tag);
-    const settleLeftMs = this.#settledAt - this.#clock.now();
-    if (settleLeftMs > 0) await new Promise<void>((resolve) => this.#clock.after(settleLeftMs, resolve));
-    const leaving = [...this.#book.all()].filter(({ state }) => state === 'leaving');
-    await inBatches(leaving, async (booked) => {
-      const { seat } = booked;
-      const place = this.#link.keys.place(seat.topic);
-      const left = await giveBackSeat(this.#link, place, seat.socketId, { openLease: this.#lease.id });
-      if (left.kind === 'closed') {
-        this.#doubts++;
-        return;
-      }
-      booked.left = left.answer;
-      this.#book.delete(place, booked);
-      if (left.answer.wasThere) this.#tellRepair(seat.topic, left.answer.connectionCount);
-    });
-  }
-
-  /** Puts in what is missing, and takes out what is too much. */
-  async #mendPartition(tag: string): Promise<void> {
-    const partition = this.#link.keys.partition(tag);
-    const state = await this.#lease.open(partition);
-    if (state === 'ended') {
-      this.#doubts++;
-      return;
-    }
-    const held = partition.heldPrefix + this.#lease.id;
-    const fields = new Set(await this.#link.command('hkeys', (client) => client.hkeys(held)));
-    const booked = this.#book.in(tag);
-    const missing = [...booked].filter(([field, { state }]) => !fields.has(field) && state !== 'joining');
-    const surplus = [...fields].filter((field) => field !== '' && !booked.has(field));
-    if (state === 'opened' && missing.some(([, { isAway }]) => !isAway)) {
-      // Others may have lost the same, and are putting it back just now.
-      this.#settledAt = Math.max(this.#settledAt, this.#clock.now() + this.#timing.settleMs);
-    }
-    await inBatches(missing, ([, seat]) => this.#putBack(seat));
-    await inBatches(surplus, async (field) => {
-      const { socketId, name } = parseField(field);
-      const topic = this.#link.keys.topicOf(tag, name);
-      const options = { onlyLease: this.#lease.id };
-      const left = await giveBackSeat(this.#link, this.#link.keys.place(topic), socketId, options);
-      if (left.kind === 'left' && left.answer.wasThere) this.#tellRepair(topic, left.answer.connectionCount);
-    });
-  }
-
-  async #putBack(booked: BookedSeat): Promise<void> {
-    const { isAway, seat } = booked;
-    const taken = await takeSeat(this.#link, this.#lease.id, booked, { memberLimit: undefined, isPutBack: !isAway });
-    if (taken.kind !== 'taken') {
-      this.#doubts++;
-      return;
-    }
-    booked.isAway = false;
-    if (isAway) this.#tellRepair(seat.topic, taken.connectionCount);
-  }
-
   #tellRepair(topic: Topic, connectionCount: number): void {
     for (const listener of this.#repairListeners) listener(topic, connectionCount);
   }
 }
 
 const nothingLeft: Left = { wasThere: false, isVacated: false, memberRemoved: false, connectionCount: 0 };
-
-function unavailable(text: string): StarlingError {
-  return new StarlingError('unavailable', text, { retryAfterSeconds: 1 });
-}
-
-function isUnavailable(err: unknown): boolean {
-  return err instanceof StarlingError && err.code === 'unavailable';
-}
-
-async function inBatches<T>(items: readonly T[], each: (item: T) => Promise<void>): Promise<void> {
-  for (let start = 0; start < items.length; start += batchSize) {
-    await Promise.all(items.slice(start, start + batchSize).map(each));
-  }
-}

@@ -9,7 +9,7 @@ import { defaultLeaseTiming, type LeaseTiming } from './node-lease.ts';
 import { RedisPresenceStore } from './presence-store.ts';
 
 const prefixes = { count: 0 };
-const limitMs = 10_000;
+const limitMs = 20_000;
 
 export interface Said {
   readonly what: string;
@@ -31,7 +31,7 @@ export class ListeningObserver implements Observer {
     for (const watcher of this.#watchers) watcher();
   }
 
-  async until(what: string, count = 1, limitMs = 15_000): Promise<void> {
+  async until(what: string, count = 1, withinMs = limitMs): Promise<void> {
     const isHere = (): boolean => this.said.filter((said) => said.what === what).length >= count;
     await new Promise<void>((resolve, reject) => {
       const watcher = (): void => {
@@ -41,8 +41,8 @@ export class ListeningObserver implements Observer {
         resolve();
       };
       const timer = setTimeout(() => {
-        reject(new Error(`Waited ${limitMs} ms for "${what}"; said was: ${JSON.stringify(this.said, null, 1)}`));
-      }, limitMs);
+        reject(new Error(`Waited ${withinMs} ms for "${what}"; said was: ${JSON.stringify(this.said, null, 1)}`));
+      }, withinMs);
       this.#watchers.push(watcher);
       watcher();
     });
@@ -109,6 +109,13 @@ export async function openLink(url: string, prefix: string): Promise<OpenLink> {
 export interface OpenNode extends OpenLink {
   readonly store: RedisPresenceStore;
 }
+
+/** Its seats are given back soon. */
+export const dying = { leaseMs: 600, renewEveryMs: 200, settleMs: 400 };
+/** Taken for dead after a while, but not because the machine is busy. */
+export const stopping = { leaseMs: 2_500, renewEveryMs: 250, settleMs: 400 };
+/** Sees soon that another has died. */
+export const watchful = { leaseMs: 6_000, renewEveryMs: 250, settleMs: 400 };
 
 export interface NodeOptions {
   /** Drives the lease, and nothing else: one that is stopped is a node that is stopped. */

@@ -8,6 +8,8 @@ export interface BookedSeat {
   readonly announce: Announcements | undefined;
   /** `leaving`: given up here, and not yet confirmed by Redis. */
   state: 'joining' | 'seated' | 'leaving';
+  /** A leave is with Redis, and its answer decides what becomes of the seat. */
+  isAsking: boolean;
   /** As Redis knows the user: with the info of the first connection, and when that came. */
   member: Member | undefined;
   arrival: string;
