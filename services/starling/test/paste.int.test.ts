@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { openProgram, type Program } from './program.ts';
+import { openProgram, type Program } from '../../../infra/testing/program.ts';
 
 let program: Program;
 let browser: Browser;

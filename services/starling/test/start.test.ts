@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connectPeer, openProgram, type Program, type Starling, signedPath } from './program.ts';
+import { connectPeer, openProgram, type Program, type Starling, signedPath } from '../../../infra/testing/program.ts';
 
 let program: Program;
 beforeAll(() => {

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 
-const room = dirname(dirname(fileURLToPath(import.meta.url)));
+const room = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'services/starling');
 
 export interface Program {
   /** A fresh folder to run in. */
