@@ -1,18 +1,28 @@
-/** Every program in one process, over the memory of that process. The only file that names adapters. */
+/** What each program is made of: memory or Redis beneath, the engine, the parts that were asked for. Names the adapters. */
 import { randomUUID } from 'node:crypto';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore, MemoryRateLimiter } from '@starling/adapters/memory';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { Hub, Sessions, Traffic } from '@starling/core';
 import { edge } from '@starling/edge';
-import type { App } from '@starling/ports';
+import { type App, type Broker, type Clock, type PresenceStore, probeTopic, type RateLimiter } from '@starling/ports';
 import { Lifecycle, type Log, Metrics, openHttpServer, PinoObserver, Readiness } from '@starling/runtime';
-import type { StartSettings } from './config.ts';
+import type { PartSettings, StartSettings } from './config.ts';
+
+/** What a program may serve: connections, the HTTP API. */
+export type Part = 'edge' | 'api';
 
 /** Nothing has started when it returns. `onReady` is told the address, such as `http://127.0.0.1:6001`. */
-export function compose(settings: StartSettings, app: App, log: Log, onReady: (url: string) => void): Lifecycle {
+export function compose(
+  settings: StartSettings | PartSettings,
+  parts: readonly Part[],
+  app: App,
+  log: Log,
+  onReady: (url: string) => void,
+): Lifecycle {
   const { STARLING_TLS_CERT: certFile, STARLING_TLS_KEY: keyFile, STARLING_PATH_PREFIX: pathPrefix } = settings;
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
+  const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
   const observer = new PinoObserver(log);
   const clock = new SystemClock();
@@ -20,12 +30,12 @@ export function compose(settings: StartSettings, app: App, log: Log, onReady: (u
   const metrics = new Metrics();
   metrics.watchTraffic(traffic);
 
-  const broker = new MemoryBroker(clock);
-  const presenceStore = new MemoryPresenceStore(broker);
-  const rateLimiter = new MemoryRateLimiter(clock);
+  const { broker, presenceStore, rateLimiter } = inProcess(clock);
   const appStore = new MemoryAppStore([app]);
 
-  const hub = new Hub({ broker, clock, observer, nodeId: randomUUID() });
+  // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
+  // of other nodes their count when this one has given back the seats of a node that died.
+  const hub = new Hub({ broker, clock, observer, nodeId });
   lifecycle.add('hub', () => hub.start());
   const sessions = new Sessions({ appStore, broker, presenceStore, hub, clock, observer, traffic });
   lifecycle.add('sessions', () => sessions.start());
@@ -33,6 +43,7 @@ export function compose(settings: StartSettings, app: App, log: Log, onReady: (u
   const readiness = new Readiness(
     [
       { name: 'broker', run: () => hub.probe(2_000), limitMs: 2_500 },
+      { name: 'presence', run: () => presenceStore.occupancies([probeTopic(nodeId)]), limitMs: 2_500 },
       { name: 'apps', run: () => appStore.byId(app.id), limitMs: 2_500 },
     ],
     observer,
@@ -46,10 +57,12 @@ export function compose(settings: StartSettings, app: App, log: Log, onReady: (u
     ...(certFile === undefined || keyFile === undefined ? {} : { tls: { certFile, keyFile } }),
   });
   lifecycle.add('server', async () => {
-    await server.app.register(edge({ sessions, observer }));
-    await server.app.register(
-      api({ appStore, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
-    );
+    if (parts.includes('edge')) await server.app.register(edge({ sessions, observer }));
+    if (parts.includes('api')) {
+      await server.app.register(
+        api({ appStore, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
+      );
+    }
     onReady(await server.listen(settings.STARLING_HOST, settings.STARLING_PORT));
     return () => server.close();
   });
@@ -58,4 +71,15 @@ export function compose(settings: StartSettings, app: App, log: Log, onReady: (u
   lifecycle.add('connections', () => () => sessions.drain(drainMs), drainMs + 5_000);
   lifecycle.add('readiness', () => () => readiness.stop());
   return lifecycle;
+}
+
+interface Stores {
+  readonly broker: Broker;
+  readonly presenceStore: PresenceStore;
+  readonly rateLimiter: RateLimiter;
+}
+
+function inProcess(clock: Clock): Stores {
+  const broker = new MemoryBroker(clock);
+  return { broker, presenceStore: new MemoryPresenceStore(broker), rateLimiter: new MemoryRateLimiter(clock) };
 }
