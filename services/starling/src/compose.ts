@@ -1,12 +1,22 @@
 /** What each program is made of: memory or Redis beneath, the engine, the parts that were asked for. Names the adapters. */
 import { randomUUID } from 'node:crypto';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore, MemoryRateLimiter } from '@starling/adapters/memory';
+import { parseRedisUrl, RedisBroker, RedisLink, RedisPresenceStore, RedisRateLimiter } from '@starling/adapters/redis';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { Hub, Sessions, Traffic } from '@starling/core';
 import { edge } from '@starling/edge';
-import { type App, type Broker, type Clock, type PresenceStore, probeTopic, type RateLimiter } from '@starling/ports';
-import { Lifecycle, type Log, Metrics, openHttpServer, PinoObserver, Readiness } from '@starling/runtime';
+import {
+  type App,
+  type Broker,
+  type Clock,
+  type Observer,
+  type PresenceStore,
+  probeTopic,
+  type RateLimiter,
+} from '@starling/ports';
+import { StarlingError } from '@starling/protocol';
+import { Lifecycle, type Log, Metrics, openHttpServer, PinoObserver, Readiness, StartError } from '@starling/runtime';
 import type { PartSettings, StartSettings } from './config.ts';
 
 /** What a program may serve: connections, the HTTP API. */
@@ -30,7 +40,10 @@ export function compose(
   const metrics = new Metrics();
   metrics.watchTraffic(traffic);
 
-  const { broker, presenceStore, rateLimiter } = inProcess(clock);
+  const { broker, presenceStore, rateLimiter } =
+    settings.REDIS_URL === undefined
+      ? inProcess(clock)
+      : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
   const appStore = new MemoryAppStore([app]);
 
   // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
@@ -40,10 +53,12 @@ export function compose(
   const sessions = new Sessions({ appStore, broker, presenceStore, hub, clock, observer, traffic });
   lifecycle.add('sessions', () => sessions.start());
 
+  const seat = { topic: probeTopic(nodeId), socketId: nodeId };
   const readiness = new Readiness(
     [
       { name: 'broker', run: () => hub.probe(2_000), limitMs: 2_500 },
-      { name: 'presence', run: () => presenceStore.occupancies([probeTopic(nodeId)]), limitMs: 2_500 },
+      // A seat taken and given back: a store that can be read need not be one that can be written.
+      { name: 'presence', run: () => presenceStore.join(seat).then(() => presenceStore.leave(seat)), limitMs: 2_500 },
       { name: 'apps', run: () => appStore.byId(app.id), limitMs: 2_500 },
     ],
     observer,
@@ -82,4 +97,34 @@ interface Stores {
 function inProcess(clock: Clock): Stores {
   const broker = new MemoryBroker(clock);
   return { broker, presenceStore: new MemoryPresenceStore(broker), rateLimiter: new MemoryRateLimiter(clock) };
+}
+
+interface World {
+  readonly nodeId: string;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly metrics: Metrics;
+}
+
+function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }: World): Stores {
+  const address = parseRedisUrl(url);
+  if (!address.ok) throw new StartError(`REDIS_URL: ${address.message}`);
+  const link = new RedisLink(address.value, { clock, observer });
+  const presenceStore = new RedisPresenceStore({ link, clock, observer, nodeId });
+  metrics.watchNumber('starling_redis_up', 'Whether commands reach Redis, 1 or 0', () => Number(link.isUp));
+  metrics.watchNumber(
+    'starling_redis_gaps_total',
+    'How often subscriptions were cut and came back, each time with messages that may have been missed',
+    () => link.gapCount,
+  );
+  lifecycle.add('redis', () => link.start().catch(explained));
+  // Gives back the seats that are left and ends the lease: longer than a Redis that is gone takes to say so.
+  lifecycle.add('presence', () => presenceStore.start().catch(explained), 10_000);
+  return { broker: new RedisBroker(link, observer), presenceStore, rateLimiter: new RedisRateLimiter(link) };
+}
+
+function explained(err: unknown): never {
+  if (!(err instanceof StarlingError)) throw err;
+  throw new StartError(`the Redis of REDIS_URL cannot be used. ${err.message}`);
 }
