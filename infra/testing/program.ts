@@ -104,10 +104,11 @@ export function openProgram(): Program {
   };
 }
 
-/** Path and query of a signed request. */
-export function signedPath(app: Credentials, method: string, path: string, body = ''): string {
+/** Path and query of a signed request. `more` of the query stands behind the rest: its names must sort behind `auth_`. */
+export function signedPath(app: Credentials, method: string, path: string, body = '', more = ''): string {
   const digest = body === '' ? '' : `&body_md5=${createHash('md5').update(body).digest('hex')}`;
-  const query = `auth_key=${app.key}&auth_timestamp=${Math.floor(Date.now() / 1000)}&auth_version=1.0${digest}`;
+  const time = Math.floor(Date.now() / 1000);
+  const query = `auth_key=${app.key}&auth_timestamp=${time}&auth_version=1.0${digest}${more && `&${more}`}`;
   const signature = createHmac('sha256', app.secret).update(`${method}\n${path}\n${query}`).digest('hex');
   return `${path}?${query}&auth_signature=${signature}`;
 }

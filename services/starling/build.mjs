@@ -1,5 +1,5 @@
 /** Puts all our rooms into one file for Node; packages from npm stay outside it. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -14,10 +14,12 @@ const dependencies = readdirSync(services)
 
 const { version } = JSON.parse(readFileSync(join(room, 'package.json'), 'utf8'));
 
+// Tests build a copy of their own.
+const outfile = join(room, process.argv[2] ?? 'dist/starling.js');
+
 await build({
   entryPoints: [join(room, 'src/main.ts')],
-  // Tests build a copy of their own.
-  outfile: join(room, process.argv[2] ?? 'dist/starling.js'),
+  outfile,
   bundle: true,
   platform: 'node',
   target: 'node20',
@@ -28,3 +30,6 @@ await build({
   define: { STARLING_VERSION: JSON.stringify(version) },
   logLevel: 'warning',
 });
+
+// Redis's scripts are read from beside the program.
+cpSync(join(services, 'adapters/src/redis/lua'), join(dirname(outfile), 'lua'), { recursive: true });

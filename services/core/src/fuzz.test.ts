@@ -281,7 +281,7 @@ async function live(random: Random, given: Given): Promise<void> {
     must(counts.subscriptions === seatings.length, `${counts.subscriptions} subscriptions, counted ${seatings.length}`);
     for (const channel of channels) {
       const topic = channelTopic(app.id, channel);
-      const members = String((await presenceStore.members(topic)).map(({ userId }) => userId).sort());
+      const members = String((await presenceStore.members(topic)).members.map(({ userId }) => userId).sort());
       const joined = present().filter(({ peer }) => peer.session.seatings.get(channel)?.subscription);
       const [occupancy] = await presenceStore.occupancies([topic]);
       must(

@@ -34,6 +34,8 @@ export class Subscription {
   readonly receiver: Receiver;
   /** Messages that arrived before the newcomer was told it has joined; null once it is live. */
   #held: BrokerMessage[] | null = [];
+  /** By how many it is held: only the last one's release makes it live. */
+  #holds = 1;
   #heldBytes = 0;
   /** The retained event with this position has been replayed to the newcomer: only later ones are news. */
   eventFloor = 0;
@@ -49,9 +51,11 @@ export class Subscription {
     return this.#held !== null;
   }
 
-  /** As before the first release. */
+  /** As before the first release. Each call needs one of `release`. */
   holdAgain(): void {
-    this.#held ??= [];
+    this.#holds++;
+    if (this.#held !== null) return;
+    this.#held = [];
     this.#heldBytes = 0;
   }
 
@@ -68,16 +72,19 @@ export class Subscription {
 
   /** From now on messages go straight to the outbox, those held until now before them. */
   release(): void {
+    if (--this.#holds > 0) return;
     const held = this.#held ?? [];
     this.#held = null;
+    for (const message of held) if (!this.knows(message)) this.send(message.payload);
+  }
+
+  /** Past whatever is held. */
+  send(payload: Uint8Array): void {
     const { outbox, traffic } = this.receiver;
-    for (const message of held) {
-      if (this.knows(message)) continue;
-      const frame = outbox.codec.frame(message.payload);
-      outbox.push(frame);
-      traffic.delivered++;
-      traffic.deliveredBytes += frame.byteLength;
-    }
+    const frame = outbox.codec.frame(payload);
+    outbox.push(frame);
+    traffic.delivered++;
+    traffic.deliveredBytes += frame.byteLength;
   }
 }
 
@@ -196,6 +203,30 @@ export class Hub {
     if (traffic === null) return;
     traffic.delivered += delivered;
     traffic.deliveredBytes += deliveredBytes;
+  }
+
+  /**
+   * Tells a topic's subscribers here anew what they keep account of. What arrives while `read` is under way is delivered
+   * behind its answer, unless that includes it.
+   */
+  async retell(topic: Topic, read: () => Promise<{ readonly payload: Uint8Array; readonly position: number }>) {
+    const room = this.#rooms.get(topic);
+    if (room === undefined) return;
+    // Newcomers are being told anyway.
+    const live = [...room.subscriptions].filter((subscription) => !subscription.isHolding);
+    for (const subscription of live) subscription.holdAgain();
+    const stillHere = () => live.filter((subscription) => room.subscriptions.has(subscription));
+    try {
+      const { payload, position } = await read();
+      for (const subscription of stillHere()) {
+        // Told meanwhile by another way, of the same or something newer.
+        if (subscription.transitionFloor >= position) continue;
+        subscription.transitionFloor = position;
+        subscription.send(payload);
+      }
+    } finally {
+      for (const subscription of stillHere()) subscription.release();
+    }
   }
 
   /** Resolves when a message published by this node has come back to it; rejects `unavailable` otherwise. */

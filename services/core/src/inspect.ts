@@ -113,7 +113,7 @@ export async function listUsers(deps: InspectDeps, app: App, channel: Channel): 
   if (channel.kind !== 'presence') {
     return refuse('request_malformed', 'Users can only be retrieved for presence channels');
   }
-  const members = await deps.presenceStore.members(channelTopic(app.id, channel.name));
+  const { members } = await deps.presenceStore.members(channelTopic(app.id, channel.name));
   return { ok: true, value: members.map(({ userId }) => userId) };
 }
 

@@ -18,6 +18,8 @@ export interface SignedIn extends Member {
   readonly seat: Seat;
   /** Its own user topic, by which a terminate reaches it, then one for each user it watches. */
   readonly subscriptions: readonly Subscription[];
+  /** The users it watches, in that order. */
+  readonly watched: readonly string[];
 }
 
 export interface Peer extends Receiver {

@@ -15,6 +15,7 @@ import {
 import { type ProblemCode, parseChannelName, problems } from '@starling/protocol';
 import type { Hub } from './hub.ts';
 import { Flusher, type OutboxLimits } from './outbox.ts';
+import { retell } from './retell.ts';
 import { defaultSessionSettings, type Greeting, type Roster, Session, type SessionSettings } from './session.ts';
 import { SubscriptionCounts } from './subscription-counts.ts';
 import { TimingWheel } from './timing-wheel.ts';
@@ -35,6 +36,8 @@ export const defaultOutboxLimits: OutboxLimits = { maxBytes: 1_048_576, maxStall
 
 /** How often a drain closes some more. */
 const drainStepMs = 50;
+/** How soon sessions that could not be told anew are tried again. */
+const retellPauseMs = 1_000;
 
 export class Sessions {
   readonly #deps: ConstructorParameters<typeof Session>[0];
@@ -42,6 +45,9 @@ export class Sessions {
   readonly #byAddress = new Map<string, number>();
   readonly #byApp = new Map<string, number>();
   #isDraining = false;
+  /** Gaps after which sessions have not all been told yet. */
+  #gaps = 0;
+  #isRetelling = false;
 
   constructor(
     deps: SessionsDeps,
@@ -63,12 +69,13 @@ export class Sessions {
     };
   }
 
-  /** Follows changes of apps and repairs of the presence store. Returns the function that ends it. */
+  /** Follows changes of apps, repairs of the presence store and gaps of the broker. Returns the function that ends it. */
   start(): () => void {
-    const { appStore, presenceStore } = this.#deps;
+    const { appStore, broker, presenceStore } = this.#deps;
     const ends = [
       appStore.onChange((appId, app) => this.#appChanged(appId, app)),
       presenceStore.onRepair((topic, connectionCount) => void this.#recount(topic, connectionCount)),
+      broker.onGap(() => void this.#retell()),
     ];
     return () => {
       for (const end of ends) end();
@@ -128,6 +135,26 @@ export class Sessions {
   #appChanged(appId: string, app: App | undefined): void {
     // A copy: a session that is closed by the change takes itself out of the set.
     for (const session of [...this.#open]) if (session.app.id === appId) session.appChanged(app);
+  }
+
+  /** One round at a time; a gap during one makes another. */
+  async #retell(): Promise<void> {
+    this.#gaps++;
+    if (this.#isRetelling) return;
+    this.#isRetelling = true;
+    const { clock, observer } = this.#deps;
+    try {
+      while (this.#gaps > 0) {
+        const gaps = this.#gaps;
+        if (await retell(this.#deps, [...this.#open])) this.#gaps -= gaps;
+        else await new Promise<void>((resolve) => clock.after(retellPauseMs, resolve));
+      }
+    } catch (err) {
+      this.#gaps = 0;
+      observer.problem('failed: telling sessions anew', { err });
+    } finally {
+      this.#isRetelling = false;
+    }
   }
 
   /** Those who are left are told how many they are, as after any leave. */

@@ -32,7 +32,7 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
   const watches = watched.map((id) => new Subscription(watchTopic(app.id, id), session));
   const subscriptions = [own, ...watches];
   const seat: Seat = { topic: own.topic, socketId: session.socketId, member: { userId, userInfo } };
-  session.user = { userId, userInfo, seat, subscriptions };
+  session.user = { userId, userInfo, seat, subscriptions, watched };
   try {
     await Promise.all(subscriptions.map((subscription) => deps.hub.add(subscription)));
     if (session.isClosed) return;
@@ -44,16 +44,12 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
       },
     });
     if (session.isClosed) return;
-    const occupancies = await deps.presenceStore.occupancies(watched.map((id) => userTopic(app.id, id)));
+    const { snapshot, positions } = await readWatched(session, watched);
     if (session.isClosed) return;
-    const isOnline = (_id: string, index: number): boolean => (occupancies[index]?.connectionCount ?? 0) > 0;
-    const online = watched.filter(isOnline);
-    const offline = watched.filter((id, index) => !isOnline(id, index));
     session.authorized();
     session.send(encodeSigninSuccess(command.userData));
-    const snapshot = encodeWatchlistEvents(online, offline);
     if (snapshot !== null) session.send(snapshot);
-    for (const [index, watch] of watches.entries()) watch.transitionFloor = occupancies[index]?.position ?? 0;
+    for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
     for (const subscription of subscriptions) subscription.release();
     if (app.hasWatchlists && user.value.watchlist.length > limits.watchlistLength) {
       const text = `Watchlist limit exceeded. Only the first ${limits.watchlistLength} user ids are accepted`;
@@ -64,6 +60,32 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
     refuseSignin(session, 'The sign-in could not be completed: try again');
     await leaveUser(session);
     throw err;
+  }
+}
+
+/** Who of these is online and who is not, as a frame; and the position up to which that is true of each. */
+async function readWatched({ app, deps }: Peer, ids: readonly string[]) {
+  const occupancies = await deps.presenceStore.occupancies(ids.map((id) => userTopic(app.id, id)));
+  const isOnline = (_id: string, index: number): boolean => (occupancies[index]?.connectionCount ?? 0) > 0;
+  const offline = ids.filter((id, index) => !isOnline(id, index));
+  const snapshot = encodeWatchlistEvents(ids.filter(isOnline), offline);
+  return { snapshot, positions: occupancies.map(({ position }) => position) };
+}
+
+/** After changes may have been missed: who of the watchlist is online now, and who is not. */
+export async function retellWatched(session: Peer): Promise<void> {
+  const { user } = session;
+  const watches = user?.subscriptions.slice(1) ?? [];
+  // One that is just signing in is being told anyway.
+  if (user === null || watches.length === 0 || watches.some(({ isHolding }) => isHolding)) return;
+  for (const watch of watches) watch.holdAgain();
+  try {
+    const { snapshot, positions } = await readWatched(session, user.watched);
+    if (session.isClosed) return;
+    if (snapshot !== null) session.send(snapshot);
+    for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
+  } finally {
+    if (session.user === user) for (const watch of watches) watch.release();
   }
 }
 

@@ -128,6 +128,8 @@ async function repeatSuccess(session: Peer, { channel, seat }: Seating, subscrip
     // A second join is none, and tells up to which transition its list goes.
     const joined = await session.deps.presenceStore.join(seat);
     if (session.isClosed || joined.isFull) return;
+    // Told meanwhile by another way, of something newer.
+    if (subscription.transitionFloor > joined.position) return;
     session.send(encodeSubscriptionSucceeded(channel.name, joined.members));
     subscription.transitionFloor = joined.position;
   } finally {

@@ -60,4 +60,9 @@ export interface Broker {
    * Returns the function that takes it away again.
    */
   listen(deliver: Deliver): () => void;
+  /**
+   * Told when this node may have missed messages: its link was cut, and now everything is subscribed again. Returns the
+   * function that ends the listening.
+   */
+  onGap(listener: () => void): () => void;
 }

@@ -66,12 +66,19 @@ export interface PositionedOccupancy extends Occupancy {
   readonly position: number;
 }
 
+export interface PositionedMembers {
+  readonly members: readonly Member[];
+  /** Transitions up to this position are included in `members`. */
+  readonly position: number;
+}
+
 /**
  * Who is where, over all nodes. "First in" and "last out" are decided here and nowhere else, atomically.
  *
  * Every method rejects with a StarlingError `unavailable` when the world fails; a join or leave whose answer was lost
  * may be repeated, since both are idempotent by socket id. A leave that rejected is carried out all the same once the
- * world is back.
+ * world is back. After a failure of the world, whatever asks waits until this node and others have had their time to put
+ * back what was lost.
  */
 export interface PresenceStore {
   /**
@@ -82,7 +89,7 @@ export interface PresenceStore {
   /** Of the seat only `topic` and `socketId` count. */
   leave(seat: Seat): Promise<Left>;
   /** Distinct members of one topic, in the order in which they came. */
-  members(topic: Topic): Promise<readonly Member[]>;
+  members(topic: Topic): Promise<PositionedMembers>;
   /** One answer per topic, in order. */
   occupancies(topics: readonly Topic[]): Promise<readonly PositionedOccupancy[]>;
   /** The app's occupied channels whose names begin with `prefix`, with their occupancy. Internal topics are not listed. */

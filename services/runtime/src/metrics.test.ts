@@ -52,3 +52,15 @@ test('two of them in one process do not share anything', async () => {
   one.watchTraffic({ unknownApp: counts(), byApp: () => new Map([['7', counts({ connections: 5 })]]) });
   expect(await other.read()).not.toContain('starling_connections');
 });
+
+test('reads a number anew each time: a gauge, or a counter by its name', async () => {
+  const metrics = new Metrics();
+  const now = { up: 1, cuts: 3 };
+  metrics.watchNumber('starling_link_up', 'Whether', () => now.up);
+  metrics.watchNumber('starling_link_cuts_total', 'How often', () => now.cuts);
+  await metrics.read();
+  Object.assign(now, { up: 0, cuts: 4 });
+  const text = await metrics.read();
+  expect(text).toMatch(/^# TYPE starling_link_up gauge\nstarling_link_up 0$/m);
+  expect(text).toMatch(/^# TYPE starling_link_cuts_total counter\nstarling_link_cuts_total 4$/m);
+});

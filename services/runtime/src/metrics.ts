@@ -83,6 +83,31 @@ export class Metrics {
     });
   }
 
+  /** From now on every read includes this number. One that only grows is a counter, and its name ends in `_total`. */
+  watchNumber(name: string, help: string, read: () => number): void {
+    const registers = [this.#registry];
+    if (name.endsWith('_total')) {
+      new Counter({
+        name,
+        help,
+        registers,
+        collect() {
+          this.reset();
+          this.inc(read());
+        },
+      });
+    } else {
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    }
+  }
+
   get contentType(): string {
     return this.#registry.contentType;
   }

@@ -1,18 +1,38 @@
-/** Every program in one process, over the memory of that process. The only file that names adapters. */
+/** What each program is made of: memory or Redis beneath, the engine, the parts that were asked for. Names the adapters. */
 import { randomUUID } from 'node:crypto';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore, MemoryRateLimiter } from '@starling/adapters/memory';
+import { parseRedisUrl, RedisBroker, RedisLink, RedisPresenceStore, RedisRateLimiter } from '@starling/adapters/redis';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { Hub, Sessions, Traffic } from '@starling/core';
 import { edge } from '@starling/edge';
-import type { App } from '@starling/ports';
-import { Lifecycle, type Log, Metrics, openHttpServer, PinoObserver, Readiness } from '@starling/runtime';
-import type { StartSettings } from './config.ts';
+import {
+  type App,
+  type Broker,
+  type Clock,
+  type Observer,
+  type PresenceStore,
+  probeTopic,
+  type RateLimiter,
+} from '@starling/ports';
+import { StarlingError } from '@starling/protocol';
+import { Lifecycle, type Log, Metrics, openHttpServer, PinoObserver, Readiness, StartError } from '@starling/runtime';
+import type { PartSettings, StartSettings } from './config.ts';
+
+/** What a program may serve: connections, the HTTP API. */
+export type Part = 'edge' | 'api';
 
 /** Nothing has started when it returns. `onReady` is told the address, such as `http://127.0.0.1:6001`. */
-export function compose(settings: StartSettings, app: App, log: Log, onReady: (url: string) => void): Lifecycle {
+export function compose(
+  settings: StartSettings | PartSettings,
+  parts: readonly Part[],
+  app: App,
+  log: Log,
+  onReady: (url: string) => void,
+): Lifecycle {
   const { STARLING_TLS_CERT: certFile, STARLING_TLS_KEY: keyFile, STARLING_PATH_PREFIX: pathPrefix } = settings;
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
+  const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
   const observer = new PinoObserver(log);
   const clock = new SystemClock();
@@ -20,19 +40,25 @@ export function compose(settings: StartSettings, app: App, log: Log, onReady: (u
   const metrics = new Metrics();
   metrics.watchTraffic(traffic);
 
-  const broker = new MemoryBroker(clock);
-  const presenceStore = new MemoryPresenceStore(broker);
-  const rateLimiter = new MemoryRateLimiter(clock);
+  const { broker, presenceStore, rateLimiter } =
+    settings.REDIS_URL === undefined
+      ? inProcess(clock)
+      : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
   const appStore = new MemoryAppStore([app]);
 
-  const hub = new Hub({ broker, clock, observer, nodeId: randomUUID() });
+  // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
+  // of other nodes their count when this one has given back the seats of a node that died.
+  const hub = new Hub({ broker, clock, observer, nodeId });
   lifecycle.add('hub', () => hub.start());
   const sessions = new Sessions({ appStore, broker, presenceStore, hub, clock, observer, traffic });
   lifecycle.add('sessions', () => sessions.start());
 
+  const seat = { topic: probeTopic(nodeId), socketId: nodeId };
   const readiness = new Readiness(
     [
       { name: 'broker', run: () => hub.probe(2_000), limitMs: 2_500 },
+      // A seat taken and given back: a store that can be read need not be one that can be written.
+      { name: 'presence', run: () => presenceStore.join(seat).then(() => presenceStore.leave(seat)), limitMs: 2_500 },
       { name: 'apps', run: () => appStore.byId(app.id), limitMs: 2_500 },
     ],
     observer,
@@ -46,10 +72,12 @@ export function compose(settings: StartSettings, app: App, log: Log, onReady: (u
     ...(certFile === undefined || keyFile === undefined ? {} : { tls: { certFile, keyFile } }),
   });
   lifecycle.add('server', async () => {
-    await server.app.register(edge({ sessions, observer }));
-    await server.app.register(
-      api({ appStore, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
-    );
+    if (parts.includes('edge')) await server.app.register(edge({ sessions, observer }));
+    if (parts.includes('api')) {
+      await server.app.register(
+        api({ appStore, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
+      );
+    }
     onReady(await server.listen(settings.STARLING_HOST, settings.STARLING_PORT));
     return () => server.close();
   });
@@ -58,4 +86,45 @@ export function compose(settings: StartSettings, app: App, log: Log, onReady: (u
   lifecycle.add('connections', () => () => sessions.drain(drainMs), drainMs + 5_000);
   lifecycle.add('readiness', () => () => readiness.stop());
   return lifecycle;
+}
+
+interface Stores {
+  readonly broker: Broker;
+  readonly presenceStore: PresenceStore;
+  readonly rateLimiter: RateLimiter;
+}
+
+function inProcess(clock: Clock): Stores {
+  const broker = new MemoryBroker(clock);
+  return { broker, presenceStore: new MemoryPresenceStore(broker), rateLimiter: new MemoryRateLimiter(clock) };
+}
+
+interface World {
+  readonly nodeId: string;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly metrics: Metrics;
+}
+
+function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }: World): Stores {
+  const address = parseRedisUrl(url);
+  if (!address.ok) throw new StartError(`REDIS_URL: ${address.message}`);
+  const link = new RedisLink(address.value, { clock, observer });
+  const presenceStore = new RedisPresenceStore({ link, clock, observer, nodeId });
+  metrics.watchNumber('starling_redis_up', 'Whether commands reach Redis, 1 or 0', () => Number(link.isUp));
+  metrics.watchNumber(
+    'starling_redis_gaps_total',
+    'How often subscriptions were cut and came back, each time with messages that may have been missed',
+    () => link.gapCount,
+  );
+  lifecycle.add('redis', () => link.start().catch(explained));
+  // Gives back the seats that are left and ends the lease: longer than a Redis that is gone takes to say so.
+  lifecycle.add('presence', () => presenceStore.start().catch(explained), 10_000);
+  return { broker: new RedisBroker(link, observer), presenceStore, rateLimiter: new RedisRateLimiter(link) };
+}
+
+function explained(err: unknown): never {
+  if (!(err instanceof StarlingError)) throw err;
+  throw new StartError(`the Redis of REDIS_URL cannot be used. ${err.message}`);
 }

@@ -1,6 +1,6 @@
 import { readConfig } from '@starling/runtime';
 import { describe, expect, test } from 'vitest';
-import { startSettings } from './config.ts';
+import { healthSettings, partSettings, startSettings } from './config.ts';
 
 const app = { STARLING_APP_ID: '1234', STARLING_APP_KEY: 'my-key', STARLING_APP_SECRET: 'my-secret' };
 
@@ -71,6 +71,37 @@ describe('startSettings', () => {
   });
 
   test('every setting says what it is for', () => {
-    for (const [name, field] of Object.entries(startSettings.shape)) expect(field.description, name).toMatch(/\.$/);
+    for (const [name, field] of Object.entries({ ...startSettings.shape, ...partSettings.shape })) {
+      expect(field.description, name).toMatch(/\.$/);
+    }
+  });
+});
+
+describe('partSettings', () => {
+  const given = { ...app, REDIS_URL: 'redis://127.0.0.1:6379' };
+
+  test('takes an app and a Redis', () => {
+    expect(readConfig(partSettings, given)).toMatchObject({ ok: true, value: given });
+  });
+
+  test('[OP4] refuses to start alone, or with an app the other programs do not know, and says what to do', () => {
+    const read = readConfig(partSettings, {});
+    const text = read.ok ? '' : read.text;
+    expect(text).toContain('  REDIS_URL: must be given, such as redis://127.0.0.1:6379');
+    expect(text).toContain('For one process that needs no Redis run: starling start');
+    for (const name of Object.keys(app)) {
+      expect(text).toContain(`  ${name}: must be given: programs run apart share no store of apps yet`);
+    }
+  });
+
+  test('[OP4] refuses what start refuses of an app', () => {
+    const read = readConfig(partSettings, { ...given, STARLING_APP_ID: 'x', STARLING_APP_SECRET: 'my-key' });
+    const text = read.ok ? '' : read.text;
+    expect(text).toContain('STARLING_APP_ID: must be 1 to 15 digits');
+    expect(text).toContain('STARLING_APP_SECRET: must differ from STARLING_APP_KEY');
+  });
+
+  test('finds a program by where it listens alone', () => {
+    expect(readConfig(healthSettings, { STARLING_PORT: '6002' })).toMatchObject({ ok: true });
   });
 });

@@ -1,9 +1,9 @@
-/** The settings of `starling start`. */
+/** The settings of each command. */
 import { flag, type SettingsRule, serverSettings, settings, tlsIsWhole } from '@starling/runtime';
 import { z } from 'zod';
 
-const credential = (what: string) =>
-  z.string().regex(/^[\w.~-]{1,128}$/, `must be 1 to 128 of A-Z a-z 0-9 _ - . ~, ${what}`);
+const credential = (what: string, absence?: string) =>
+  z.string(absence).regex(/^[\w.~-]{1,128}$/, `must be 1 to 128 of A-Z a-z 0-9 _ - . ~, ${what}`);
 
 const originPattern = /^(https?:\/\/)?(\[[\da-f:.]+\]|(\*\.)?[\w-]+(\.[\w-]+)*)(:\d+)?$/i;
 
@@ -16,6 +16,35 @@ const origins = () =>
     }
     return patterns;
   });
+
+/** What the app may do, said alike to every program that knows it. */
+const appSettings = {
+  STARLING_APP_CLIENT_EVENTS: flag().default(true).describe('Whether clients of the first app may send client events.'),
+  STARLING_APP_SUBSCRIPTION_COUNTS: flag()
+    .default(false)
+    .describe('Whether subscribers of the first app are told how many a channel has.'),
+  STARLING_APP_WATCHLISTS: flag()
+    .default(false)
+    .describe('Whether users of the first app are told when those on their watchlists come and go.'),
+  STARLING_APP_AUTHORIZED_ONLY: flag()
+    .default(false)
+    .describe('Whether the first app closes connections that neither sign in nor join a private channel.'),
+  STARLING_APP_ALLOWED_ORIGINS: origins()
+    .default([])
+    .describe('Whose pages may connect to the first app: origins like https://*.example.com, with commas between.'),
+} as const;
+
+const [idPattern, idProblem] = [
+  /^[1-9]\d{0,14}$/,
+  'must be 1 to 15 digits: Pusher libraries read it as a number',
+] as const;
+const [idPurpose, keyPurpose, secretPurpose, redisPurpose] = [
+  "The first app's id. Made and kept in the data folder when not given.",
+  "The first app's key, which clients know.",
+  "The first app's secret, which only its backends know.",
+  'The Redis in which the programs of a cluster meet: redis://, rediss://, redis+cluster:// or redis+sentinel://.',
+] as const;
+const [keyExample, secretExample] = ['like 278d425bdf160c739803', 'like 7ad3773142a6692b25b8'] as const;
 
 const credentials = ['STARLING_APP_ID', 'STARLING_APP_KEY', 'STARLING_APP_SECRET'];
 
@@ -33,38 +62,43 @@ const secretIsSecret: SettingsRule = {
     given['STARLING_APP_SECRET'] === undefined || given['STARLING_APP_SECRET'] !== given['STARLING_APP_KEY'],
 };
 
+/** Everything in one process: what is not given is made here or kept in memory. */
 export const startSettings = settings(
   {
     ...serverSettings,
+    REDIS_URL: z.string().optional().describe(redisPurpose),
     STARLING_DATA_DIR: z.string().default('.starling').describe('The folder that holds what outlives a restart.'),
-    STARLING_APP_ID: z
-      .string()
-      .regex(/^[1-9]\d{0,14}$/, 'must be 1 to 15 digits: Pusher libraries read it as a number')
-      .optional()
-      .describe("The first app's id. Made and kept in the data folder when not given."),
-    STARLING_APP_KEY: credential('like 278d425bdf160c739803')
-      .optional()
-      .describe("The first app's key, which clients know."),
-    STARLING_APP_SECRET: credential('like 7ad3773142a6692b25b8')
-      .optional()
-      .describe("The first app's secret, which only its backends know."),
-    STARLING_APP_CLIENT_EVENTS: flag()
-      .default(true)
-      .describe('Whether clients of the first app may send client events.'),
-    STARLING_APP_SUBSCRIPTION_COUNTS: flag()
-      .default(false)
-      .describe('Whether subscribers of the first app are told how many a channel has.'),
-    STARLING_APP_WATCHLISTS: flag()
-      .default(false)
-      .describe('Whether users of the first app are told when those on their watchlists come and go.'),
-    STARLING_APP_AUTHORIZED_ONLY: flag()
-      .default(false)
-      .describe('Whether the first app closes connections that neither sign in nor join a private channel.'),
-    STARLING_APP_ALLOWED_ORIGINS: origins()
-      .default([])
-      .describe('Whose pages may connect to the first app: origins like https://*.example.com, with commas between.'),
+    STARLING_APP_ID: z.string().regex(idPattern, idProblem).optional().describe(idPurpose),
+    STARLING_APP_KEY: credential(keyExample).optional().describe(keyPurpose),
+    STARLING_APP_SECRET: credential(secretExample).optional().describe(secretPurpose),
+    ...appSettings,
   },
   [tlsIsWhole, appIsWhole, secretIsSecret],
 );
 
+const appIsElsewhere = 'must be given: programs run apart share no store of apps yet, so each is told the same app';
+
+/** A program of a cluster: what it would have to make up, the others would not know. */
+export const partSettings = settings(
+  {
+    ...serverSettings,
+    REDIS_URL: z
+      .string(
+        'must be given, such as redis://127.0.0.1:6379: programs run apart meet in Redis only, and without it each ' +
+          'would be alone. For one process that needs no Redis run: starling start',
+      )
+      .describe(redisPurpose),
+    STARLING_APP_ID: z.string(appIsElsewhere).regex(idPattern, idProblem).describe(idPurpose),
+    STARLING_APP_KEY: credential(keyExample, appIsElsewhere).describe(keyPurpose),
+    STARLING_APP_SECRET: credential(secretExample, appIsElsewhere).describe(secretPurpose),
+    ...appSettings,
+  },
+  [tlsIsWhole, secretIsSecret],
+);
+
+/** Enough to find a program that runs with these settings. */
+export const healthSettings = settings(serverSettings, [tlsIsWhole]);
+
 export type StartSettings = z.output<typeof startSettings>;
+export type PartSettings = z.output<typeof partSettings>;
+export type HealthSettings = z.output<typeof healthSettings>;

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { type App, defaultAppLimits } from '@starling/ports';
 import { StartError } from '@starling/runtime';
 import { z } from 'zod';
-import type { StartSettings } from './config.ts';
+import type { PartSettings, StartSettings } from './config.ts';
 
 export interface FirstAppCredentials {
   readonly id: string;
@@ -23,12 +23,21 @@ const kept = z.object({
 export function firstApp(settings: StartSettings): App {
   const { STARLING_APP_ID: id, STARLING_APP_KEY: key, STARLING_APP_SECRET: secret } = settings;
   const isGiven = id !== undefined && key !== undefined && secret !== undefined;
-  const credentials = isGiven ? { id, key, secret } : keptCredentials(settings.STARLING_DATA_DIR);
+  return appOf(isGiven ? { id, key, secret } : keptCredentials(settings.STARLING_DATA_DIR), settings);
+}
+
+/** The app as given. */
+export function givenApp(settings: PartSettings): App {
+  const { STARLING_APP_ID: id, STARLING_APP_KEY: key, STARLING_APP_SECRET: secret } = settings;
+  return appOf({ id, key, secret }, settings);
+}
+
+function appOf({ id, key, secret }: FirstAppCredentials, settings: StartSettings | PartSettings): App {
   return {
-    id: credentials.id,
+    id,
     name: 'First app',
     isEnabled: true,
-    keys: [{ key: credentials.key, secret: credentials.secret, isEnabled: true }],
+    keys: [{ key, secret, isEnabled: true }],
     hasClientEvents: settings.STARLING_APP_CLIENT_EVENTS,
     hasSubscriptionCounts: settings.STARLING_APP_SUBSCRIPTION_COUNTS,
     hasWatchlists: settings.STARLING_APP_WATCHLISTS,

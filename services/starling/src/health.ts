@@ -2,12 +2,12 @@
 import { once } from 'node:events';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import type { StartSettings } from './config.ts';
+import type { HealthSettings } from './config.ts';
 
 const limitMs = 3_000;
 
 /** Resolves with what is wrong, or undefined when nothing is. */
-export async function askHealth(settings: StartSettings): Promise<string | undefined> {
+export async function askHealth(settings: HealthSettings): Promise<string | undefined> {
   const hasTls = settings.STARLING_TLS_CERT !== undefined;
   const request = (hasTls ? requestHttps : requestHttp)({
     host:

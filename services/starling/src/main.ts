@@ -2,15 +2,20 @@
 import { parseArgs } from 'node:util';
 import { createLog, loadConfig, runProgram } from '@starling/runtime';
 import { banner } from './banner.ts';
-import { compose } from './compose.ts';
-import { startSettings } from './config.ts';
-import { firstApp } from './first-app.ts';
+import { compose, type Part } from './compose.ts';
+import { healthSettings, partSettings, startSettings } from './config.ts';
+import { firstApp, givenApp } from './first-app.ts';
 import { askHealth } from './health.ts';
 
 /** Written in by the build; absent where the source runs as it is. */
 declare const STARLING_VERSION: string | undefined;
 
-const commands: Readonly<Record<string, () => Promise<void>>> = { start, health };
+const commands: Readonly<Record<string, () => Promise<void>>> = {
+  start,
+  edge: () => startPart('edge'),
+  api: () => startPart('api'),
+  health,
+};
 
 await main(process.argv.slice(2));
 
@@ -56,11 +61,15 @@ function usage(): string {
 
 Commands:
   start    Serve realtime connections and the HTTP API, in one process
+  edge     Serve realtime connections, as one of the programs of a cluster
+  api      Serve the HTTP API, as one of the programs of a cluster
   health   Exit with 0 if the Starling started with these settings is alive, else with 1
 
 Options:
   -h, --help      Print this
   -v, --version   Print the version
+
+The programs of a cluster need REDIS_URL and the app's id, key and secret, the same for all; "start" needs neither.
 
 Settings, from the environment:
 ${lines.join('\n')}
@@ -73,7 +82,7 @@ async function start(): Promise<void> {
   const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: isTerminal });
   await runProgram(log, () => {
     const app = firstApp(settings);
-    return compose(settings, app, log, (url) => {
+    return compose(settings, ['edge', 'api'], app, log, (url) => {
       const [key] = app.keys;
       if (key === undefined) return;
       // Straight to stdout: a secret has no place in the log.
@@ -89,8 +98,16 @@ async function start(): Promise<void> {
   });
 }
 
+async function startPart(part: Part): Promise<void> {
+  const settings = loadConfig(partSettings);
+  const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: process.stdout.isTTY === true });
+  await runProgram(log, () =>
+    compose(settings, [part], givenApp(settings), log, (url) => log.info({ program: part, url }, 'Ready')),
+  );
+}
+
 async function health(): Promise<void> {
-  const problem = await askHealth(loadConfig(startSettings));
+  const problem = await askHealth(loadConfig(healthSettings));
   if (problem === undefined) return;
   process.stderr.write(`${problem}\n`);
   process.exitCode = 1;

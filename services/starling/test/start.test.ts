@@ -103,7 +103,7 @@ describe('starling start', () => {
     const starling = await program.start();
     const ready = await fetch(`${starling.url}/readyz`);
     expect(ready.status).toBe(200);
-    expect(await ready.json()).toEqual({ status: 'ready', checks: { broker: 'ok', apps: 'ok' } });
+    expect(await ready.json()).toEqual({ status: 'ready', checks: { broker: 'ok', presence: 'ok', apps: 'ok' } });
     expect((await fetch(`${starling.url}/healthz`)).status).toBe(200);
 
     const { id, key } = starling.app;
@@ -189,6 +189,17 @@ describe('starling start', () => {
     // Its output ends when the last of those who write to it has.
     await starling.ended;
     expect(starling.stdout()).toContain('"msg":"Stopped"');
+  });
+});
+
+describe.each(['edge', 'api'])('starling %s', (part) => {
+  test('[OP4] refuses to start without a Redis and an app, and says what to do', async () => {
+    const run = program.run([part]);
+    expect(await run.ended).toBe(1);
+    expect(run.stdout()).toBe('');
+    for (const name of ['REDIS_URL', 'STARLING_APP_ID', 'STARLING_APP_KEY', 'STARLING_APP_SECRET']) {
+      expect(run.stderr()).toContain(`  ${name}: must be given`);
+    }
   });
 });
 

@@ -122,6 +122,11 @@ export class MemoryBroker implements Broker {
     };
   }
 
+  /** Never: there is no link that could be cut. */
+  onGap(): () => void {
+    return () => undefined;
+  }
+
   #send(topic: Topic, message: BrokerMessage): void {
     if (!this.#subscribed.has(topic)) return;
     this.#undelivered.push([topic, message]);

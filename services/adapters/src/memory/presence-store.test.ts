@@ -38,6 +38,6 @@ describe('MemoryPresenceStore', () => {
     broker.listen(() => void store.leave(bob));
     const answer = await store.join(ada, { announce });
     expect(answer).toMatchObject({ wasOccupied: true, connectionCount: 2, members: [bob.member, ada.member] });
-    expect(await store.members(room)).toEqual([ada.member]);
+    expect((await store.members(room)).members).toEqual([ada.member]);
   });
 });

@@ -7,6 +7,7 @@ import {
   type JoinOptions,
   type Left,
   type Occupancy,
+  type PositionedMembers,
   type PositionedOccupancy,
   type PresenceStore,
   type Seat,
@@ -99,9 +100,9 @@ export class MemoryPresenceStore implements PresenceStore {
     return { wasThere: true, isVacated, memberRemoved, connectionCount };
   }
 
-  async members(topic: Topic): Promise<readonly Member[]> {
+  async members(topic: Topic): Promise<PositionedMembers> {
     const place = this.#places.get(topic);
-    return place === undefined ? [] : membersOf(place);
+    return { members: place === undefined ? [] : membersOf(place), position: this.#position };
   }
 
   async occupancies(topics: readonly Topic[]): Promise<readonly PositionedOccupancy[]> {

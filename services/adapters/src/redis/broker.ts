@@ -58,6 +58,10 @@ export class RedisBroker implements Broker {
     if (this.#topics.delete(channel)) await this.#link.unsubscribe(channel);
   }
 
+  onGap(listener: () => void): () => void {
+    return this.#link.onGap(listener);
+  }
+
   listen(deliver: Deliver): () => void {
     return this.#link.listen((channel, bytes) => {
       const topic = this.#topics.get(channel);

@@ -53,7 +53,8 @@ const sit = (node: OpenNode, socketId: string, userId: string, topic = room) =>
 const rise = (node: OpenNode, socketId: string, topic = room) => node.store.leave({ topic, socketId });
 const publish = (node: OpenNode, words: string, topic = room) =>
   node.broker.publish(topic, { kind: 'event', payload: text(words) });
-const usersOf = async (node: OpenNode, topic = room) => (await node.store.members(topic)).map(({ userId }) => userId);
+const usersOf = async (node: OpenNode, topic = room) =>
+  (await node.store.members(topic)).members.map(({ userId }) => userId);
 
 const unavailable = expect.objectContaining({ code: 'unavailable', retryAfterSeconds: expect.any(Number) });
 
@@ -296,14 +297,17 @@ describe('Redis back without its data', () => {
     await sit(second, '2.1', 'ada');
     await sit(second, '2.2', 'cay');
     await first.store.join({ topic: plain, socketId: '1.9' });
-    const membersBefore = await first.store.members(room);
+    const { members: membersBefore } = await first.store.members(room);
     const ear = await Ear.at(first, room);
     await server.stop();
     await server.start();
     expect(await eventually(() => sit(second, '2.3', 'dan'))).toMatchObject({ connectionCount: 5, memberAdded: true });
     await ear.until((texts) => texts.includes('+dan'));
     expect(ear.texts).toEqual(['+dan']);
-    expect(await first.store.members(room)).toEqual([...membersBefore, { userId: 'dan', userInfo: '{"of":"2.3"}' }]);
+    expect((await first.store.members(room)).members).toEqual([
+      ...membersBefore,
+      { userId: 'dan', userInfo: '{"of":"2.3"}' },
+    ]);
     expect(Object.fromEntries(await third.store.channels('1', ''))).toEqual({
       'presence-room': { connectionCount: 5, userCount: 4 },
       plain: { connectionCount: 1, userCount: 0 },

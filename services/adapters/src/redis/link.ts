@@ -38,6 +38,7 @@ export class RedisLink {
   #feeds: Feeds | null = null;
   #pubSub: PubSub = 'plain';
   #receive: Receive | null = null;
+  readonly #gapListeners = new Set<() => void>();
   #gapCount = 0;
   #complainedAt = Number.NEGATIVE_INFINITY;
   #withheld = 0;
@@ -94,6 +95,12 @@ export class RedisLink {
     return () => {
       if (this.#receive === receive) this.#receive = null;
     };
+  }
+
+  /** Told when all subscriptions are back after some were cut. */
+  onGap(listener: () => void): () => void {
+    this.#gapListeners.add(listener);
+    return () => this.#gapListeners.delete(listener);
   }
 
   /** Told when a server is back, or another has come in its place: it may have forgotten things. */
@@ -189,6 +196,7 @@ export class RedisLink {
       onMessage: (channel, message) => this.#receive?.(channel, message),
       onGap: (downMs, channelCount) => {
         this.#gapCount++;
+        for (const listener of this.#gapListeners) listener();
         this.#deps.observer.note('redis subscriptions are back after a gap', { downMs, channelCount });
       },
     };

@@ -12,12 +12,12 @@ import type {
   Left,
   Observer,
   Occupancy,
+  PositionedMembers,
   PositionedOccupancy,
   PresenceStore,
   Seat,
   Topic,
 } from '@starling/ports';
-import type { Member } from '@starling/protocol';
 import { type GiveBackEvents, giveBackLease } from './give-back.ts';
 import type { Place } from './keys.ts';
 import type { RedisLink } from './link.ts';
@@ -150,12 +150,16 @@ export class RedisPresenceStore implements PresenceStore {
     }
   }
 
-  async members(topic: Topic): Promise<readonly Member[]> {
-    const users = await this.#link.run(scripts.members, [this.#link.keys.place(topic).users], []);
-    return parseUsers(users as string[]).map(toMember);
+  async members(topic: Topic): Promise<PositionedMembers> {
+    await this.#mending.sure();
+    const { users, partition } = this.#link.keys.place(topic);
+    const answer = await this.#link.run(scripts.members, [users, partition.position], []);
+    const [fields, position] = answer as [string[], string];
+    return { members: parseUsers(fields).map(toMember), position: Number(position) };
   }
 
   async occupancies(topics: readonly Topic[]): Promise<readonly PositionedOccupancy[]> {
+    await this.#mending.sure();
     const places = topics.map((topic) => this.#link.keys.place(topic));
     const byTag = new Map<string, Place[]>();
     for (const place of places) {
@@ -178,6 +182,7 @@ export class RedisPresenceStore implements PresenceStore {
   }
 
   async channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>> {
+    await this.#mending.sure();
     const reads = this.#link.keys
       .partitionsOf(appId)
       .map(({ occupied }) => this.#link.run(scripts.channels, [occupied], [prefix]));

@@ -1,0 +1,81 @@
+/**
+ * After messages to this node may have been missed. An app's events are lost then, at most once is all that is promised;
+ * but what clients keep account of (who is present, who is online, how many they are) would stay wrong for good.
+ */
+
+import { type App, channelTopic, type Observer, type PresenceStore, type Topic } from '@starling/ports';
+import { type Channel, encodeSubscriptionCount, encodeSubscriptionSucceeded, StarlingError } from '@starling/protocol';
+import type { Hub } from './hub.ts';
+import type { Session } from './session.ts';
+import { retellWatched } from './signin.ts';
+
+export interface RetellDeps {
+  readonly hub: Hub;
+  readonly presenceStore: PresenceStore;
+  readonly observer: Observer;
+}
+
+interface Kept {
+  readonly topic: Topic;
+  readonly app: App;
+  readonly channel: Channel;
+}
+
+/** Topics at once: a list may be long, and others want to be served meanwhile. */
+const batchSize = 50;
+
+/** Tells all of these sessions anew. False: the store failed meanwhile, and some may not have been told. */
+export async function retell(deps: RetellDeps, sessions: readonly Session[]): Promise<boolean> {
+  try {
+    const kept = [...keptBy(sessions)];
+    await inBatches(
+      kept.filter(({ channel }) => channel.kind === 'presence'),
+      (batch) => Promise.all(batch.map((each) => retellMembers(deps, each))),
+    );
+    await inBatches(
+      kept.filter(({ app, channel }) => app.hasSubscriptionCounts && channel.kind !== 'presence'),
+      (batch) => retellCounts(deps, batch),
+    );
+    await inBatches(sessions, (batch) => Promise.all(batch.map((session) => retellWatched(session))));
+    return true;
+  } catch (err) {
+    if (!(err instanceof StarlingError)) throw err;
+    deps.observer.note('telling sessions anew failed', { err });
+    return false;
+  }
+}
+
+/** Each channel once, however many sessions are in it. */
+function keptBy(sessions: readonly Session[]): Iterable<Kept> {
+  const kept = new Map<Topic, Kept>();
+  for (const session of sessions) {
+    for (const { channel, subscription } of session.seatings.values()) {
+      if (subscription === null || channel.kind === 'user') continue;
+      const { app } = session;
+      const topic = channelTopic(app.id, channel.name);
+      kept.set(topic, { topic, app, channel });
+    }
+  }
+  return kept.values();
+}
+
+/** As the answer to a subscribe, whose list replaces the one before. */
+async function retellMembers({ hub, presenceStore }: RetellDeps, { topic, channel }: Kept): Promise<void> {
+  await hub.retell(topic, async () => {
+    const { members, position } = await presenceStore.members(topic);
+    return { payload: Buffer.from(encodeSubscriptionSucceeded(channel.name, members)), position };
+  });
+}
+
+async function retellCounts({ hub, presenceStore }: RetellDeps, kept: readonly Kept[]): Promise<void> {
+  const occupancies = await presenceStore.occupancies(kept.map(({ topic }) => topic));
+  for (const [index, { topic, channel }] of kept.entries()) {
+    const count = occupancies[index]?.connectionCount ?? 0;
+    const payload = Buffer.from(encodeSubscriptionCount(channel.name, count));
+    if (count > 0) hub.deliver(topic, { kind: 'event', payload });
+  }
+}
+
+async function inBatches<T>(items: readonly T[], run: (batch: readonly T[]) => Promise<unknown>): Promise<void> {
+  for (let start = 0; start < items.length; start += batchSize) await run(items.slice(start, start + batchSize));
+}
