@@ -1,5 +1,5 @@
 /** A cluster of real programs over a real Redis: each has a proxy of its own before Redis, which can be made to fail. */
-import { openProgram, type Program, type Run, signedPath } from '../../services/starling/test/program.ts';
+import { openProgram, type Program, type Run, signedPath } from '../testing/program.ts';
 import { RedisServer } from '../testing/redis-server.ts';
 import { Connection } from './connection.ts';
 import { FaultyProxy } from './proxy.ts';

@@ -1,7 +1,7 @@
 /** A client that speaks the protocol by hand, keeps all it is told, and knows what it must never be told. */
 import { createHmac } from 'node:crypto';
 import { WebSocket } from 'ws';
-import type { Credentials } from '../../services/starling/test/program.ts';
+import type { Credentials } from '../testing/program.ts';
 
 export interface Heard {
   readonly event: string;
