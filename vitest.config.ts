@@ -30,6 +30,7 @@ export default defineConfig({
           name: 'integration',
           include: ['{sdk,services,infra}/**/*.int.test.ts'],
           globalSetup: ['infra/testing/global-setup.ts'],
+          provide: { fuzzFactor },
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },

@@ -20,6 +20,12 @@ interface View {
   readonly changes: string[];
 }
 
+/** What no server may ever say. */
+export interface Fault {
+  readonly text: string;
+  readonly atMs: number;
+}
+
 export class Connection {
   /** Where it is connected to. */
   readonly url: string;
@@ -27,14 +33,17 @@ export class Connection {
   /** By channel: when it was first told that it has joined. */
   readonly joinedAtMs = new Map<string, number>();
   readonly views = new Map<string, View>();
-  /** What no server may ever say, and this one did. */
-  readonly faults: string[] = [];
+  readonly faults: Fault[] = [];
   socketId = '';
   closeCode: number | undefined;
   closedAtMs = Number.POSITIVE_INFINITY;
   readonly #app: Credentials;
   readonly #socket: WebSocket;
   readonly #watchers = new Set<() => void>();
+  /** Resolves with the code when it has closed, however long that takes. */
+  readonly closed: Promise<number>;
+  /** Told of each frame. */
+  onHeard: (heard: Heard) => void = () => undefined;
 
   private constructor(url: string, app: Credentials) {
     this.url = url;
@@ -43,10 +52,13 @@ export class Connection {
     this.#socket.on('message', (text) => this.#hear(String(text)));
     // A failure to connect is a close like any other.
     this.#socket.on('error', () => undefined);
-    this.#socket.on('close', (code) => {
-      this.closeCode = code;
-      this.closedAtMs = performance.now();
-      this.#wake();
+    this.closed = new Promise((resolve) => {
+      this.#socket.on('close', (code) => {
+        this.closeCode = code;
+        this.closedAtMs = performance.now();
+        resolve(code);
+        this.#wake();
+      });
     });
   }
 
@@ -150,7 +162,8 @@ export class Connection {
     const frame = JSON.parse(text) as { event: string; channel?: string; data?: unknown; user_id?: string };
     const { event, channel = '' } = frame;
     const data = parsed(frame.data);
-    this.heard.push({ event, channel, data, userId: frame.user_id, atMs: performance.now() });
+    const heard = { event, channel, data, userId: frame.user_id, atMs: performance.now() };
+    this.heard.push(heard);
     if (event === 'pusher:connection_established') this.socketId = (data as { socket_id: string }).socket_id;
     if (event === 'pusher_internal:subscription_succeeded') {
       if (!this.joinedAtMs.has(channel)) this.joinedAtMs.set(channel, performance.now());
@@ -158,6 +171,7 @@ export class Connection {
       if (presence !== undefined) this.#list(channel, presence);
     }
     if (/member_(added|removed)$/.test(event)) this.#change(channel, event, (data as { user_id: string }).user_id);
+    this.onHeard(heard);
     this.#wake();
   }
 
@@ -166,22 +180,26 @@ export class Connection {
     this.views.set(channel, view);
     view.users.clear();
     for (const id of ids) view.users.add(id);
-    if (view.users.size !== count) this.faults.push(`${channel} has ${count} members, named were ${ids}`);
+    if (view.users.size !== count) this.#fault(`${channel} has ${count} members, named were ${ids}`);
   }
 
   #change(channel: string, event: string, user: string): void {
     const view = this.views.get(channel);
     if (view === undefined) {
-      this.faults.push(`${event} of ${user} on ${channel} before it was joined`);
+      this.#fault(`${event} of ${user} on ${channel} before it was joined`);
       return;
     }
     const isAdded = event.endsWith('added');
     view.changes.push(`${isAdded ? '+' : '-'}${user}`);
     if (view.users.has(user) === isAdded) {
-      this.faults.push(`${event} of ${user} on ${channel}, who was ${isAdded ? 'there' : 'gone'} already`);
+      this.#fault(`${event} of ${user} on ${channel}, who was ${isAdded ? 'there' : 'gone'} already`);
     }
     if (isAdded) view.users.add(user);
     else view.users.delete(user);
+  }
+
+  #fault(text: string): void {
+    this.faults.push({ text, atMs: performance.now() });
   }
 
   #wake(): void {

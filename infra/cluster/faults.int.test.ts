@@ -122,7 +122,8 @@ describe('Redis gone', () => {
     await allReady(true, backLimitMs);
     expect(await cluster.usersOf(api, 'presence-ended')).toEqual(['bob']);
     await bob.catchUp();
-    expect(bob.changesOf('presence-ended')).toEqual(['-ada']);
+    // By an event, or by the list that bob's edge gave after the gap.
+    expect([[], ['-ada']]).toContainEqual(bob.changesOf('presence-ended'));
     expect(bob.faults).toEqual([]);
     bob.close();
   });
@@ -216,10 +217,11 @@ describe('one edge cut off from Redis', () => {
   test('[SU9] again and again: each time subscribed to everything as soon as it is ready', async () => {
     const [ada, bob] = await twoMembers('flapping');
     for (let round = 1; round <= 5; round++) {
+      const before = await cluster.metric(edges[0], 'starling_redis_gaps_total');
       edges[0].proxy.cut();
-      await eventually('the cut is noticed', backLimitMs, async () => {
+      await eventually('subscribed again', backLimitMs, async () => {
         const gaps = await cluster.metric(edges[0], 'starling_redis_gaps_total');
-        return gaps > 0 || `${gaps} gaps`;
+        return gaps > before || `${gaps} gaps`;
       });
       await cluster.isReady(edges[0], true, backLimitMs);
       expect(await cluster.publish(api, 'flapping', 'round', round)).toMatchObject({ status: 200 });

@@ -40,7 +40,7 @@ export function compose(
   const metrics = new Metrics();
   metrics.watchTraffic(traffic);
 
-  const { broker, presenceStore, rateLimiter } =
+  const { broker, presenceStore, rateLimiter, ping } =
     settings.REDIS_URL === undefined
       ? inProcess(clock)
       : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
@@ -56,7 +56,7 @@ export function compose(
   const seat = { topic: probeTopic(nodeId), socketId: nodeId };
   const readiness = new Readiness(
     [
-      { name: 'broker', run: () => hub.probe(2_000), limitMs: 2_500 },
+      { name: 'broker', run: () => Promise.all([hub.probe(2_000), ping()]), limitMs: 2_500 },
       // A seat taken and given back: a store that can be read need not be one that can be written.
       { name: 'presence', run: () => presenceStore.join(seat).then(() => presenceStore.leave(seat)), limitMs: 2_500 },
       { name: 'apps', run: () => appStore.byId(app.id), limitMs: 2_500 },
@@ -92,11 +92,18 @@ interface Stores {
   readonly broker: Broker;
   readonly presenceStore: PresenceStore;
   readonly rateLimiter: RateLimiter;
+  /** Resolves when everything is subscribed that should be: a message that comes back shows no more than its own way. */
+  ping(): Promise<void>;
 }
 
 function inProcess(clock: Clock): Stores {
   const broker = new MemoryBroker(clock);
-  return { broker, presenceStore: new MemoryPresenceStore(broker), rateLimiter: new MemoryRateLimiter(clock) };
+  return {
+    broker,
+    presenceStore: new MemoryPresenceStore(broker),
+    rateLimiter: new MemoryRateLimiter(clock),
+    ping: async () => undefined,
+  };
 }
 
 interface World {
@@ -121,7 +128,12 @@ function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }:
   lifecycle.add('redis', () => link.start().catch(explained));
   // Gives back the seats that are left and ends the lease: longer than a Redis that is gone takes to say so.
   lifecycle.add('presence', () => presenceStore.start().catch(explained), 10_000);
-  return { broker: new RedisBroker(link, observer), presenceStore, rateLimiter: new RedisRateLimiter(link) };
+  return {
+    broker: new RedisBroker(link, observer),
+    presenceStore,
+    rateLimiter: new RedisRateLimiter(link),
+    ping: () => link.ping(),
+  };
 }
 
 function explained(err: unknown): never {
