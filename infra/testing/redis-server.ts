@@ -1,7 +1,7 @@
 /** Starts Redis servers for tests: on free ports, in folders of their own, ended with the process whatever happens. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,9 @@ import { Redis } from 'ioredis';
 import { findProgram } from './find-program.ts';
 
 const startLimitMs = 20_000;
+/** Where Linux can be asked for it: a test run that is killed takes its servers along. */
+const setpriv = '/usr/bin/setpriv';
+const dyingWithUs = existsSync(setpriv) ? [setpriv, '--pdeathsig', 'KILL'] : [];
 
 export class RedisServer {
   readonly port: number;
@@ -41,7 +44,8 @@ export class RedisServer {
       aptPackage: 'redis-server',
     });
     const own = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--appendonly', 'no'];
-    const child = spawn(program, [...own, '--save', '', ...this.#args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const command = [...dyingWithUs, program, ...own, '--save', '', ...this.#args];
+    const child = spawn(command[0] ?? program, command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#child = child;
     process.once('exit', this.#killOnExit);
     await new Promise<void>((resolve, reject) => {

@@ -7,20 +7,25 @@ export type CommandClient = Redis | Cluster;
 
 /** A server that has not answered for so long is taken for dead: its connection is cut, and what it was asked fails. */
 const answerTimeoutMs = 2_000;
+/** Longer, because a cut here costs messages, and it may be this process that was busy. */
+const feedAnswerTimeoutMs = 5_000;
 const connectTimeoutMs = 2_000;
 const retryDelayMsMax = 1_000;
+/** As an operator sees them in CLIENT LIST. */
+const commandsName = 'starling-commands';
+const feedName = 'starling-feed';
 
 /** Grows from 50 ms; the jitter keeps the nodes from coming back all at once. */
 function retryDelayMs(attempt: number): number {
   return Math.min(50 * 2 ** Math.min(attempt - 1, 10), retryDelayMsMax) * (0.5 + Math.random() / 2);
 }
 
-function options(address: RedisAddress, connectionName: string) {
+function options(address: RedisAddress, connectionName: string, socketTimeout: number) {
   return {
     connectionName,
     lazyConnect: true,
     connectTimeout: connectTimeoutMs,
-    socketTimeout: answerTimeoutMs,
+    socketTimeout,
     retryStrategy: retryDelayMs,
     // While the link is down a call fails at once; one that was under way fails with the link, and is never sent again:
     // it may have been carried out.
@@ -39,7 +44,7 @@ function options(address: RedisAddress, connectionName: string) {
 }
 
 export function createCommandClient(address: RedisAddress): CommandClient {
-  if (address.kind !== 'cluster') return createSingleClient(address, 'starling-commands');
+  if (address.kind !== 'cluster') return createSingleClient(address, commandsName, answerTimeoutMs);
   return new Cluster([...address.hosts], {
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -50,13 +55,22 @@ export function createCommandClient(address: RedisAddress): CommandClient {
     retryDelayOnFailover: 0,
     maxRedirections: 4,
     // Connected when they are found: a command for a server that is still connecting is refused.
-    redisOptions: { ...options(address, 'starling-commands'), lazyConnect: false },
+    redisOptions: { ...options(address, commandsName, answerTimeoutMs), lazyConnect: false },
   });
 }
 
-/** A connection of its own to the one server of a `single` or `sentinel` address. */
-export function createSingleClient(address: RedisAddress, connectionName: string): Redis {
-  const shared = { ...options(address, connectionName), db: address.db };
+/** For subscriptions: to the one server of a `single` or `sentinel` address. */
+export function createFeedClient(address: RedisAddress): Redis {
+  return createSingleClient(address, feedName, feedAnswerTimeoutMs);
+}
+
+/** For subscriptions: to one server of a cluster. */
+export function createShardFeedClient(address: RedisAddress, host: string, port: number): Redis {
+  return new Redis({ ...options(address, feedName, feedAnswerTimeoutMs), host, port });
+}
+
+function createSingleClient(address: RedisAddress, connectionName: string, socketTimeout: number): Redis {
+  const shared = { ...options(address, connectionName, socketTimeout), db: address.db };
   if (address.kind !== 'sentinel') return new Redis({ ...shared, ...address.hosts[0] });
   return new Redis({
     ...shared,
@@ -65,9 +79,4 @@ export function createSingleClient(address: RedisAddress, connectionName: string
     enableTLSForSentinelMode: address.isTls,
     sentinelRetryStrategy: retryDelayMs,
   });
-}
-
-/** A connection of its own to one server of a cluster. */
-export function createShardClient(address: RedisAddress, host: string, port: number, connectionName: string): Redis {
-  return new Redis({ ...options(address, connectionName), host, port });
 }

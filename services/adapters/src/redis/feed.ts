@@ -151,7 +151,7 @@ export class Feed {
     } else await this.#client[verb](...channels);
   }
 
-  /** A connection that lost its peer without a word is noticed by an answer that does not come: see `connect.ts`. */
+  /** A connection that lost its peer without a word is noticed by an answer that does not come; see `connect.ts`. */
   #beat(): void {
     this.#deps.clock.after(heartbeatMs, () => {
       if (this.#isStopped) return;

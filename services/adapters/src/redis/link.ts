@@ -3,7 +3,7 @@ import type { Clock, Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { Cluster } from 'ioredis';
 import type { RedisAddress } from './address.ts';
-import { type CommandClient, createCommandClient, createShardClient, createSingleClient } from './connect.ts';
+import { type CommandClient, createCommandClient, createFeedClient, createShardFeedClient } from './connect.ts';
 import { Feed, type FeedDeps, type PubSub } from './feed.ts';
 import { type Feeds, ShardedFeeds } from './feeds.ts';
 import { Keys } from './keys.ts';
@@ -188,7 +188,6 @@ export class RedisLink {
   }
 
   #createFeeds(): Feeds {
-    const name = 'starling-feed';
     const deps: Omit<FeedDeps, 'onMoved'> = {
       clock: this.#deps.clock,
       observer: this.#deps.observer,
@@ -203,13 +202,13 @@ export class RedisLink {
     const client = this.#client;
     if (client instanceof Cluster) {
       const createClient = (host: string, port: number) => {
-        const shard = createShardClient(this.#address, host, port, name);
+        const shard = createShardFeedClient(this.#address, host, port);
         shard.on('error', (err) => this.#complain(err));
         return shard;
       };
       return new ShardedFeeds({ ...deps, cluster: client, createClient });
     }
-    const subscriber = createSingleClient(this.#address, name);
+    const subscriber = createFeedClient(this.#address);
     subscriber.on('error', (err) => this.#complain(err));
     return new Feed(subscriber, { ...deps, onMoved: () => undefined });
   }
