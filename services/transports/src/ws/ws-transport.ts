@@ -152,7 +152,9 @@ export class WsTransport implements Transport {
   }
 
   probe(): void {
-    if (this.#isOpen) this.#ws.ping();
+    if (!this.#isOpen) return;
+    this.#ws.ping();
+    this.awaitFlush();
   }
 
   close(code: number, reason: string): void {
