@@ -13,10 +13,12 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'services/core': ['@starling/protocol', '@starling/ports', 'node:crypto'],
   // ioredis in src/redis only.
   'services/adapters': ['@starling/protocol', '@starling/ports', 'ioredis', 'node:*'],
+  'services/fanout': ['node:*'],
   'services/transports': [
     '@starling/protocol',
     '@starling/ports',
     '@starling/core',
+    '@starling/fanout',
     'fastify',
     '@fastify/websocket',
     'ws',
@@ -47,6 +49,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     '@starling/ports',
     '@starling/core',
     '@starling/adapters',
+    '@starling/fanout',
     '@starling/runtime',
     '@starling/api',
     '@starling/edge',

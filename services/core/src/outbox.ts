@@ -2,7 +2,7 @@
  * What waits to be written. Frames of one event-loop turn leave together in one write; sessions that get the same
  * frames share the bytes of that write.
  */
-import type { Clock, Codec, Frame, Transport } from '@starling/ports';
+import type { Clock, Codec, Fanout, Frame, Transport } from '@starling/ports';
 
 /**
  * The frames a session gets in one flush, as a node in a tree: every session that has been given the same frames in
@@ -60,12 +60,44 @@ export interface OutboxLimits {
   readonly maxStallMs: number;
 }
 
+/** Writes that go to one kind of transport together. */
+class Gathered {
+  #fanout: Fanout | null = null;
+  readonly #transports: Transport[] = [];
+  readonly #frames: Uint8Array[] = [];
+  #count = 0;
+
+  add(transport: Transport, bytes: Uint8Array): void {
+    const { fanout } = transport;
+    if (fanout === undefined) {
+      transport.write(bytes);
+      return;
+    }
+    if (fanout !== this.#fanout) {
+      this.write();
+      this.#fanout = fanout;
+    }
+    this.#transports[this.#count] = transport;
+    this.#frames[this.#count++] = bytes;
+  }
+
+  write(): void {
+    if (this.#count === 0) return;
+    this.#fanout?.write(this.#transports, this.#frames, this.#count);
+    this.#count = 0;
+    // Emptied, not kept: they would hold on to sessions long gone.
+    this.#transports.length = 0;
+    this.#frames.length = 0;
+  }
+}
+
 /** Flushes every outbox that was pushed to, once per event-loop turn, and watches those whose peer does not read. */
 export class Flusher {
   readonly clock: Clock;
   readonly limits: OutboxLimits;
   readonly #root = new Batch(null, null);
   #dirty: Outbox[] = [];
+  readonly #gathered = new Gathered();
   readonly #stalled = new Set<Outbox>();
   #isWatching = false;
 
@@ -85,9 +117,15 @@ export class Flusher {
   flush(): void {
     const dirty = this.#dirty;
     this.#dirty = [];
-    for (const outbox of dirty) outbox.flush();
+    // In steps, because a peer found too slow ends its session, which may end others: by then all has been written.
+    for (const outbox of dirty) {
+      const bytes = outbox.take();
+      if (bytes !== null) this.#gathered.add(outbox.transport, bytes);
+    }
+    this.#gathered.write();
     // Frames of this turn must not be held until the next.
     this.#root.next = null;
+    for (const outbox of dirty) outbox.settle();
   }
 
   watch(outbox: Outbox): void {
@@ -112,7 +150,7 @@ export class Flusher {
 /** One session's bounded queue. `onOverflow` is told once, when the peer has proved too slow; pushes then do nothing. */
 export class Outbox {
   readonly codec: Codec;
-  readonly #transport: Transport;
+  readonly transport: Transport;
   readonly #flusher: Flusher;
   readonly #owner: { slow(): void };
   #batch: Batch;
@@ -123,7 +161,7 @@ export class Outbox {
 
   constructor(transport: Transport, flusher: Flusher, owner: { slow(): void }) {
     this.codec = transport.codec;
-    this.#transport = transport;
+    this.transport = transport;
     this.#flusher = flusher;
     this.#owner = owner;
     this.#batch = flusher.emptyBatch;
@@ -138,21 +176,30 @@ export class Outbox {
   }
 
   flush(): void {
+    const bytes = this.take();
+    if (bytes !== null) this.transport.write(bytes);
+    this.settle();
+  }
+
+  /** What is to be written now, if anything. While the peer has yet to read what it was given, all stays here. */
+  take(): Uint8Array | null {
     this.#isDirty = false;
-    if (this.#isClosed) return;
     const batch = this.#batch;
-    if (batch.frameCount === 0) return;
-    const buffered = this.#transport.bufferedBytes;
-    if (buffered > 0) {
-      // The peer reads slower than we write: keep the shared frames here rather than copies in the socket.
-      if (buffered + batch.byteLength + batch.frameCount * frameOverheadBytes > this.#flusher.limits.maxBytes) {
-        this.overflow();
-      }
-      return;
-    }
+    // The shared frames wait here rather than as copies in the socket.
+    if (this.#isClosed || batch.frameCount === 0 || this.transport.bufferedBytes > 0) return null;
     this.#batch = this.#flusher.emptyBatch;
-    this.#transport.write(batch.bytes());
-    if (this.#transport.bufferedBytes > 0) {
+    return batch.bytes();
+  }
+
+  /** After what was taken has been written: looks whether the peer keeps up. */
+  settle(): void {
+    if (this.#isClosed) return;
+    const buffered = this.transport.bufferedBytes;
+    if (buffered === 0) return;
+    const { byteLength, frameCount } = this.#batch;
+    if (frameCount > 0 && buffered + byteLength + frameCount * frameOverheadBytes > this.#flusher.limits.maxBytes) {
+      this.overflow();
+    } else if (this.stalledAt === 0) {
       this.stalledAt = this.#flusher.clock.now();
       this.#flusher.watch(this);
     }

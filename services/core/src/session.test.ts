@@ -1,5 +1,5 @@
 import type { MemoryBroker } from '@starling/adapters/memory';
-import { channelTopic, defaultAppLimits } from '@starling/ports';
+import { channelTopic, defaultAppLimits, type Fanout, type Transport } from '@starling/ports';
 import { describe, expect, it } from 'vitest';
 import { createWorld, lineCodec, TestPeer, testApp } from './world.test-kit.ts';
 
@@ -288,6 +288,17 @@ describe('the outbox', () => {
   const topic = channelTopic('1001', 'room');
   const publish = (broker: MemoryBroker) => broker.publish(topic, { kind: 'event', payload });
 
+  function recordingFanout() {
+    const calls: Array<{ transports: Transport[]; frames: Uint8Array[] }> = [];
+    const fanout: Fanout = {
+      write: (transports, frames, count) => {
+        calls.push({ transports: transports.slice(0, count), frames: frames.slice(0, count) });
+        for (let i = 0; i < count; i++) transports[i]!.write(frames[i]!);
+      },
+    };
+    return { calls, fanout };
+  }
+
   it('[SU9] writes the frames of one turn in one piece, the same bytes for all who get the same', async () => {
     const { broker, connect, settle, subscribe } = createWorld();
     const peers = [await connect(), await connect(), await connect()];
@@ -324,6 +335,50 @@ describe('the outbox', () => {
     await settle();
     expect(framed.sort()).toEqual(['a', 'b']);
     for (const peer of peers) expect(peer.raw).toEqual([payload.toString()]);
+  });
+
+  it('hands what one turn writes to a kind of transport over in one call, equal bytes side by side', async () => {
+    const { broker, connect, settle, subscribe } = createWorld();
+    const { calls, fanout } = recordingFanout();
+    const kinds = [fanout, undefined, fanout, fanout, fanout];
+    const peers = [];
+    for (const kind of kinds) peers.push(await connect({}, new TestPeer(lineCodec, kind)));
+    for (const peer of peers) await subscribe(peer, 'room');
+    await subscribe(peers[4]!, 'other');
+    calls.length = 0;
+    for (const peer of peers) peer.writes.length = 0;
+    peers[2]!.bufferedBytes = 1;
+    await publish(broker);
+    await broker.publish(channelTopic('1001', 'other'), { kind: 'event', payload: Buffer.from('other') });
+    await settle();
+    expect(calls.map(({ transports }) => transports)).toEqual([[peers[0], peers[3], peers[4]]]);
+    expect(calls[0]!.frames[0]).toBe(calls[0]!.frames[1]);
+    expect(peers.map((peer) => peer.writes.length)).toEqual([1, 1, 0, 1, 1]);
+    expect(peers[4]!.raw).toEqual([payload.toString(), 'other']);
+    peers[2]!.bufferedBytes = 0;
+    peers[2]!.session.drained();
+    expect(peers[2]!.raw).toEqual([payload.toString()]);
+  });
+
+  it('writes what is due to all before the end of one that is too slow ends others', async () => {
+    const world = createWorld({ outbox: { maxBytes: 20_000, maxStallMs: 30_000 } });
+    const { broker, connect, settle, subscribe } = world;
+    const { fanout } = recordingFanout();
+    const [stuck, other] = [new TestPeer(lineCodec, fanout), new TestPeer(lineCodec, fanout)];
+    for (const peer of [other, stuck]) {
+      await connect({}, peer);
+      await subscribe(peer, 'room');
+    }
+    stuck.close = (code, reason) => {
+      stuck.closedWith = { code, reason };
+      other.session.refuse('terminated');
+    };
+    stuck.bufferedBytes = 19_500;
+    await publish(broker);
+    await settle();
+    expect(stuck.closedWith?.code).toBe(4203);
+    expect(other.raw[0]).toBe(payload.toString());
+    expect(JSON.parse(other.raw[1]!)).toMatchObject({ event: 'pusher:error' });
   });
 
   it('[CL6] closes 4203 a peer that does not read once its bytes pass the limit, and others go on', async () => {

@@ -6,6 +6,7 @@ import {
   type Broker,
   type Codec,
   defaultAppLimits,
+  type Fanout,
   type Observer,
   type PresenceStore,
   type Transport,
@@ -25,6 +26,7 @@ export interface Received {
 
 export class TestPeer implements Transport {
   readonly codec: Codec;
+  readonly fanout?: Fanout;
   session!: Session;
   /** Every write as it came: the bytes of one flush. */
   readonly writes: Uint8Array[] = [];
@@ -34,8 +36,9 @@ export class TestPeer implements Transport {
   /** What the "kernel" has not taken; a test sets it. */
   bufferedBytes = 0;
 
-  constructor(codec: Codec = lineCodec) {
+  constructor(codec: Codec = lineCodec, fanout?: Fanout) {
     this.codec = codec;
+    if (fanout !== undefined) this.fanout = fanout;
   }
 
   write(frames: Uint8Array): void {

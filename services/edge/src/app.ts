@@ -1,19 +1,19 @@
 /** The edge: what it mounts, line by line. */
 import type { Sessions } from '@starling/core';
 import type { Observer } from '@starling/ports';
-import { type WsLimits, wsRoutes } from '@starling/transports/ws';
+import { type WsDeps, wsRoutes } from '@starling/transports/ws';
 import type { FastifyPluginAsync } from 'fastify';
 
 export interface EdgeDeps {
   readonly sessions: Sessions;
   readonly observer: Observer;
-  readonly wsLimits?: Partial<WsLimits>;
+  readonly ws?: Pick<WsDeps, 'limits' | 'writer'>;
 }
 
 /** A plugin: it is mounted on a server that others make, alone or beside the HTTP API. */
 export function edge(deps: EdgeDeps): FastifyPluginAsync {
-  const { sessions, observer, wsLimits = {} } = deps;
+  const { sessions, observer, ws } = deps;
   return async (fastify) => {
-    await fastify.register(wsRoutes({ sessions, observer, limits: wsLimits }));
+    await fastify.register(wsRoutes({ sessions, observer, ...ws }));
   };
 }

@@ -13,6 +13,8 @@ export interface Codec {
  */
 export interface Transport {
   readonly codec: Codec;
+  /** Absent where each write goes alone. */
+  readonly fanout?: Fanout;
   /**
    * Sends one or more whole frames, one after another in one piece. The bytes are shared with other sessions that send
    * the same in this turn. What the kernel does not take stays buffered here and is counted below.
@@ -24,4 +26,14 @@ export interface Transport {
   probe(): void;
   /** Sends what is buffered, says goodbye with code and reason, and ends the conversation within a time limit. */
   close(code: number, reason: string): void;
+}
+
+/** Writes to many conversations of one kind at once. One object per kind, met in `Transport.fanout`. */
+export interface Fanout {
+  /**
+   * For each i below `count`, as `transports[i].write(frames[i])`. Only transports of this fan-out may be given, each at
+   * most once. The same bytes for neighbours cost least. Nothing of the arrays is kept, and no session is called back
+   * before it returns.
+   */
+  write(transports: readonly Transport[], frames: readonly Uint8Array[], count: number): void;
 }

@@ -6,6 +6,7 @@ import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { Hub, Sessions, Traffic } from '@starling/core';
 import { edge } from '@starling/edge';
+import { openSocketWriter } from '@starling/fanout';
 import {
   type App,
   type Broker,
@@ -72,7 +73,11 @@ export function compose(
     ...(certFile === undefined || keyFile === undefined ? {} : { tls: { certFile, keyFile } }),
   });
   lifecycle.add('server', async () => {
-    if (parts.includes('edge')) await server.app.register(edge({ sessions, observer }));
+    if (parts.includes('edge')) {
+      const writer = openSocketWriter(settings.STARLING_FANOUT);
+      log.info({ path: writer.path, reason: writer.reason }, 'How events reach many sockets');
+      await server.app.register(edge({ sessions, observer, ws: { writer } }));
+    }
     if (parts.includes('api')) {
       await server.app.register(
         api({ appStore, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),

@@ -34,6 +34,14 @@ const appSettings = {
     .describe('Whose pages may connect to the first app: origins like https://*.example.com, with commas between.'),
 } as const;
 
+/** Of the programs that hold connections. */
+const edgeSettings = {
+  STARLING_FANOUT: z
+    .enum(['auto', 'js'])
+    .default('auto')
+    .describe('How events reach many sockets: auto uses the native module where it was built, js never does.'),
+} as const;
+
 const [idPattern, idProblem] = [
   /^[1-9]\d{0,14}$/,
   'must be 1 to 15 digits: Pusher libraries read it as a number',
@@ -72,6 +80,7 @@ export const startSettings = settings(
     STARLING_APP_KEY: credential(keyExample).optional().describe(keyPurpose),
     STARLING_APP_SECRET: credential(secretExample).optional().describe(secretPurpose),
     ...appSettings,
+    ...edgeSettings,
   },
   [tlsIsWhole, appIsWhole, secretIsSecret],
 );
@@ -92,6 +101,7 @@ export const partSettings = settings(
     STARLING_APP_KEY: credential(keyExample, appIsElsewhere).describe(keyPurpose),
     STARLING_APP_SECRET: credential(secretExample, appIsElsewhere).describe(secretPurpose),
     ...appSettings,
+    ...edgeSettings,
   },
   [tlsIsWhole, secretIsSecret],
 );

@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Greeting } from '@starling/core';
+import type { SocketWriter } from '@starling/fanout';
 import type { Transport } from '@starling/ports';
 import { encodeError, type ProblemCode, problems } from '@starling/protocol';
 import Fastify, { type FastifyHttpOptions, type FastifyInstance } from 'fastify';
@@ -73,7 +74,7 @@ export class EchoServer {
   /** Everything the server logged, at any level. */
   readonly logLines: string[] = [];
 
-  constructor(limits: Partial<WsLimits> = {}, options: FastifyHttpOptions<Server> = {}) {
+  constructor(limits: Partial<WsLimits> = {}, options: FastifyHttpOptions<Server> = {}, writer?: SocketWriter) {
     this.app = Fastify({
       logger: { level: 'trace', stream: { write: (line: string) => this.logLines.push(line) } },
       ...options,
@@ -93,7 +94,7 @@ export class EchoServer {
     this.app.setNotFoundHandler((_request, reply) => {
       reply.code(404).send({ error: 'Not found', code: 'route_unknown' });
     });
-    this.app.register(wsRoutes({ sessions, observer, limits }));
+    this.app.register(wsRoutes({ sessions, observer, limits, ...(writer === undefined ? {} : { writer }) }));
   }
 
   async start(): Promise<void> {

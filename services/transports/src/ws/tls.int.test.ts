@@ -5,8 +5,10 @@ import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import { openSocketWriter } from '@starling/fanout';
 import type { FastifyHttpOptions } from 'fastify';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { buildNativeFanout } from '../../../../infra/testing/native-fanout.ts';
 import { EchoServer } from './echo-server.test-kit.ts';
 import { clientFrame, closePayload, handshake, opcodes, RawClient } from './raw-client.test-kit.ts';
 
@@ -18,7 +20,9 @@ execFileSync('openssl', ['req', '-x509', ...curve, ...names], { stdio: 'ignore' 
 const cert = readFileSync(files.cert);
 
 const https = { https: { key: readFileSync(files.key), cert } } as unknown as FastifyHttpOptions<Server>;
-const server = new EchoServer({ closeTimeoutMs: 300 }, https);
+const native = buildNativeFanout();
+const writer = openSocketWriter('auto', native.file);
+const server = new EchoServer({ closeTimeoutMs: 300 }, https, writer);
 const clients: RawClient[] = [];
 
 beforeAll(() => {
@@ -31,6 +35,7 @@ afterEach(() => {
 afterAll(async () => {
   await server.app.close();
   rmSync(folder, { recursive: true });
+  native.remove();
 });
 
 async function dial(): Promise<RawClient> {
@@ -78,6 +83,15 @@ describe('over TLS', () => {
     }
     await drained;
     expect(session.transport.bufferedBytes).toBe(0);
+  });
+
+  it('encrypts what the fan-out writes: a descriptor it could send to past TLS is there, and is left alone', async () => {
+    const client = await dial();
+    await client.shakeHands('/app/key');
+    const { transport } = server.session;
+    expect(writer.path).toBe('native');
+    transport.fanout?.write([transport], [transport.codec.frame(Buffer.from('secret'))], 1);
+    expect(await client.text()).toBe('secret');
   });
 
   it('[WS7] is cut within the limit when it is closed and does not read', async () => {

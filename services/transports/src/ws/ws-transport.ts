@@ -1,7 +1,8 @@
 /** One WebSocket conversation: what the peer sends goes to its session, what the session writes goes to the peer. */
 import type { Socket } from 'node:net';
 import type { Greeting, Session } from '@starling/core';
-import type { Codec, Observer, Transport } from '@starling/ports';
+import { type SocketWriter, StreamSocketWriter } from '@starling/fanout';
+import type { Codec, Fanout, Observer, Transport } from '@starling/ports';
 import { limits } from '@starling/protocol';
 import WebSocket, { type RawData } from 'ws';
 import { webSocketCodec } from './codec.ts';
@@ -36,6 +37,8 @@ export interface WsDeps {
   readonly sessions: { open(transport: Transport, greeting: Greeting): PeerSession };
   readonly observer: Observer;
   readonly limits?: Partial<WsLimits>;
+  /** How frames get to many sockets at once; one by one when not given. */
+  readonly writer?: SocketWriter;
 }
 
 /** Where both sockets of a conversation keep it: the listeners, shared by all conversations, find their way by it. */
@@ -43,17 +46,21 @@ const conversation = Symbol('conversation');
 type Owned<T> = T & { [conversation]?: WsTransport };
 
 /** Those under way, and what they have in common. */
-export class Conversations {
+export class Conversations implements Fanout {
   readonly sessions: WsDeps['sessions'];
   readonly observer: Observer;
   readonly limits: WsLimits;
   readonly #open = new Set<WsTransport>();
+  readonly #writer: SocketWriter;
+  /** Of one call of `write`, used again in the next. */
+  readonly #sockets: Array<Socket | null> = [];
   #onLast: (() => void) | null = null;
 
   constructor(deps: WsDeps) {
     this.sessions = deps.sessions;
     this.observer = deps.observer;
     this.limits = { ...defaultWsLimits, ...deps.limits };
+    this.#writer = deps.writer ?? new StreamSocketWriter();
   }
 
   open(ws: WebSocket, socket: Socket, greeting: Greeting): void {
@@ -63,6 +70,14 @@ export class Conversations {
   ended(transport: WsTransport): void {
     this.#open.delete(transport);
     if (this.#open.size === 0) this.#onLast?.();
+  }
+
+  write(transports: readonly WsTransport[], frames: readonly Uint8Array[], count: number): void {
+    const sockets = this.#sockets;
+    for (let i = 0; i < count; i++) sockets[i] = transports[i]?.openSocket ?? null;
+    this.#writer.write(sockets, frames, count);
+    for (let i = 0; i < count; i++) if (sockets[i] !== null) transports[i]?.awaitFlush();
+    sockets.fill(null, 0, count);
   }
 
   /** Tells every peer to come back elsewhere. Resolves when all are gone, at the latest after the close timeout. */
@@ -81,8 +96,9 @@ const encoder = new TextEncoder();
 
 /**
  * The sending side of one connection. `ws` reads, and writes control frames; data frames go straight to the TCP socket,
- * already framed. The two cannot cut into each other: without permessage-deflate the library's sender has no queue and
- * hands every frame whole to the socket in the call that makes it, just as `write` does here.
+ * already framed, from `write` here or, for many at once, from the fan-out. They cannot cut into each other: without
+ * permessage-deflate the library's sender has no queue and hands every frame whole to the socket in the call that makes
+ * it, just as `write` does; and the fan-out goes past the socket's queue only while that is empty.
  *
  * There may be tens of thousands, most of them idle: an idle one has no closure, no timer and no buffer of its own.
  */
@@ -116,6 +132,10 @@ export class WsTransport implements Transport {
     return webSocketCodec;
   }
 
+  get fanout(): Fanout {
+    return this.#conversations;
+  }
+
   get bufferedBytes(): number {
     return this.#socket.writableLength;
   }
@@ -123,11 +143,18 @@ export class WsTransport implements Transport {
   write(frames: Uint8Array): void {
     if (!this.#isOpen) return;
     this.#socket.write(frames);
-    this.#awaitFlush();
+    this.awaitFlush();
+  }
+
+  /** The socket while data frames may be written to it: none may follow a close frame. */
+  get openSocket(): Socket | null {
+    return this.#isOpen ? this.#socket : null;
   }
 
   probe(): void {
-    if (this.#isOpen) this.#ws.ping();
+    if (!this.#isOpen) return;
+    this.#ws.ping();
+    this.awaitFlush();
   }
 
   close(code: number, reason: string): void {
@@ -148,7 +175,7 @@ export class WsTransport implements Transport {
    * Asks to be told when what the kernel did not take is gone. An empty write comes behind all of it and has a callback.
    * The 'drain' event would not do: it comes only for a buffer that was above the high-water mark.
    */
-  #awaitFlush(): void {
+  awaitFlush(): void {
     if (this.#isFlushAwaited || this.#socket.writableLength === 0) return;
     this.#isFlushAwaited = true;
     this.#socket.write(nothing, () => this.#flushed());
@@ -161,7 +188,7 @@ export class WsTransport implements Transport {
       this.#ws.pong(this.#owedPong);
       this.#owedPong = null;
     }
-    if (this.#socket.writableLength > 0) this.#awaitFlush();
+    if (this.#socket.writableLength > 0) this.awaitFlush();
     else this.#session.drained();
   }
 
@@ -183,7 +210,7 @@ export class WsTransport implements Transport {
     // A copy: the data is a view of a whole chunk from the network.
     if (this.#socket.writableLength > 0) this.#owedPong = Buffer.from(data);
     else this.#ws.pong(data);
-    this.#awaitFlush();
+    this.awaitFlush();
     this.#session.touch();
   }
 

@@ -1,0 +1,83 @@
+/** For tests: the transport under the real engine, on a port, with one app and clients that shake hands with it. */
+import type { AddressInfo } from 'node:net';
+import { MemoryAppStore, MemoryBroker, MemoryPresenceStore } from '@starling/adapters/memory';
+import { SystemClock } from '@starling/adapters/system-clock';
+import { Hub, type OutboxLimits, Sessions, Traffic } from '@starling/core';
+import type { SocketWriter } from '@starling/fanout';
+import { channelTopic } from '@starling/ports';
+import { appOf } from '@starling/ports/contract';
+import { encodeEvent } from '@starling/protocol';
+import Fastify from 'fastify';
+import { expect } from 'vitest';
+import { clientFrame, RawClient } from './raw-client.test-kit.ts';
+import { wsRoutes } from './routes.ts';
+
+const app = appOf('1', { keys: [{ key: 'key', secret: 'secret', isEnabled: true }], hasClientEvents: true });
+
+export interface EngineOptions {
+  readonly outbox?: OutboxLimits;
+  readonly closeTimeoutMs?: number;
+  readonly writer?: SocketWriter;
+}
+
+export type Engine = Awaited<ReturnType<typeof startEngine>>;
+
+export async function startEngine(options: EngineOptions = {}) {
+  const { outbox = { maxBytes: 200_000, maxStallMs: 60_000 }, closeTimeoutMs = 300, writer } = options;
+  const clock = new SystemClock();
+  const broker = new MemoryBroker(clock);
+  const traffic = new Traffic();
+  const problems: string[] = [];
+  const observer = { notes: false, note: () => {}, problem: (what: string) => problems.push(what) };
+  const hub = new Hub({ broker, clock, observer, nodeId: 'node' });
+  hub.start();
+  const presenceStore = new MemoryPresenceStore(broker);
+  const appStore = new MemoryAppStore([app]);
+  const sessions = new Sessions({ appStore, broker, presenceStore, hub, clock, observer, traffic }, undefined, outbox);
+  sessions.start();
+  const server = Fastify();
+  const limits = { closeTimeoutMs };
+  await server.register(wsRoutes({ sessions, observer, limits, ...(writer === undefined ? {} : { writer }) }));
+  await server.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = server.server.address() as AddressInfo;
+  const clients: RawClient[] = [];
+
+  /** Connected, and nothing said yet. */
+  async function connect(): Promise<RawClient> {
+    const client = await RawClient.connect(port);
+    clients.push(client);
+    return client;
+  }
+
+  async function open(path = '/app/key?protocol=7'): Promise<RawClient> {
+    const client = await connect();
+    await client.shakeHands(path);
+    return client;
+  }
+
+  async function subscribed(channel = 'news'): Promise<RawClient> {
+    const client = await open();
+    expect(await event(client)).toBe('pusher:connection_established');
+    client.send(clientFrame(JSON.stringify({ event: 'pusher:subscribe', data: { channel } })));
+    expect(await event(client)).toBe('pusher_internal:subscription_succeeded');
+    return client;
+  }
+
+  function publish(name: string, data = '{}', channel = 'news'): Promise<unknown> {
+    const payload = Buffer.from(encodeEvent(name, channel, data));
+    return broker.publish(channelTopic(app.id, channel), { kind: 'event', payload });
+  }
+
+  async function stop(): Promise<void> {
+    for (const client of clients.splice(0)) client.destroy();
+    await server.close();
+    expect(problems).toEqual([]);
+  }
+
+  return { connect, open, publish, sessions, stop, subscribed, traffic: traffic.of(app.id) };
+}
+
+/** The name of the next event. */
+export async function event(client: RawClient): Promise<string> {
+  return JSON.parse(await client.text()).event;
+}
