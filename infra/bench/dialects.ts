@@ -55,6 +55,16 @@ export function pusherDialect(app: Credentials): Dialect {
   };
 }
 
+/** One connection and many channels, in Pusher's protocol; leaving is not answered, so a ping is sent behind it. */
+export const pusherTalk = {
+  join: { send: '{"event":"pusher:subscribe","data":{"channel":"many-%06d"}}', expect: 'subscription_succeeded' },
+  leave: {
+    send: '{"event":"pusher:unsubscribe","data":{"channel":"many-%06d"}}',
+    last: '{"event":"pusher:ping","data":{}}',
+    expect: 'pusher:pong',
+  },
+} as const;
+
 export const socketIoDialect: Dialect = {
   path: '/socket.io/?EIO=4&transport=websocket',
   steps: [

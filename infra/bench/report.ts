@@ -7,13 +7,15 @@ export interface Result {
 }
 
 /** One scenario: a row for each figure, a column for each server, and how each compares with the naive server. */
-export function scenarioTable({ name, title }: Scenario, results: readonly Result[], baseline: string): string {
+export function scenarioTable({ name, title, group }: Scenario, results: readonly Result[], baseline: string): string {
   const figuresOf = (server: string): readonly Figure[] => {
     const outcome = results.find((result) => result.server === server)?.outcome;
     return outcome !== undefined && 'figures' in outcome ? outcome.figures : [];
   };
   const servers = results.map(({ server }) => server);
-  const wanted = new Map(servers.flatMap(figuresOf).map((figure) => [figure.name, figure]));
+  // In the order of whoever has the most to tell: its rows of single processes then stand below their sum.
+  const byWealth = servers.toSorted((a, b) => figuresOf(b).length - figuresOf(a).length);
+  const wanted = new Map(byWealth.flatMap(figuresOf).map((figure) => [figure.name, figure]));
   const rows = [...wanted.values()].map((row) => [
     `${row.name}, ${row.unit}`,
     ...servers.map((server) => {
@@ -23,7 +25,7 @@ export function scenarioTable({ name, title }: Scenario, results: readonly Resul
       const isCompared = row.isContext !== true && server !== baseline && base !== undefined && base !== 0;
       return isCompared ? `${number(value)} (${(value / base).toFixed(2)}×)` : number(value);
     }),
-    row.target ?? '',
+    group === undefined ? (row.target ?? '') : '',
   ]);
   const remarks = results.flatMap(({ server, outcome }) =>
     'failure' in outcome

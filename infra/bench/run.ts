@@ -5,6 +5,7 @@ import { availableParallelism, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { findProgram } from '../testing/find-program.ts';
 import { Children } from './children.ts';
 import { buildLoad } from './load/load.ts';
 import { forgetProfiles, profileFlags, topFunctions } from './profile.ts';
@@ -15,13 +16,17 @@ import { cpuModel, openFilesLimit } from './usage.ts';
 
 const usage = `npm run bench -- [scenario ...] [options]
 
-  scenarios         ${scenarios.map(({ name }) => name).join(' ')}; all of them when none is named
-  --quick           fewer and shorter, starling and the naive server only: to see that it works, in less than a minute
-  --only NAME       only servers whose name begins so (repeatable): starling, naive, socket.io, nginx, peer
+  scenarios         ${scenarios.map(({ name }) => name).join(' ')}; all of them when none is named;
+                    redis: all whose names begin so
+  --quick           fewer and shorter, starling and the naive server only, and those over Redis only when named: to see
+                    that it works, in less than a minute
+  --only NAME       only servers whose name begins so (repeatable): starling, naive, socket.io, nginx, peer, cluster
   --profile         starling alone, under node --cpu-prof: the functions with the most time of their own
   --peer-url URL    a Pusher-compatible server that is running already, with
   --peer-pid PID    its process,
   --peer-app ID  --peer-key KEY  --peer-secret SECRET   and an app of it
+
+  Those over Redis use that of REDIS_URL, or start a redis-server of their own, or are left out where there is none.
 `;
 
 const buildDir = fileURLToPath(new URL('../../build/bench/', import.meta.url));
@@ -47,23 +52,32 @@ async function main(): Promise<void> {
     return;
   }
   for (const name of positionals) {
-    if (!scenarios.some((scenario) => scenario.name === name)) throw new Error(`No scenario ${name}\n\n${usage}`);
+    if (!scenarios.some((scenario) => isNamed(scenario, name))) throw new Error(`No scenario ${name}\n\n${usage}`);
   }
   if (process.platform !== 'linux') throw new Error('CPU and memory are read from /proc: the benchmarks need Linux');
   mkdirSync(buildDir, { recursive: true });
   const loadProgram = buildLoad(buildDir);
-  const servers = chooseServers(values);
-  const chosen = scenarios.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  const wanted = scenarios.filter((scenario) =>
+    positionals.length === 0
+      ? !(values.quick && scenario.group === 'redis')
+      : positionals.some((name) => isNamed(scenario, name)),
+  );
+  const servers = wanted.some(({ group }) => group === undefined) ? chooseServers(values) : [];
+  const overRedis = wanted.some(({ group }) => group === 'redis') ? chooseOverRedis(values) : [];
+  const chosen = wanted.filter(({ group }) => group !== 'redis' || overRedis.length > 0);
   const profileDir = join(buildDir, 'profile');
 
   const machine = describeMachine();
-  process.stdout.write(`${machine.text}\n${servers.map(({ name, what }) => `  ${name}: ${what}`).join('\n')}\n`);
+  const legend = new Map([...servers, ...overRedis].map(({ name, what }) => [name, what]));
+  process.stdout.write(`${machine.text}\n${[...legend].map(([name, what]) => `  ${name}: ${what}\n`).join('')}`);
   if (values.quick) process.stdout.write('  Quick: fewer and shorter than the titles say; the figures are rough.\n');
-  process.stdout.write('  In parentheses: the figure as a multiple of the naive server’s, in this same run.\n\n');
+  process.stdout.write('  In parentheses: the figure as a multiple of the naive server’s, in this same run;\n');
+  process.stdout.write('  where the cluster is measured, of the single process’s.\n\n');
   const raw: Array<{ scenario: string; results: readonly Result[] }> = [];
   for (const scenario of chosen) {
     const results: Result[] = [];
-    for (const server of servers) {
+    const isOverRedis = scenario.group === 'redis';
+    for (const server of isOverRedis ? overRedis : servers) {
       if (values.profile) forgetProfiles(profileDir);
       const stage = new Stage({
         children,
@@ -76,7 +90,7 @@ async function main(): Promise<void> {
       });
       results.push({ server: server.name, outcome: await perform(scenario, stage) });
     }
-    process.stdout.write(`${scenarioTable(scenario, results, 'naive ws')}\n`);
+    process.stdout.write(`${scenarioTable(scenario, results, isOverRedis ? 'starling' : 'naive ws')}\n`);
     if (values.profile) process.stdout.write(`${topFunctions(profileDir, 30)}\n`);
     raw.push({ scenario: scenario.name, results });
   }
@@ -85,6 +99,33 @@ async function main(): Promise<void> {
   writeFileSync(file, `${JSON.stringify({ conditions, isQuick: values.quick, scenarios: raw }, null, 2)}\n`);
   process.stdout.write(`Raw numbers: ${file}\n`);
 }
+
+function isNamed({ name, group }: Scenario, asked: string): boolean {
+  return name === asked || group === asked;
+}
+
+/** The single process and the cluster; none, and said why, where there is no Redis to be had. */
+function chooseOverRedis({ profile, only }: { readonly profile: boolean; readonly only: readonly string[] }): Server[] {
+  if (profile) {
+    process.stdout.write('The scenarios over Redis are left out: --profile looks into one process.\n');
+    return [];
+  }
+  const { REDIS_URL: url } = process.env;
+  const known = new Servers(children, buildDir);
+  try {
+    const cluster = known.cluster(url === undefined || url === '' ? { program: findRedis() } : { url });
+    return [known.starling(), cluster].filter(({ name }) => isAmong(only, name));
+  } catch (err) {
+    process.stdout.write(`The scenarios over Redis are LEFT OUT: ${err instanceof Error ? err.message : err}\n`);
+    return [];
+  }
+}
+
+const findRedis = (): string =>
+  findProgram({ env: 'REDIS_SERVER_PATH', names: ['redis-server', 'valkey-server'], aptPackage: 'redis-server' });
+
+const isAmong = (only: readonly string[], name: string): boolean =>
+  only.length === 0 || only.some((start) => name.startsWith(start));
 
 /** A scenario that fails is a line of the report: the others still say something. */
 async function perform(scenario: Scenario, stage: Stage): Promise<Outcome | { failure: string }> {
@@ -125,7 +166,7 @@ function chooseServers(values: {
     const credentials = { id: values['peer-app'], key: values['peer-key'], secret: values['peer-secret'] };
     all.push(known.peer(new URL(url), Number(pid), credentials));
   }
-  return only.length === 0 ? all : all.filter(({ name }) => only.some((start) => name.startsWith(start)));
+  return all.filter(({ name }) => isAmong(only, name));
 }
 
 function describeMachine() {

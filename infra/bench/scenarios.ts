@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as after } from 'node:timers/promises';
 import type { Children } from './children.ts';
-import { channelName, type Dialect } from './dialects.ts';
+import { channelName, type Dialect, pusherTalk } from './dialects.ts';
 import { Load, type Published, type PublishOrder } from './load/load.ts';
 import { gcOnSignal, type RunningServer, type Server, type StartOptions } from './servers.ts';
 import { cpuMs, machineCpuMs, memory, openFilesLimit } from './usage.ts';
@@ -29,6 +29,8 @@ export interface Outcome {
 
 export interface Scenario {
   readonly name: string;
+  /** `redis`: a cluster beside the single process, rather than Starling beside others. */
+  readonly group?: 'redis';
   readonly title: string;
   run(stage: Stage): Promise<void>;
 }
@@ -45,10 +47,20 @@ export interface StageDeps {
   readonly stopSignal: NodeJS.Signals;
 }
 
+/** What was used since some moment. */
+export interface Usage {
+  /** Of all the server's processes. */
+  readonly serverMs: number;
+  readonly processes: ReadonlyArray<{ readonly name: string; readonly ms: number }>;
+  readonly loadMs: number;
+  readonly othersMs: number;
+  readonly elapsedMs: number;
+}
+
 /** Requests are replayed in turn: enough that one is answered and delivered long before its turn comes again. */
 const slots = 4_000;
 
-/** One scenario on one server: both processes, and what they use. */
+/** One scenario on one server: its processes and the load generator, and what they use. */
 export class Stage {
   readonly #deps: StageDeps;
   readonly #figures: Figure[] = [];
@@ -87,7 +99,7 @@ export class Stage {
   async set(channels: number, options: StartOptions = {}): Promise<void> {
     const { children, loadProgram, server, nodeFlags } = this.#deps;
     this.#server = await server.start({ nodeFlags: [...nodeFlags, ...(options.nodeFlags ?? [])] });
-    this.#load = new Load(children, loadProgram, this.#server.port);
+    this.#load = new Load(children, loadProgram, this.#server);
     this.load.order('path', this.dialect.path);
     this.load.order('channels', channels);
     for (const [expect, send] of this.dialect.steps) this.load.order('step', expect, send);
@@ -118,13 +130,13 @@ export class Stage {
     this.prepare((channel, data) => this.dialect.request(channelName(channel), data), channels, dataBytes);
   }
 
-  /** Publishes, and says what it cost the server: `cpuMs` is of the whole run, sending to last delivery. */
-  async publish(order: PublishOrder): Promise<Published & { readonly cpuMs: number }> {
+  /** Publishes, and says what was used in the whole run, from sending to the last delivery. */
+  async publish(order: PublishOrder): Promise<Published & { readonly used: Usage }> {
     const usage = this.startUsage();
     const published = await this.load.publish(order);
     const used = usage();
     const { sent, expected, delivered, closed, closeCode, badLength, unknown } = published;
-    this.#raw.push({ ...published, serverCpuMs: used.serverMs });
+    this.#raw.push({ ...published, serverCpuMs: used.serverMs, processes: used.processes });
     if (delivered !== expected) this.remark(`${expected - delivered} of ${expected} deliveries did not arrive`);
     if (badLength > 0) this.remark(`${badLength} deliveries had another length than the first`);
     if (unknown > 0) this.remark(`${unknown} frames were no deliveries`);
@@ -133,13 +145,13 @@ export class Stage {
       const due = Math.floor(order.seconds * order.perSecond);
       if (sent < due * 0.99) this.remark(`only ${sent} of ${due} events could be sent in time`);
     }
-    return { ...published, cpuMs: used.serverMs };
+    return { ...published, used };
   }
 
   /** The returned function says what has been used since. */
-  startUsage(): () => { serverMs: number; loadMs: number; othersMs: number; elapsedMs: number } {
+  startUsage(): () => Usage {
     const read = () => ({
-      server: cpuMs(this.server.pid),
+      processes: this.server.processes.map(({ name, pid }) => ({ name, ms: cpuMs(pid) })),
       load: cpuMs(this.load.pid),
       machine: machineCpuMs(),
       at: performance.now(),
@@ -147,10 +159,14 @@ export class Stage {
     const before = read();
     return () => {
       const now = read();
-      const serverMs = now.server - before.server;
+      const processes = now.processes.map(({ name, ms }, index) => ({
+        name,
+        ms: ms - (before.processes[index]?.ms ?? 0),
+      }));
+      const serverMs = processes.reduce((sum, { ms }) => sum + ms, 0);
       const loadMs = now.load - before.load;
       const othersMs = Math.max(0, now.machine - before.machine - serverMs - loadMs);
-      return { serverMs, loadMs, othersMs, elapsedMs: now.at - before.at };
+      return { serverMs, processes, loadMs, othersMs, elapsedMs: now.at - before.at };
     };
   }
 
@@ -158,12 +174,20 @@ export class Stage {
     this.#figures.push({ name, unit, value, ...(target === undefined ? {} : { target }) });
   }
 
+  /** CPU for each of what was done, and whose it was. */
+  cost(name: string, { serverMs, processes }: Usage, count: number, target?: string): void {
+    this.figure(name, 'µs', (1_000 * serverMs) / count, target);
+    if (processes.length < 2) return;
+    for (const process of processes) this.figure(`${name}: ${process.name}`, 'µs', (1_000 * process.ms) / count);
+  }
+
   /** How much of a core each took: who was the slowest is read from this. */
-  shares({ serverMs, loadMs, othersMs, elapsedMs }: ReturnType<ReturnType<Stage['startUsage']>>): void {
+  shares({ serverMs, processes, loadMs, othersMs, elapsedMs }: Usage): void {
     const share = (name: string, ms: number): void => {
       this.#figures.push({ name, unit: '% core', value: (100 * ms) / elapsedMs, isContext: true });
     };
     share('server', serverMs);
+    if (processes.length > 1) for (const { name, ms } of processes) share(`server: ${name}`, ms);
     share('load generator', loadMs);
     share('everything else', othersMs);
     if (loadMs > 0.9 * elapsedMs) this.remark('the load generator was saturated: rates are bounded by it');
@@ -199,14 +223,12 @@ const fanOut: Scenario = {
     await stage.load.open(0, 1_000, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.5 : 1.5 });
     const few = await stage.publish({ sockets: 4, seconds: stage.isQuick ? 0.5 : 3.5 });
-    stage.figure('CPU per delivery, 4 in flight', 'µs', (1_000 * few.cpuMs) / few.delivered, '≤ 1.2 × C++ (2.1 µs)');
+    stage.cost('CPU per delivery, 4 in flight', few.used, few.delivered, '≤ 1.2 × C++ (2.1 µs)');
     stage.figure('deliveries, 4 in flight', '1/s', (1_000 * few.delivered) / few.ms);
-    const usage = stage.startUsage();
     const many = await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.5 : 3.5 });
-    const used = usage();
-    stage.figure('CPU per delivery, 32 in flight', 'µs', (1_000 * many.cpuMs) / many.delivered);
+    stage.cost('CPU per delivery, 32 in flight', many.used, many.delivered);
     stage.figure('deliveries, 32 in flight', '1/s', (1_000 * many.delivered) / many.ms);
-    stage.shares(used);
+    stage.shares(many.used);
   },
 };
 
@@ -218,13 +240,11 @@ const fanOutPaced: Scenario = {
     stage.prepareEvents(1);
     await stage.load.open(0, 1_000, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.3 : 1 });
-    const usage = stage.startUsage();
     const run = await stage.publish({ sockets: 32, perSecond: 50, seconds: stage.isQuick ? 1.2 : 6 });
-    const used = usage();
     const target = '≤ 1.2 × C++ (8.1 µs)';
-    stage.figure('CPU per delivery', 'µs', (1_000 * run.cpuMs) / run.delivered, target);
+    stage.cost('CPU per delivery', run.used, run.delivered, target);
     stage.latency('publish to delivery', run.delivery);
-    stage.shares(used);
+    stage.shares(run.used);
   },
 };
 
@@ -237,12 +257,10 @@ const manyChannels: Scenario = {
     stage.prepareEvents(channels);
     await stage.load.open(0, 2 * channels, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.5 : 1.5 });
-    const usage = stage.startUsage();
     const run = await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.7 : 4 });
-    const used = usage();
-    stage.figure('CPU per event', 'µs', (1_000 * run.cpuMs) / run.sent);
+    stage.cost('CPU per event', run.used, run.sent);
     stage.figure('events', '1/s', (1_000 * run.sent) / run.ms);
-    stage.shares(used);
+    stage.shares(run.used);
   },
 };
 
@@ -258,7 +276,7 @@ const trigger: Scenario = {
     const run = await stage.publish({ sockets: 16, seconds: stage.isQuick ? 0.7 : 4 });
     const used = usage();
     const target = '≤ 0.65 × soketi (195 µs)';
-    stage.figure('CPU per trigger', 'µs', (1_000 * run.cpuMs) / run.sent, target);
+    stage.cost('CPU per trigger', run.used, run.sent, target);
     stage.figure('triggers', '1/s', (1_000 * run.sent) / run.ms);
     stage.figure('answer p99', 'ms', run.reply.p99Ms);
     if (dialect.batchRequest !== undefined) {
@@ -267,7 +285,7 @@ const trigger: Scenario = {
       stage.prepare((_, data) => batch(names, data), 1, 100);
       await stage.publish({ sockets: 16, seconds: stage.isQuick ? 0.3 : 1 });
       const batches = await stage.publish({ sockets: 16, seconds: stage.isQuick ? 0.6 : 3 });
-      stage.figure('CPU per batch of 10', 'µs', (1_000 * batches.cpuMs) / batches.sent);
+      stage.cost('CPU per batch of 10', batches.used, batches.sent);
       stage.figure('batches', '1/s', (1_000 * batches.sent) / batches.ms);
     }
     stage.shares(used);
@@ -284,7 +302,7 @@ const connecting: Scenario = {
     const usage = stage.startUsage();
     const opened = await stage.load.open(1, count, 100);
     const used = usage();
-    stage.figure('CPU per connection', 'µs', (1_000 * used.serverMs) / count);
+    stage.cost('CPU per connection', used, count);
     stage.figure('connections', '1/s', (1_000 * count) / opened.ms);
     if (opened.retries > 0) stage.remark(`${opened.retries} attempts failed and were repeated`);
     stage.shares(used);
@@ -304,17 +322,18 @@ const idleMemory: Scenario = {
     await stage.load.open(0, warm, 100);
     await after(1_000);
     const { server } = stage;
-    const before = { plain: memory(server.pid), collected: memory(server.pid) };
-    if (await server.collectGarbage()) before.collected = memory(server.pid);
+    const measure = () => memory(server.processes.map(({ pid }) => pid));
+    const before = { plain: measure(), collected: measure() };
+    if (await server.collectGarbage()) before.collected = measure();
     await stage.load.open(1, count, 100);
     await after(1_000);
-    const plain = memory(server.pid);
+    const plain = measure();
     const perConnection = (now: number, then: number): number => (now - then) / count / 1_024;
     const target = '≤ 8 KiB at 10,000';
     stage.figure('resident, as it is', 'KiB', perConnection(plain.rssBytes, before.plain.rssBytes));
     stage.figure('private, as it is', 'KiB', perConnection(plain.privateBytes, before.plain.privateBytes));
     if (await server.collectGarbage()) {
-      const collected = memory(server.pid);
+      const collected = measure();
       stage.figure(
         'private, garbage collected',
         'KiB',
@@ -334,12 +353,10 @@ const latency: Scenario = {
     stage.prepareEvents(1);
     await stage.load.open(0, 100, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.3 : 1 });
-    const usage = stage.startUsage();
     const run = await stage.publish({ sockets: 64, perSecond: 100, seconds: stage.isQuick ? 1.5 : 10 });
-    const used = usage();
     stage.latency('publish to delivery', run.delivery);
-    stage.figure('CPU per delivery', 'µs', (1_000 * used.serverMs) / run.delivered);
-    stage.shares(used);
+    stage.cost('CPU per delivery', run.used, run.delivered);
+    stage.shares(run.used);
   },
 };
 
@@ -366,6 +383,52 @@ const storm: Scenario = {
   },
 };
 
+/** Longer than an edge waits before it leaves a channel that nobody of its own is in, and Redis with it. */
+const lingerMs = 3_000;
+
+const joining: Scenario = {
+  name: 'redis-channels',
+  group: 'redis',
+  title: 'Subscribing and leaving: 10 connections of 1,000 channels each, all different, 100 at a time for each',
+  async run(stage) {
+    const connections = 10;
+    // By default an app lets a connection into 1,000, and each is in one already.
+    const each = stage.isQuick ? 200 : 999;
+    const total = connections * each;
+    await stage.set(connections);
+    await stage.load.open(0, connections, connections);
+    const { load, server } = stage;
+    const warmup = { count: 200, round: 100 };
+    await load.talk(0, { ...pusherTalk.join, ...warmup });
+    await load.talk(0, { ...pusherTalk.leave, ...warmup });
+    await after(lingerMs);
+
+    const order = { count: each, round: 100 };
+    const heldBefore = await server.redisSubscriptions?.();
+    const joinUsage = stage.startUsage();
+    const joined = await load.talk(0, { ...pusherTalk.join, ...order });
+    const join = joinUsage();
+    const heldBetween = await server.redisSubscriptions?.();
+    const leaveUsage = stage.startUsage();
+    const left = await load.talk(0, { ...pusherTalk.leave, ...order });
+    await after(lingerMs);
+    const leave = leaveUsage();
+    const heldAfter = await server.redisSubscriptions?.();
+    if (heldBefore !== undefined && heldBetween !== heldBefore + total) {
+      stage.remark(`Redis held ${heldBetween} subscriptions where ${heldBefore + total} were expected`);
+    }
+    if (heldAfter !== heldBefore) stage.remark(`Redis still held ${heldAfter} subscriptions, ${heldBefore} before`);
+    stage.cost('CPU per channel subscribed', join, total);
+    stage.figure('until all were answered', 's', joined.ms / 1_000);
+    stage.cost('CPU per channel left', leave, total);
+    stage.figure('until all orders to leave were read', 's', left.ms / 1_000);
+    stage.shares(join);
+  },
+};
+
+/** The same, over a server whose parts meet in Redis. */
+const overRedis = (scenario: Scenario): Scenario => ({ ...scenario, name: `redis-${scenario.name}`, group: 'redis' });
+
 export const scenarios: readonly Scenario[] = [
   fanOut,
   fanOutPaced,
@@ -375,4 +438,8 @@ export const scenarios: readonly Scenario[] = [
   idleMemory,
   latency,
   storm,
+  overRedis(fanOut),
+  overRedis(fanOutPaced),
+  overRedis(latency),
+  joining,
 ];

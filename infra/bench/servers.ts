@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { setTimeout as after } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { Redis } from 'ioredis';
 import { type Children, endingWithUs, findOnPath } from './children.ts';
 import { type Credentials, type Dialect, nchanDialect, pusherDialect, socketIoDialect } from './dialects.ts';
+import type { Doors } from './load/load.ts';
 
 export interface Server {
   readonly name: string;
@@ -21,9 +23,11 @@ export interface StartOptions {
   readonly nodeFlags?: readonly string[];
 }
 
-export interface RunningServer {
-  readonly pid: number;
-  readonly port: number;
+export interface RunningServer extends Doors {
+  /** What it consists of. */
+  readonly processes: ReadonlyArray<{ readonly name: string; readonly pid: number }>;
+  /** How many pub/sub channels have a subscriber in Redis, where there is one. */
+  redisSubscriptions?(): Promise<number>;
   /** Makes a Node program that was started with `gcOnSignal` collect its garbage; false where that cannot be done. */
   collectGarbage(): Promise<boolean>;
   stop(signal?: NodeJS.Signals): Promise<void>;
@@ -49,25 +53,99 @@ export class Servers {
   }
 
   starling(): Server {
-    const program = join(root, 'services/starling/dist/starling.js');
     return {
       name: 'starling',
       what: 'services/starling/dist/starling.js start',
       dialect: pusherDialect(app),
       start: (options) => {
-        if (!existsSync(program)) throw new Error(`${program} is not there: run npm run build`);
-        return this.#startNode([program, 'start'], options, (port) => ({
-          STARLING_PORT: String(port),
-          STARLING_HOST: '127.0.0.1',
-          STARLING_LOG_LEVEL: 'warn',
-          STARLING_DATA_DIR: join(this.#buildDir, 'data'),
-          STARLING_DRAIN_SECONDS: '0',
-          STARLING_APP_ID: app.id,
-          STARLING_APP_KEY: app.key,
-          STARLING_APP_SECRET: app.secret,
-        }));
+        const env = { STARLING_DATA_DIR: join(this.#buildDir, 'data') };
+        return this.#startStarling('start', options, env);
       },
     };
+  }
+
+  /** Two edges and an API that meet in the Redis of REDIS_URL, or else in one of their own: `redisServer` is its program. */
+  cluster(redis: { readonly url: string } | { readonly program: string }): Server {
+    const isOurs = 'program' in redis;
+    return {
+      name: 'cluster',
+      what: `2 × starling edge, 1 × starling api and ${isOurs ? redis.program : 'the Redis of REDIS_URL'}`,
+      dialect: pusherDialect(app),
+      start: async (options) => {
+        const started: RunningServer[] = [];
+        const stop = async (signal?: NodeJS.Signals): Promise<void> => {
+          // Those who use Redis before it. In one that is not ours nothing may be left behind: they end in order.
+          for (const each of started.reverse()) await each.stop(isOurs ? signal : 'SIGTERM');
+        };
+        try {
+          const add = async (starting: Promise<RunningServer>): Promise<RunningServer> => {
+            const running = await starting;
+            started.push(running);
+            return running;
+          };
+          const own = isOurs ? await add(this.#startRedis(redis.program)) : undefined;
+          const url = isOurs ? `redis://127.0.0.1:${own?.publishPort}` : redis.url;
+          const env = { REDIS_URL: url };
+          const api = await add(this.#startStarling('api', options, env));
+          const edges = [
+            await add(this.#startStarling('edge', options, env, 'edge 1')),
+            await add(this.#startStarling('edge', options, env, 'edge 2')),
+          ];
+          const redisProcesses = own?.processes ?? (await processOfRedis(url));
+          return {
+            processes: [...[...edges, api].flatMap(({ processes }) => processes), ...redisProcesses],
+            publishPort: api.publishPort,
+            subscribePorts: edges.flatMap(({ subscribePorts }) => subscribePorts),
+            redisSubscriptions: () => subscriptionsIn(url),
+            collectGarbage: async () => false,
+            stop,
+          };
+        } catch (err) {
+          await stop();
+          throw err;
+        }
+      },
+    };
+  }
+
+  #startRedis(program: string): Promise<RunningServer> {
+    const folder = join(this.#buildDir, 'redis');
+    mkdirSync(folder, { recursive: true });
+    const command = (port: number) => [
+      program,
+      '--port',
+      `${port}`,
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      folder,
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+    ];
+    return this.#start(command, {}, false, 'redis');
+  }
+
+  async #startStarling(
+    part: 'start' | 'edge' | 'api',
+    options: StartOptions | undefined,
+    env: Readonly<Record<string, string>>,
+    name: string = part,
+  ): Promise<RunningServer> {
+    const program = join(root, 'services/starling/dist/starling.js');
+    if (!existsSync(program)) throw new Error(`${program} is not there: run npm run build`);
+    const settings = (port: number) => ({
+      STARLING_PORT: String(port),
+      STARLING_HOST: '127.0.0.1',
+      STARLING_LOG_LEVEL: 'warn',
+      STARLING_DRAIN_SECONDS: '0',
+      STARLING_APP_ID: app.id,
+      STARLING_APP_KEY: app.key,
+      STARLING_APP_SECRET: app.secret,
+      ...env,
+    });
+    return this.#startNode([program, part], options, settings, name);
   }
 
   naiveWs(): Server {
@@ -124,8 +202,9 @@ export class Servers {
       what: `${url.href}, process ${pid}`,
       dialect: pusherDialect(credentials),
       start: async () => ({
-        pid,
-        port: Number(url.port),
+        processes: [{ name: 'peer', pid }],
+        publishPort: Number(url.port),
+        subscribePorts: [Number(url.port)],
         collectGarbage: async () => false,
         stop: async () => {},
       }),
@@ -144,30 +223,36 @@ export class Servers {
     program: readonly string[],
     { nodeFlags = [] }: StartOptions = {},
     env: (port: number) => Record<string, string> = (port) => ({ PORT: String(port) }),
+    name?: string,
   ): Promise<RunningServer> {
     const canCollect = nodeFlags.includes('--expose-gc');
-    return this.#start(() => [process.execPath, ...nodeFlags, ...program], env, canCollect);
+    return this.#start(() => [process.execPath, ...nodeFlags, ...program], env, canCollect, name);
   }
 
   async #start(
     command: (port: number) => readonly string[],
     env: Record<string, string> | ((port: number) => Record<string, string>),
     canCollect: boolean,
+    name = 'server',
   ): Promise<RunningServer> {
     const port = await freePort();
     const [program = '', ...programArguments] = endingWithUs(command(port));
-    const log = openSync(join(this.#buildDir, 'server.log'), 'w');
+    // Only who is told so shall use it.
+    const { REDIS_URL: _, ...inherited } = process.env;
+    const logFile = join(this.#buildDir, `${name.replaceAll(' ', '-')}.log`);
+    const log = openSync(logFile, 'w');
     const child = this.#children.start(
       spawn(program, programArguments, {
         stdio: ['ignore', log, log],
-        env: { ...process.env, NODE_ENV: 'production', ...(typeof env === 'function' ? env(port) : env) },
+        env: { ...inherited, NODE_ENV: 'production', ...(typeof env === 'function' ? env(port) : env) },
       }),
     );
     closeSync(log);
-    await this.#listening(child, port);
+    await listening(child, port, logFile);
     return {
-      pid: child.pid ?? 0,
-      port,
+      processes: [{ name, pid: child.pid ?? 0 }],
+      publishPort: port,
+      subscribePorts: [port],
       collectGarbage: async () => {
         if (!canCollect) return false;
         child.kill('SIGUSR2');
@@ -177,16 +262,16 @@ export class Servers {
       stop: (signal) => this.#children.stop(child, signal),
     };
   }
+}
 
-  /** There is nothing to wait for but the port: the servers announce themselves each in its own way, or not at all. */
-  async #listening(child: ChildProcess, port: number): Promise<void> {
-    const giveUpAt = Date.now() + 15_000;
-    while (!(await accepts(port))) {
-      if (child.exitCode !== null || child.signalCode !== null || Date.now() > giveUpAt) {
-        throw new Error(`The server did not start: ${readFileSync(join(this.#buildDir, 'server.log'), 'utf8').trim()}`);
-      }
-      await after(20);
+/** There is nothing to wait for but the port: the servers announce themselves each in its own way, or not at all. */
+async function listening(child: ChildProcess, port: number, logFile: string): Promise<void> {
+  const giveUpAt = Date.now() + 15_000;
+  while (!(await accepts(port))) {
+    if (child.exitCode !== null || child.signalCode !== null || Date.now() > giveUpAt) {
+      throw new Error(`The server did not start: ${readFileSync(logFile, 'utf8').trim()}`);
     }
+    await after(20);
   }
 }
 
@@ -199,6 +284,31 @@ function accepts(port: number): Promise<boolean> {
     };
     socket.once('connect', () => settle(true)).once('error', () => settle(false));
   });
+}
+
+async function askRedis<T>(url: string, ask: (client: Redis) => Promise<T>): Promise<T> {
+  const client = new Redis(url);
+  try {
+    return await ask(client);
+  } finally {
+    client.disconnect();
+  }
+}
+
+/** Sharded channels are counted apart by Redis, and are all the same to us. */
+function subscriptionsIn(url: string): Promise<number> {
+  return askRedis(url, async (client) => {
+    const lists = [await client.call('PUBSUB', 'CHANNELS'), await client.call('PUBSUB', 'SHARDCHANNELS')];
+    return lists.reduce<number>((sum, list) => sum + (Array.isArray(list) ? list.length : 0), 0);
+  });
+}
+
+/** Nothing when it runs on another machine: then what it uses cannot be told. */
+async function processOfRedis(url: string): Promise<RunningServer['processes']> {
+  if (!['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname)) return [];
+  const info = await askRedis(url, (client) => client.info('server'));
+  const pid = Number(/^process_id:(\d+)/m.exec(info)?.[1]);
+  return existsSync(`/proc/${pid}`) ? [{ name: 'redis', pid }] : [];
 }
 
 function freePort(): Promise<number> {

@@ -50,8 +50,8 @@ export interface Memory {
   readonly privateBytes: number;
 }
 
-export function memory(pid: number): Memory {
-  const rollups = tree(pid).map((each) => read(`/proc/${each}/smaps_rollup`));
+export function memory(pids: readonly number[]): Memory {
+  const rollups = pids.flatMap(tree).map((each) => read(`/proc/${each}/smaps_rollup`));
   const sum = (name: string): number =>
     rollups.reduce((total, text) => total + Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0), 0);
   return { rssBytes: sum('Rss') * 1024, privateBytes: (sum('Private_Clean') + sum('Private_Dirty')) * 1024 };

@@ -10,6 +10,10 @@
  *   requests FILE                 what to publish: a 32-bit count, then for each a 32-bit length and a whole request
  *   open GROUP COUNT AT_ONCE      more connections; said "opened" when each has done its steps
  *   cut GROUP AT_ONCE             close all of the group and open them anew
+ *   talk GROUP COUNT ROUND EXPECT SEND LAST
+ *                                 connection i of the group sends SEND COUNT times, each %06d one of i * COUNT and what
+ *                                 follows: ROUND of them, then LAST, and on when it heard EXPECT in a frame, once; where
+ *                                 LAST is empty, ROUND times. Said "talked" when each has heard all.
  *   publish SOCKETS IN_FLIGHT RATE COUNT SECONDS
  *                                 replay requests until COUNT or SECONDS; RATE a second, or 0: as fast as IN_FLIGHT allows
  *
@@ -34,7 +38,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_STEPS = 8, MAX_GROUPS = 4, MAX_PUBLISHERS = 256, READ_BYTES = 1 << 18, RETRY_NS = 100000000, IDLE_NS = 50000000 };
+enum { MAX_STEPS = 8, MAX_GROUPS = 4, MAX_DOORS = 16, MAX_PUBLISHERS = 256, READ_BYTES = 1 << 18, RETRY_NS = 100000000, IDLE_NS = 50000000 };
 /* Without progress for so long, a run is over and what is missing is lost. */
 #define GIVE_UP_NS 5000000000LL
 
@@ -110,7 +114,9 @@ typedef struct {
   size_t expect_bytes;
 } step;
 
-static struct sockaddr_in server;
+/* Where events are published, and where subscribers connect to, one after the other. */
+static struct sockaddr_in publish_door, doors[MAX_DOORS];
+static unsigned door_count;
 static char host_header[64];
 static char *path = "/";
 static unsigned channels = 1;
@@ -136,7 +142,7 @@ typedef struct subscriber {
   int fd;
   state state;
   uint8_t step, group;
-  unsigned channel;
+  unsigned channel, index, said, unheard;
   /* The beginning of a frame whose rest has not come. */
   char *left;
   uint32_t left_bytes, left_room;
@@ -186,16 +192,24 @@ static struct run {
 static uint64_t next_slot;
 static size_t event_bytes;
 
+static struct talk {
+  bool is_on;
+  unsigned group, count, round, finished;
+  char *expect, *send, *last;
+  int64_t from;
+  double cpu_before;
+} talk;
+
 static void watch(int fd, void *who, uint32_t events, int op) {
   struct epoll_event e = {.events = events, .data.ptr = who};
   if (epoll_ctl(epoll_fd, op, fd, &e) < 0) die_of_errno("epoll_ctl");
 }
 
-static int dial(void *who) {
+static int dial(void *who, const struct sockaddr_in *door) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
   if (fd < 0) die_of_errno("socket");
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (connect(fd, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS) {
+  if (connect(fd, (const struct sockaddr *)door, sizeof *door) < 0 && errno != EINPROGRESS) {
     close(fd);
     return -1;
   }
@@ -250,6 +264,7 @@ static void lose(subscriber *s) {
   s->fd = -1;
   s->left_bytes = 0;
   if (s->state == READY) {
+    if (talk.is_on) die("a connection was lost while it talked");
     g->ready--;
     closed_by_server++;
     s->state = GONE;
@@ -272,7 +287,7 @@ static void dial_waiting(void) {
       g->opening++;
       s->state = CONNECTING;
       s->step = 0;
-      s->fd = dial(s);
+      s->fd = dial(s, &doors[s->index % door_count]);
       if (s->fd < 0) {
         lose(s);
         return;
@@ -316,6 +331,24 @@ static void count_delivery(subscriber *s, const char *text, size_t length, int64
   run.last_progress = now;
 }
 
+static bool say_round(subscriber *s) {
+  if (s->said == talk.count) {
+    if (++talk.finished < groups[talk.group].count) return true;
+    talk.is_on = false;
+    printf("{\"event\":\"talked\",\"ms\":%.1f,\"loadCpuMs\":%.1f}\n", (double)(now_ns() - talk.from) / 1e6,
+           cpu_ms() - talk.cpu_before);
+    return true;
+  }
+  unsigned left = talk.count - s->said, count = left < talk.round ? left : talk.round;
+  s->unheard = *talk.last ? 1 : count;
+  for (; count; count--, s->said++) {
+    char text[2048];
+    int length = snprintf(text, sizeof text, talk.send, s->index * talk.count + s->said);
+    if (!send_frame(s->fd, 1, text, (size_t)length)) return false;
+  }
+  return !*talk.last || send_frame(s->fd, 1, talk.last, strlen(talk.last));
+}
+
 static bool on_frame(subscriber *s, int opcode, const char *body, size_t length, int64_t now) {
   if (opcode == 8) {
     last_close_code = length >= 2 ? ((uint8_t)body[0] << 8 | (uint8_t)body[1]) : 1005;
@@ -325,6 +358,10 @@ static bool on_frame(subscriber *s, int opcode, const char *body, size_t length,
   if (opcode != 1) return true;
   if (answer_in && length == strlen(answer_in) && !memcmp(body, answer_in, length)) {
     return send_frame(s->fd, 1, answer_out, strlen(answer_out));
+  }
+  if (s->state == READY && talk.is_on && s->group == talk.group) {
+    if (!memmem(body, length, talk.expect, strlen(talk.expect)) || --s->unheard) return true;
+    return say_round(s);
   }
   if (s->state == READY) {
     count_delivery(s, body, length, now);
@@ -509,7 +546,7 @@ static void on_publisher(publisher *p, uint32_t events) {
     if (p->is_busy) die("the server closed a publisher's connection");
     close(p->fd);
     p->is_connected = false;
-    p->fd = dial(p);
+    p->fd = dial(p, &publish_door);
     if (p->fd < 0) die_of_errno("a publisher could not connect again");
     return;
   }
@@ -571,7 +608,8 @@ static void open_more(int index, unsigned count, unsigned at_once) {
   for (unsigned i = 0; i < count; i++) {
     subscriber *s = must(calloc(1, sizeof *s));
     *s = (subscriber){.kind = WATCH_SUBSCRIBER, .fd = -1, .group = (uint8_t)index};
-    s->channel = (unsigned)index * channels + g->count++ % channels;
+    s->index = g->count++;
+    s->channel = (unsigned)index * channels + s->index % channels;
     s->next_in_group = g->first;
     g->first = s;
     wait_turn(s);
@@ -591,13 +629,23 @@ static void cut(int index, unsigned at_once) {
   }
 }
 
+static void start_talk(unsigned group, unsigned count, unsigned round, char **texts) {
+  if (groups[group].ready < groups[group].count || !count || !round) die("nobody can talk");
+  free(talk.expect), free(talk.send), free(talk.last);
+  talk = (struct talk){true, group, count, round, 0, strdup(texts[0]), strdup(texts[1]), strdup(texts[2]), now_ns(), cpu_ms()};
+  for (subscriber *s = groups[group].first; s; s = s->next_in_group) {
+    s->said = 0;
+    if (!say_round(s)) die_of_errno("a connection could not talk");
+  }
+}
+
 static void start_run(int sockets, unsigned in_flight, double rate, uint64_t count, double seconds) {
   if (sockets > MAX_PUBLISHERS) die("too many publishers");
   if (!request_count) die("nothing to publish");
   while (publisher_count < sockets) {
     publisher *p = &publishers[publisher_count++];
     p->kind = WATCH_PUBLISHER;
-    p->fd = dial(p);
+    p->fd = dial(p, &publish_door);
     if (p->fd < 0) die_of_errno("a publisher could not connect");
   }
   memset(&run, 0, sizeof run);
@@ -629,7 +677,9 @@ static void obey(char *line) {
   } else if (!strcmp(order, "requests")) read_requests(field[1]);
   else if (!strcmp(order, "open")) open_more(atoi(field[1]), (unsigned)atoi(field[2]), (unsigned)atoi(field[3]));
   else if (!strcmp(order, "cut")) cut(atoi(field[1]), (unsigned)atoi(field[2]));
-  else if (!strcmp(order, "publish")) {
+  else if (!strcmp(order, "talk")) {
+    start_talk((unsigned)atoi(field[1]), (unsigned)atoi(field[2]), (unsigned)atoi(field[3]), field + 4);
+  } else if (!strcmp(order, "publish")) {
     start_run(atoi(field[1]), (unsigned)atoi(field[2]), atof(field[3]), strtoull(field[4], NULL, 10), atof(field[5]));
   } else die("an order is not understood");
 }
@@ -662,9 +712,15 @@ static void on_stdin(void) {
   memmove(orders, from, have);
 }
 
+static struct sockaddr_in door_at(const char *address, const char *port) {
+  struct sockaddr_in door = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+  if (inet_pton(AF_INET, address, &door.sin_addr) != 1) die("the address must be one of IPv4");
+  return door;
+}
+
 int main(int count, char **arguments) {
-  if (count != 3) {
-    fprintf(stderr, "usage: load ADDRESS PORT\n");
+  if (count < 4 || count > 3 + MAX_DOORS) {
+    fprintf(stderr, "usage: load ADDRESS PUBLISH_PORT SUBSCRIBE_PORT...\n");
     return 2;
   }
   setvbuf(stdout, NULL, _IOLBF, 0);
@@ -675,8 +731,11 @@ int main(int count, char **arguments) {
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arguments[2]))};
-  if (inet_pton(AF_INET, arguments[1], &server.sin_addr) != 1) die("the address must be one of IPv4");
+  publish_door = door_at(arguments[1], arguments[2]);
+  while (door_count < (unsigned)count - 3) {
+    doors[door_count] = door_at(arguments[1], arguments[3 + door_count]);
+    door_count++;
+  }
   snprintf(host_header, sizeof host_header, "%s:%s", arguments[1], arguments[2]);
   for (int i = 0; i < MAX_GROUPS; i++) {
     groups[i].waiting_end = &groups[i].waiting;

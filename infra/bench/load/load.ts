@@ -46,6 +46,24 @@ export interface Published {
   readonly reply: Latency;
 }
 
+export interface Talked {
+  readonly event: 'talked';
+  readonly ms: number;
+  readonly loadCpuMs: number;
+}
+
+/** What each connection of a group says; `%06d` becomes a number that no other one says. */
+export interface TalkOrder {
+  readonly send: string;
+  /** A part of the text frame that answers. */
+  readonly expect: string;
+  /** Where `send` is not answered: said after each round, and answered once. */
+  readonly last?: string;
+  readonly count: number;
+  /** How many are said before the answers are waited for. */
+  readonly round: number;
+}
+
 export interface PublishOrder {
   readonly sockets: number;
   /** How many events may be under way where no rate is given. */
@@ -53,6 +71,13 @@ export interface PublishOrder {
   readonly perSecond?: number;
   readonly count?: number;
   readonly seconds?: number;
+}
+
+/** Where a server is reached. */
+export interface Doors {
+  readonly publishPort: number;
+  /** Subscribers connect to them in turn. */
+  readonly subscribePorts: readonly number[];
 }
 
 const source = fileURLToPath(new URL('load.c', import.meta.url));
@@ -81,8 +106,9 @@ export class Load {
   #errors = '';
   #end: string | null = null;
 
-  constructor(children: Children, program: string, port: number) {
-    this.#child = children.start(spawn(program, ['127.0.0.1', String(port)], { stdio: ['pipe', 'pipe', 'pipe'] }));
+  constructor(children: Children, program: string, { publishPort, subscribePorts }: Doors) {
+    const addresses = ['127.0.0.1', String(publishPort), ...subscribePorts.map(String)];
+    this.#child = children.start(spawn(program, addresses, { stdio: ['pipe', 'pipe', 'pipe'] }));
     const { stdin, stdout, stderr } = this.#child;
     if (stdin === null || stdout === null || stderr === null) throw new Error('The load generator has no pipes');
     createInterface({ input: stdout }).on('line', (line) => this.#hear(line));
@@ -120,6 +146,12 @@ export class Load {
   cut(group: number, atOnce: number, limitMs = 60_000): Promise<Opened> {
     this.order('cut', group, atOnce);
     return this.#answer<Opened>('opened', limitMs);
+  }
+
+  /** Has every connection of a group talk, all at once. */
+  talk(group: number, { send, expect, last = '', count, round }: TalkOrder, limitMs = 60_000): Promise<Talked> {
+    this.order('talk', group, count, round, expect, send, last);
+    return this.#answer<Talked>('talked', limitMs);
   }
 
   async publish(order: PublishOrder): Promise<Published> {
