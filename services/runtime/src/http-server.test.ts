@@ -250,7 +250,7 @@ describe('listening', () => {
 });
 
 describe('closing', () => {
-  test('[OP6] answers the request in flight, ends idle connections, and takes no new ones', async () => {
+  test('[OP6] answers the request in flight, ends idle connections and those that never spoke, and takes no new ones', async () => {
     const { server, readiness, app } = make();
     const slow = held();
     app.get('/slow', async () => {
@@ -261,12 +261,14 @@ describe('closing', () => {
     const idle = connect(Number(new URL(url).port), '127.0.0.1');
     idle.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
     await once(idle, 'data');
+    const silent = connect(Number(new URL(url).port), '127.0.0.1');
+    await once(silent, 'connect');
     const inFlight = requestHttp(`${url}/slow`, { agent: false, headers: { connection: 'keep-alive' } }).end();
     const answered = once(inFlight, 'response') as Promise<[{ statusCode: number; headers: IncomingHttpHeaders }]>;
     await slow.hasBegun;
 
     readiness.stop();
-    const idleEnded = once(idle, 'close');
+    const idleEnded = Promise.all([once(idle, 'close'), once(silent, 'close')]);
     const closed = server.close();
     await idleEnded;
     await expect(fetch(`${url}/healthz`)).rejects.toThrow();

@@ -92,6 +92,15 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
   });
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.read()));
 
+  const sockets = new Set<Socket>();
+  function forget(this: Socket): void {
+    sockets.delete(this);
+  }
+  app.server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', forget);
+  });
+
   const stopWatching = tls === undefined ? undefined : watchTls(app, tls, log);
   return {
     app,
@@ -105,7 +114,11 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
     },
     close: async () => {
       stopWatching?.();
-      await app.close();
+      const closed = app.close();
+      // Browsers and proxies open connections ahead. To Node only one that has had a request can be idle, so it would
+      // wait for those that have sent nothing yet.
+      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+      await closed;
     },
   };
 }
