@@ -80,6 +80,39 @@ async function allReady(expected: boolean, limitMs: number): Promise<void> {
 }
 
 describe('Redis gone', () => {
+  test('[PR3] [CL7] a connection that ends meanwhile is gone for everyone once Redis is back, and told once', async () => {
+    const [ada, bob] = await twoMembers('ended');
+    await cluster.redis.stop();
+    await allReady(false, noticedLimitMs);
+    ada.close();
+    await ada.closes();
+    await cluster.redis.start();
+    await bob.until('ada is gone', () => bob.usersOf('presence-ended').length === 1, 2 * backLimitMs);
+    await allReady(true, backLimitMs);
+    expect(await cluster.usersOf(api, 'presence-ended')).toEqual(['bob']);
+    await bob.catchUp();
+    // By an event, or by the list that bob's edge gave after the gap.
+    expect([[], ['-ada']]).toContainEqual(bob.changesOf('presence-ended'));
+    expect(bob.faults).toEqual([]);
+    bob.close();
+  });
+
+  test('[PR2] [PR8] a node that comes back long after the others brings its members back for all', async () => {
+    const [ada, bob] = await twoMembers('late');
+    edges[0].proxy.refuse();
+    await cluster.redis.stop();
+    await cluster.redis.start();
+    await cluster.isReady(edges[1], true, backLimitMs);
+    // The others have told their clients who is left.
+    await bob.until('ada is gone', () => bob.usersOf('presence-late').length === 1, 2 * backLimitMs);
+    edges[0].proxy.mend();
+    await cluster.isReady(edges[0], true, backLimitMs);
+    await bob.until('ada is back', () => bob.usersOf('presence-late').length === 2, backLimitMs);
+    await expectWhole('late', [ada, bob]);
+    for (const connection of [ada, bob]) connection.close();
+  });
+
+  // The one with data is last: what it saves would be there after later restarts, too.
   test.each([
     ['and back with nothing', { save: false }],
     ['and back with what it had', { save: true }],
@@ -109,23 +142,6 @@ describe('Redis gone', () => {
       const names = await cluster.channels(api);
       return names.length === 0 || String(names);
     });
-  });
-
-  test('[PR3] [CL7] a connection that ends meanwhile is gone for everyone once Redis is back, and told once', async () => {
-    const [ada, bob] = await twoMembers('ended');
-    await cluster.redis.stop();
-    await allReady(false, noticedLimitMs);
-    ada.close();
-    await ada.closes();
-    await cluster.redis.start();
-    await bob.until('ada is gone', () => bob.usersOf('presence-ended').length === 1, 2 * backLimitMs);
-    await allReady(true, backLimitMs);
-    expect(await cluster.usersOf(api, 'presence-ended')).toEqual(['bob']);
-    await bob.catchUp();
-    // By an event, or by the list that bob's edge gave after the gap.
-    expect([[], ['-ada']]).toContainEqual(bob.changesOf('presence-ended'));
-    expect(bob.faults).toEqual([]);
-    bob.close();
   });
 
   test('[OP4] a program that cannot reach it does not start, and says why', async () => {
@@ -227,6 +243,7 @@ describe('one edge cut off from Redis', () => {
       expect(await cluster.publish(api, 'flapping', 'round', round)).toMatchObject({ status: 200 });
       await ada.until(`round ${round}`, () => ada.all('round', 'flapping').at(-1) === round);
     }
+    await bob.until('the last round', () => bob.all('round', 'flapping').at(-1) === 5);
     expect(bob.all('round', 'flapping')).toEqual([1, 2, 3, 4, 5]);
     await expectWhole('flapping', [ada, bob]);
     for (const connection of [ada, bob]) connection.close();

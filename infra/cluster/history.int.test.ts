@@ -7,7 +7,7 @@ import { expect, inject, test } from 'vitest';
 import { fuzzInTurn, type Given, type Random, seedsOf } from '../testing/random.ts';
 import { app, Cluster, eventually, type Node } from './cluster.ts';
 import { eventName, faultsOf, type History, type Publish, type Window } from './history.ts';
-import { Subscriber } from './subscriber.ts';
+import { type Life, Subscriber } from './subscriber.ts';
 
 /** Seeds that have failed once, with what they found. */
 const failingSeeds: readonly number[] = [];
@@ -26,6 +26,11 @@ const restLimitMs = 20_000;
 
 type Fault = 'kill an edge' | 'stop an edge' | 'cut an edge' | 'cut an api' | 'restart redis' | 'pause redis';
 
+interface Breakage extends Window {
+  readonly fault: Fault;
+  readonly node: Node | undefined;
+}
+
 test('nothing is heard twice, out of order, by the excluded, or lost while all was well; and all agree at rest', {
   timeout: 150_000 * inject('fuzzFactor'),
 }, async () => {
@@ -33,6 +38,8 @@ test('nothing is heard twice, out of order, by the excluded, or lost while all w
     const run = await Run.open(random, given);
     try {
       await run.play();
+    } catch (err) {
+      throw new Error(`${err instanceof Error ? err.message : err}\n${run.story()}`, { cause: err });
     } finally {
       await run.close();
     }
@@ -48,7 +55,7 @@ class Run {
   #edges: Node[];
   readonly #subscribers: Subscriber[] = [];
   readonly #publishes: Publish[] = [];
-  readonly #windows: Window[] = [];
+  readonly #windows: Breakage[] = [];
 
   private constructor(random: Random, given: Given, cluster: Cluster, edges: Node[], apis: Node[]) {
     this.#random = random;
@@ -113,6 +120,19 @@ class Run {
     expect(this.#cluster.defects()).toEqual([]);
   }
 
+  /** What was done when. */
+  story(): string {
+    const lines = this.#windows.map(({ fault, node, beginMs, endMs }) => {
+      const whom = node === undefined ? '' : ` ${this.#edgeName(node)}`;
+      return `${beginMs.toFixed()}–${endMs.toFixed()} ms: ${fault}${whom}`;
+    });
+    return lines.join('\n');
+  }
+
+  #edgeName(node: Node): string {
+    return `${node.part} at ${node.url}`;
+  }
+
   // ── Load ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #edge(): Node {
@@ -167,14 +187,16 @@ class Run {
       case 'kill an edge': {
         const edge = this.#edge();
         this.#edges = this.#edges.filter((other) => other !== edge);
-        await cluster.kill(edge);
-        this.#edges.push(await cluster.start('edge'));
+        await this.#broken(fault, edge, async () => {
+          await cluster.kill(edge);
+          this.#edges.push(await cluster.start('edge'));
+        });
         return;
       }
       case 'stop an edge': {
         const edge = this.#edge();
         this.#edges = this.#edges.filter((other) => other !== edge);
-        await this.#broken(edge, async () => {
+        await this.#broken(fault, edge, async () => {
           const leases = () => cluster.redis.do((client) => client.zcard('starling:{nodes}:leases'));
           const before = await leases();
           edge.run.child.kill('SIGSTOP');
@@ -188,7 +210,7 @@ class Run {
       case 'cut an edge':
       case 'cut an api': {
         const node = fault === 'cut an edge' ? this.#edge() : this.#random.pick(this.#apis);
-        await this.#broken(node, async () => {
+        await this.#broken(fault, node, async () => {
           const back = await this.#gapOf([node]);
           node.proxy.cut();
           await back();
@@ -196,7 +218,7 @@ class Run {
         return;
       }
       case 'restart redis':
-        await this.#broken(undefined, async () => {
+        await this.#broken(fault, undefined, async () => {
           const back = await this.#gapOf([...this.#edges, ...this.#apis]);
           await cluster.redis.stop();
           await new Promise((resolve) => setTimeout(resolve, this.#random.between(0, 2_000)));
@@ -205,7 +227,7 @@ class Run {
         });
         return;
       case 'pause redis':
-        await this.#broken(undefined, async () => {
+        await this.#broken(fault, undefined, async () => {
           await cluster.redis.do((client) => client.call('CLIENT', 'PAUSE', this.#random.between(500, 4_000), 'ALL'));
           await cluster.redis.do((client) => client.ping());
           await Promise.all([...this.#edges, ...this.#apis].map((node) => cluster.isReady(node, true, 15_000)));
@@ -216,8 +238,8 @@ class Run {
     }
   }
 
-  async #broken(node: Node | undefined, run: () => Promise<void>): Promise<void> {
-    const window: Window = { node, beginMs: performance.now(), endMs: Number.POSITIVE_INFINITY };
+  async #broken(fault: Fault, node: Node | undefined, run: () => Promise<void>): Promise<void> {
+    const window: Breakage = { fault, node, beginMs: performance.now(), endMs: Number.POSITIVE_INFINITY };
     this.#windows.push(window);
     await run();
     window.endMs = performance.now() + afterwardsMs;
@@ -263,9 +285,18 @@ class Run {
       if (!isPresence) continue;
       for (const { current } of inside) {
         const seen = String(current?.connection.usersOf(channel));
-        if (seen !== names) return `${current?.connection.socketId} sees ${seen} in ${channel}, not ${names}`;
+        if (seen === names || current === undefined) continue;
+        return `${this.#edgeName(current.node)} shows ${seen} in ${channel}, not ${names}: ${told(current, channel)}`;
       }
     }
     return true;
   }
+}
+
+/** What a connection was told of who is in a channel, and when. */
+function told({ connection }: Life, channel: string): string {
+  const frames = connection.heard.filter((heard) => heard.channel === channel && heard.event.startsWith('pusher_int'));
+  return frames
+    .map(({ event, data, atMs }) => `${atMs.toFixed()} ${event.slice(16)} ${JSON.stringify(data)}`)
+    .join('; ');
 }

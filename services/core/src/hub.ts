@@ -207,13 +207,17 @@ export class Hub {
 
   /**
    * Tells a topic's subscribers here anew what they keep account of. What arrives while `read` is under way is delivered
-   * behind its answer, unless that includes it.
+   * behind its answer, unless that includes it. False: newcomers were not told, since what they are being told may be as
+   * old; ask again when that is done.
    */
-  async retell(topic: Topic, read: () => Promise<{ readonly payload: Uint8Array; readonly position: number }>) {
+  async retell(
+    topic: Topic,
+    read: () => Promise<{ readonly payload: Uint8Array; readonly position: number }>,
+  ): Promise<boolean> {
     const room = this.#rooms.get(topic);
-    if (room === undefined) return;
-    // Newcomers are being told anyway.
+    if (room === undefined) return true;
     const live = [...room.subscriptions].filter((subscription) => !subscription.isHolding);
+    const areAll = live.length === room.subscriptions.size;
     for (const subscription of live) subscription.holdAgain();
     const stillHere = () => live.filter((subscription) => room.subscriptions.has(subscription));
     try {
@@ -227,6 +231,7 @@ export class Hub {
     } finally {
       for (const subscription of stillHere()) subscription.release();
     }
+    return areAll;
   }
 
   /** Resolves when a message published by this node has come back to it; rejects `unavailable` otherwise. */

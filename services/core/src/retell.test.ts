@@ -94,6 +94,38 @@ describe('after messages may have been missed', () => {
     expect(peer.take()).toEqual([]);
   });
 
+  it('[PR9] [PR8] tells newcomers too, once they have been told what was true before', async () => {
+    let open: () => void = () => undefined;
+    const isOpen = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const { connect, subscribe, missing, elsewhere, presenceStore, clock, settle } = gappyWorld({
+      wrapPresence: (store) => {
+        const join = store.join.bind(store);
+        return Object.assign(store, {
+          join: async (...args: Parameters<typeof join>) => {
+            const joined = await join(...args);
+            if (args[0].member?.userId === 'slow') await isOpen;
+            return joined;
+          },
+        });
+      },
+    });
+    const peer = await connect();
+    await subscribe(peer, 'presence-room', { user_id: 'slow' });
+    await missing([room], () => presenceStore.join(elsewhere('presence-room', 'missed')));
+    await settle();
+    open();
+    await settle();
+    expect(namesIn(peer)).toEqual(['subscription_succeeded slow']);
+    clock.advance(1_000);
+    await settle();
+    expect(namesIn(peer)).toEqual(['subscription_succeeded slow,missed']);
+    clock.advance(10_000);
+    await settle();
+    expect(peer.take()).toEqual([]);
+  });
+
   it('[PR9] tries again while the store fails', async () => {
     let failures = 2;
     const { connect, subscribe, missing, clock, settle, presenceStore, elsewhere } = gappyWorld({

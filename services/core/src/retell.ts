@@ -24,20 +24,21 @@ interface Kept {
 /** Topics at once: a list may be long, and others want to be served meanwhile. */
 const batchSize = 50;
 
-/** Tells all of these sessions anew. False: the store failed meanwhile, and some may not have been told. */
+/** Tells all of these sessions anew. False: not all have been told, because they or the store were not ready for it. */
 export async function retell(deps: RetellDeps, sessions: readonly Session[]): Promise<boolean> {
   try {
     const kept = [...keptBy(sessions)];
+    const areTold: boolean[] = [];
     await inBatches(
       kept.filter(({ channel }) => channel.kind === 'presence'),
-      (batch) => Promise.all(batch.map((each) => retellMembers(deps, each))),
+      async (batch) => areTold.push(...(await Promise.all(batch.map((each) => retellMembers(deps, each))))),
     );
     await inBatches(
       kept.filter(({ app, channel }) => app.hasSubscriptionCounts && channel.kind !== 'presence'),
       (batch) => retellCounts(deps, batch),
     );
-    await inBatches(sessions, (batch) => Promise.all(batch.map((session) => retellWatched(session))));
-    return true;
+    await inBatches(sessions, async (batch) => areTold.push(...(await Promise.all(batch.map(retellWatched)))));
+    return areTold.every(Boolean);
   } catch (err) {
     if (!(err instanceof StarlingError)) throw err;
     deps.observer.note('telling sessions anew failed', { err });
@@ -49,8 +50,8 @@ export async function retell(deps: RetellDeps, sessions: readonly Session[]): Pr
 function keptBy(sessions: readonly Session[]): Iterable<Kept> {
   const kept = new Map<Topic, Kept>();
   for (const session of sessions) {
-    for (const { channel, subscription } of session.seatings.values()) {
-      if (subscription === null || channel.kind === 'user') continue;
+    for (const { channel, seat } of session.seatings.values()) {
+      if (seat === null || channel.kind === 'user') continue;
       const { app } = session;
       const topic = channelTopic(app.id, channel.name);
       kept.set(topic, { topic, app, channel });
@@ -60,8 +61,8 @@ function keptBy(sessions: readonly Session[]): Iterable<Kept> {
 }
 
 /** As the answer to a subscribe, whose list replaces the one before. */
-async function retellMembers({ hub, presenceStore }: RetellDeps, { topic, channel }: Kept): Promise<void> {
-  await hub.retell(topic, async () => {
+async function retellMembers({ hub, presenceStore }: RetellDeps, { topic, channel }: Kept): Promise<boolean> {
+  return hub.retell(topic, async () => {
     const { members, position } = await presenceStore.members(topic);
     return { payload: Buffer.from(encodeSubscriptionSucceeded(channel.name, members)), position };
   });

@@ -72,18 +72,22 @@ async function readWatched({ app, deps }: Peer, ids: readonly string[]) {
   return { snapshot, positions: occupancies.map(({ position }) => position) };
 }
 
-/** After changes may have been missed: who of the watchlist is online now, and who is not. */
-export async function retellWatched(session: Peer): Promise<void> {
+/**
+ * After changes may have been missed: who of the watchlist is online now, and who is not. False: it is just signing in,
+ * and what it is being told may be as old; ask again when that is done.
+ */
+export async function retellWatched(session: Peer): Promise<boolean> {
   const { user } = session;
   const watches = user?.subscriptions.slice(1) ?? [];
-  // One that is just signing in is being told anyway.
-  if (user === null || watches.length === 0 || watches.some(({ isHolding }) => isHolding)) return;
+  if (user === null || watches.length === 0) return true;
+  if (watches.some(({ isHolding }) => isHolding)) return false;
   for (const watch of watches) watch.holdAgain();
   try {
     const { snapshot, positions } = await readWatched(session, user.watched);
-    if (session.isClosed) return;
+    if (session.isClosed) return true;
     if (snapshot !== null) session.send(snapshot);
     for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
+    return true;
   } finally {
     if (session.user === user) for (const watch of watches) watch.release();
   }

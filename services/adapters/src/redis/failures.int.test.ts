@@ -109,6 +109,18 @@ describe('a node that dies', () => {
     await dead.close();
   });
 
+  it('in the eyes of the others alone has its members back before it tells who is there', async () => {
+    const still = await open({ clock: stoppedClock(), timing: dying });
+    const other = await open({ timing: watchful });
+    const ear = await Ear.at(other, room);
+    await sit(still, '1.1', 'ada');
+    await ear.until((texts) => texts.includes('-ada'));
+    await still.broker.subscribe(room);
+    await server.do((client) => client.client('KILL', 'TYPE', 'PUBSUB'));
+    await still.observer.until('redis subscriptions are back after a gap');
+    expect(await usersOf(still)).toEqual(['ada']);
+  });
+
   it('is announced to the watchers of its users', async () => {
     const dead = await open({ clock: stoppedClock(), timing: dying });
     const other = await open({ timing: watchful });

@@ -80,12 +80,16 @@ export class RedisPresenceStore implements PresenceStore {
       this.#mending.settleIn(this.#timing.settleMs);
       this.#mending.doubt();
     });
+    // A node that was still for long may have been taken for dead, and find out only with its next renewal; clients that
+    // are told anew after the gap would not find themselves among those present.
+    const endGaps = this.#link.onGap(() => this.#mending.doubt());
     await this.#mending.mend();
     this.#renewLater();
     return async () => {
       this.#isStopped = true;
       this.#mending.stop();
       endReturns();
+      endGaps();
       // A renewal under way would bring the lease back.
       await this.#lease.renew().catch(() => undefined);
       try {
@@ -265,7 +269,8 @@ export class RedisPresenceStore implements PresenceStore {
   async #renew(): Promise<void> {
     const { status, settleLeftMs, ended } = await this.#lease.renew();
     this.#mending.settleIn(settleLeftMs);
-    if (status === 'swept') this.#markAway();
+    // After a loss of data that the others have got over, they have told their clients who is left: not these.
+    if (status === 'swept' || (status === 'lost' && settleLeftMs === 0)) this.#markAway();
     if (status !== 'held') {
       this.#observer.problem(
         status === 'lost' ? 'redis has lost its data' : 'this node was taken for dead: it takes its seats again',
