@@ -145,8 +145,9 @@ export class Hub {
     room.subscriptions.add(subscription);
     this.#emptied.delete(room);
     try {
-      // A loop, because an unsubscribe may be under way: first it ends, then the link is made anew.
-      while (!room.isLinked) await (room.linking ?? this.#link(room));
+      // A loop, because an unsubscribe may be under way: first it ends, then the link is made anew. Not for who has been
+      // removed meanwhile: with nobody left the link would be taken away over and over, and the loop never end.
+      while (!room.isLinked && room.subscriptions.has(subscription)) await (room.linking ?? this.#link(room));
     } catch (err) {
       this.remove(subscription);
       throw err;

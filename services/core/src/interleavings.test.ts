@@ -307,6 +307,25 @@ describe('stores that fail', () => {
     expect((await world.signin(peer, { id: 'u1' }))[0]?.event).toBe('pusher:signin_success');
   });
 
+  it('gives a failed sign-in back whole, also what is still being linked', async () => {
+    const world = gatedWorld('change first');
+    const { gate } = world;
+    const [former, peer] = [await world.connect(), await world.connect()];
+    await world.signin(former, { id: 'u1', watchlist: ['u2'] });
+    former.session.ended();
+    await world.settle();
+    gate.isOpen = false;
+    world.clock.advance(1_500);
+    await world.settle();
+    // Its links wait for what the broker is taking away, but for the one that fails.
+    gate.refusals = 1;
+    const answer = await world.signin(peer, { id: 'u1', watchlist: ['u3', 'u2'] });
+    expect(answer[0]).toMatchObject({ event: 'pusher:error', data: { code: null } });
+    gate.open();
+    peer.session.ended();
+    await expectNothingLeft(world, [userTopic('1001', 'u1'), watchTopic('1001', 'u2')]);
+  });
+
   it('[OP1] says by its probe whether messages come back', async () => {
     const world = createWorld();
     await world.hub.probe(1_000);
