@@ -248,6 +248,32 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
     },
   );
 
+  it('[SU9] leaves no hole in what who comes meanwhile is given of before its success', async () => {
+    const world = gatedWorld(order);
+    const { gate } = world;
+    const [first, second] = [await world.connect(), await world.connect()];
+    await world.subscribe(first, 'room');
+    first.session.ended();
+    gate.isOpen = false;
+    world.clock.advance(1_500);
+    const publish = async (data: string) => {
+      const payload = Buffer.from(JSON.stringify({ event: 'e', channel: 'room', data }));
+      await world.broker.publish(channelTopic('1001', 'room'), { kind: 'event', payload });
+      await world.settle();
+    };
+    second.say({ event: 'pusher:subscribe', data: { channel: 'room' } });
+    await publish('1');
+    gate.pass();
+    await world.settle();
+    await publish('2');
+    gate.open();
+    await world.settle();
+    await publish('3');
+    const [success, ...later] = second.take().map((frame) => frame.data);
+    expect(success).toEqual({});
+    expect(later).toEqual([1, 2, 3].slice(-Math.max(1, later.length)));
+  });
+
   it('[CA3] replays or delivers an event published while the newcomer waits, never both', async () => {
     for (let passed = 0; passed < 6; passed++) {
       const world = gatedWorld(order);
