@@ -65,6 +65,12 @@ export class Subscription {
     else this.#held?.push(message);
   }
 
+  /** Drops what is held, and goes on holding. */
+  forget(): void {
+    this.#held = [];
+    this.#heldBytes = 0;
+  }
+
   /** Whether the newcomer has been told of this already. */
   knows({ kind, position }: BrokerMessage): boolean {
     return position !== undefined && position <= (kind === 'transition' ? this.transitionFloor : this.eventFloor);
@@ -145,8 +151,11 @@ export class Hub {
     room.subscriptions.add(subscription);
     this.#emptied.delete(room);
     try {
-      // A loop, because an unsubscribe may be under way: first it ends, then the link is made anew.
-      while (!room.isLinked) await (room.linking ?? this.#link(room));
+      // A loop, because an unsubscribe may be under way: first it ends, then the link is made anew. Not for who has been
+      // removed meanwhile: with nobody left the link would be taken away over and over, and the loop never end.
+      while (!room.isLinked && room.subscriptions.has(subscription)) await (room.linking ?? this.#link(room));
+      // What came over a link that was then taken away is not followed by what was published until the next was there.
+      subscription.forget();
     } catch (err) {
       this.remove(subscription);
       throw err;

@@ -248,6 +248,32 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
     },
   );
 
+  it('[SU9] leaves no hole in what who comes meanwhile is given of before its success', async () => {
+    const world = gatedWorld(order);
+    const { gate } = world;
+    const [first, second] = [await world.connect(), await world.connect()];
+    await world.subscribe(first, 'room');
+    first.session.ended();
+    gate.isOpen = false;
+    world.clock.advance(1_500);
+    const publish = async (data: string) => {
+      const payload = Buffer.from(JSON.stringify({ event: 'e', channel: 'room', data }));
+      await world.broker.publish(channelTopic('1001', 'room'), { kind: 'event', payload });
+      await world.settle();
+    };
+    second.say({ event: 'pusher:subscribe', data: { channel: 'room' } });
+    await publish('1');
+    gate.pass();
+    await world.settle();
+    await publish('2');
+    gate.open();
+    await world.settle();
+    await publish('3');
+    const [success, ...later] = second.take().map((frame) => frame.data);
+    expect(success).toEqual({});
+    expect(later).toEqual([1, 2, 3].slice(-Math.max(1, later.length)));
+  });
+
   it('[CA3] replays or delivers an event published while the newcomer waits, never both', async () => {
     for (let passed = 0; passed < 6; passed++) {
       const world = gatedWorld(order);
@@ -305,6 +331,25 @@ describe('stores that fail', () => {
     world.gate.failures = 1;
     expect((await world.signin(peer, { id: 'u1' }))[0]).toMatchObject({ event: 'pusher:error', data: { code: null } });
     expect((await world.signin(peer, { id: 'u1' }))[0]?.event).toBe('pusher:signin_success');
+  });
+
+  it('gives a failed sign-in back whole, also what is still being linked', async () => {
+    const world = gatedWorld('change first');
+    const { gate } = world;
+    const [former, peer] = [await world.connect(), await world.connect()];
+    await world.signin(former, { id: 'u1', watchlist: ['u2'] });
+    former.session.ended();
+    await world.settle();
+    gate.isOpen = false;
+    world.clock.advance(1_500);
+    await world.settle();
+    // Its links wait for what the broker is taking away, but for the one that fails.
+    gate.refusals = 1;
+    const answer = await world.signin(peer, { id: 'u1', watchlist: ['u3', 'u2'] });
+    expect(answer[0]).toMatchObject({ event: 'pusher:error', data: { code: null } });
+    gate.open();
+    peer.session.ended();
+    await expectNothingLeft(world, [userTopic('1001', 'u1'), watchTopic('1001', 'u2')]);
   });
 
   it('[OP1] says by its probe whether messages come back', async () => {
