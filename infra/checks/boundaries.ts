@@ -11,8 +11,17 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'sdk/server': ['@starling/protocol', 'node:crypto'],
   'services/ports': ['@starling/protocol'],
   'services/core': ['@starling/protocol', '@starling/ports', 'node:crypto'],
-  // ioredis in src/redis only.
-  'services/adapters': ['@starling/protocol', '@starling/ports', 'ioredis', 'node:*'],
+  // What tables there are, and one way to them; who keeps what in them is the business of the rooms above.
+  'services/database': [
+    '@starling/protocol',
+    '@starling/ports',
+    'postgres',
+    '@electric-sql/pglite',
+    '@electric-sql/pglite-socket',
+    'node:*',
+  ],
+  // ioredis in src/redis only, jose in src/jose only, the database in src/postgres only.
+  'services/adapters': ['@starling/protocol', '@starling/ports', '@starling/database', 'ioredis', 'jose', 'node:*'],
   'services/fanout': ['node:*'],
   'services/transports': [
     '@starling/protocol',
@@ -44,6 +53,22 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     'fastify',
     'node:*',
   ],
+  'services/control': [
+    '@starling/protocol',
+    '@starling/ports',
+    '@starling/core',
+    '@starling/database',
+    '@starling/runtime',
+    'fastify',
+    '@fastify/cookie',
+    '@fastify/swagger',
+    '@fastify/swagger-ui',
+    'fastify-type-provider-zod',
+    'zod',
+    'jose',
+    '@node-rs/argon2',
+    'node:*',
+  ],
   'services/starling': [
     '@starling/protocol',
     '@starling/ports',
@@ -53,6 +78,8 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     '@starling/runtime',
     '@starling/api',
     '@starling/edge',
+    '@starling/control',
+    '@starling/database',
     'zod',
     'node:*',
   ],

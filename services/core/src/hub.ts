@@ -127,10 +127,12 @@ export class Hub {
   #isSweeping = false;
   readonly #probeTopic: Topic;
   #probes: Array<() => void> = [];
+  readonly #followers = new Map<Topic, (payload: Uint8Array) => void>();
 
   constructor(deps: HubDeps) {
     this.#deps = deps;
     this.#probeTopic = probeTopic(deps.nodeId);
+    this.#followers.set(this.#probeTopic, () => this.#answerProbes());
   }
 
   /** Call before any subscription is added. Returns the function that ends it. */
@@ -174,7 +176,7 @@ export class Hub {
   deliver(topic: Topic, message: BrokerMessage): void {
     const room = this.#rooms.get(topic);
     if (room === undefined) {
-      if (topic === this.#probeTopic) this.#answerProbes();
+      this.#followers.get(topic)?.(message.payload);
       return;
     }
     if (message.kind === 'terminate') {
@@ -241,6 +243,15 @@ export class Hub {
       for (const subscription of stillHere()) subscription.release();
     }
     return areAll;
+  }
+
+  /**
+   * For a topic of no app, which has no subscribers: `read` is given its messages once this has resolved, and must not
+   * throw. One reader for each topic.
+   */
+  async follow(topic: Topic, read: (payload: Uint8Array) => void): Promise<void> {
+    this.#followers.set(topic, read);
+    await this.#deps.broker.subscribe(topic);
   }
 
   /** Resolves when a message published by this node has come back to it; rejects `unavailable` otherwise. */

@@ -1,4 +1,5 @@
 export { sign } from './authorize.ts';
+export { BrokerBulletin, type BulletinDeps } from './bulletin.ts';
 export { Hub, type HubDeps } from './hub.ts';
 export {
   type Attribute,

@@ -6,6 +6,7 @@ import {
   type Broker,
   type Codec,
   defaultAppLimits,
+  defaultTokenSettings,
   type Fanout,
   type Observer,
   type PresenceStore,
@@ -76,6 +77,7 @@ export class TestPeer implements Transport {
 
 export const testApp: App = {
   id: '1001',
+  version: 1,
   name: 'test',
   isEnabled: true,
   keys: [
@@ -89,6 +91,8 @@ export const testApp: App = {
   admitsAuthorizedOnly: false,
   requiresTls: false,
   allowedOrigins: [],
+  tokens: defaultTokenSettings,
+  revocations: [],
   limits: defaultAppLimits,
 };
 

@@ -16,9 +16,32 @@ export interface AppLimits {
   readonly presenceMembers: number;
 }
 
+/** Capability tokens: JWTs that say what their bearer may do, in place of one HMAC string for each channel. */
+export interface TokenSettings {
+  /** False: no token is accepted, and connections opened with one are closed. For the day a signing key leaks. */
+  readonly isEnabled: boolean;
+  /** Where an identity provider publishes its keys, an https URL; without it only tokens signed with an app key count. */
+  readonly jwksUrl?: string;
+  /** What `iss` must be of tokens that the identity provider signed. */
+  readonly issuer?: string;
+  /** What `aud` must hold of tokens that the identity provider signed. */
+  readonly audience?: string;
+}
+
+/** Tokens that are refused although their signature and their times are good. */
+export interface Revocation {
+  /** `user`: all tokens whose `sub` is `id`, issued until `at`. `token`: the one whose `jti` is `id`. */
+  readonly by: 'user' | 'token';
+  readonly id: string;
+  /** Milliseconds since 1970: when it was revoked. */
+  readonly at: number;
+}
+
 export interface App {
   /** Decimal digits: Pusher URLs parse it as a number. */
   readonly id: string;
+  /** Grows with every change of anything here. */
+  readonly version: number;
   readonly name: string;
   readonly isEnabled: boolean;
   /** All of them, the oldest first; a disabled one authenticates nothing. */
@@ -30,6 +53,9 @@ export interface App {
   readonly requiresTls: boolean;
   /** Empty: every origin. Otherwise `https://example.com`, `https://*.example.com`, `example.com`, `*.example.com`. */
   readonly allowedOrigins: readonly string[];
+  readonly tokens: TokenSettings;
+  /** Only those under which a token may still be alive: older ones are dropped. */
+  readonly revocations: readonly Revocation[];
   readonly limits: AppLimits;
 }
 
@@ -44,6 +70,11 @@ export const defaultAppLimits: AppLimits = {
   presenceMembers: 100,
 };
 
+export const defaultTokenSettings: TokenSettings = { isEnabled: true };
+
+/** No token lives longer than this from its `iat`, in milliseconds: so long a revocation must be kept. */
+export const maxTokenLifetimeMs = 24 * 60 * 60 * 1_000;
+
 /**
  * The apps and their keys. Answers come from memory on the message path; what is behind (a database, a cache over
  * nodes) is this port's business.
@@ -54,4 +85,10 @@ export interface AppStore {
   byId(id: string): Promise<App | undefined>;
   /** Called after an app was added, changed or (undefined) removed. Returns the function that ends the listening. */
   onChange(listener: (appId: string, app: App | undefined) => void): () => void;
+}
+
+/** Where a backend's order to refuse tokens goes. Once resolved it is kept, and on its way to every node. */
+export interface Revoker {
+  /** Rejects with a StarlingError `app_id_unknown` when there is no such app, `unavailable` when the world fails. */
+  revoke(appId: string, revocation: Revocation): Promise<void>;
 }

@@ -1,5 +1,6 @@
 export * from './app-store.ts';
 export * from './broker.ts';
+export * from './bulletin.ts';
 export * from './clock.ts';
 export * from './observer.ts';
 export * from './presence-store.ts';

@@ -23,6 +23,9 @@ export function probeTopic(nodeId: string): Topic {
   return `:~probe:${nodeId}` as Topic;
 }
 
+/** Of no app: what all nodes read. */
+export const bulletinTopic = ':~bulletin' as Topic;
+
 /** The app a topic belongs to; empty for a topic of no app. */
 export function appIdOfTopic(topic: Topic): string {
   return topic.slice(0, topic.indexOf(':'));

@@ -2,7 +2,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type App, defaultAppLimits } from '@starling/ports';
+import { type App, defaultAppLimits, defaultTokenSettings } from '@starling/ports';
 import { StartError } from '@starling/runtime';
 import { z } from 'zod';
 import type { PartSettings, StartSettings } from './config.ts';
@@ -35,6 +35,7 @@ export function givenApp(settings: PartSettings): App {
 function appOf({ id, key, secret }: FirstAppCredentials, settings: StartSettings | PartSettings): App {
   return {
     id,
+    version: 1,
     name: 'First app',
     isEnabled: true,
     keys: [{ key, secret, isEnabled: true }],
@@ -44,6 +45,8 @@ function appOf({ id, key, secret }: FirstAppCredentials, settings: StartSettings
     admitsAuthorizedOnly: settings.STARLING_APP_AUTHORIZED_ONLY,
     requiresTls: false,
     allowedOrigins: settings.STARLING_APP_ALLOWED_ORIGINS,
+    tokens: defaultTokenSettings,
+    revocations: [],
     limits: defaultAppLimits,
   };
 }

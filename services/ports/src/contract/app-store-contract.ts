@@ -1,6 +1,6 @@
 /** What every app store must do. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type App, type AppStore, defaultAppLimits } from '../index.ts';
+import { type App, type AppStore, defaultAppLimits, defaultTokenSettings } from '../index.ts';
 
 export interface AppStoreFixture {
   /** Empty at first. */
@@ -15,6 +15,7 @@ export interface AppStoreFixture {
 export function appOf(id: string, changes: Partial<App> = {}): App {
   return {
     id,
+    version: 1,
     name: `app ${id}`,
     isEnabled: true,
     keys: [{ key: `key-${id}`, secret: `secret-${id}`, isEnabled: true }],
@@ -24,6 +25,8 @@ export function appOf(id: string, changes: Partial<App> = {}): App {
     admitsAuthorizedOnly: false,
     requiresTls: false,
     allowedOrigins: [],
+    tokens: defaultTokenSettings,
+    revocations: [],
     limits: defaultAppLimits,
     ...changes,
   };
@@ -76,6 +79,13 @@ export function appStoreContract(name: string, make: () => Promise<AppStoreFixtu
         admitsAuthorizedOnly: true,
         requiresTls: true,
         allowedOrigins: ['https://*.example.com', 'example.org'],
+        tokens: {
+          isEnabled: false,
+          jwksUrl: 'https://id.example.com/jwks',
+          issuer: 'https://id.example.com',
+          audience: 'a',
+        },
+        revocations: [{ by: 'user', id: 'u', at: 1_700_000_000_000 }],
         limits: { ...defaultAppLimits, connections: 3, eventDataBytes: 17 },
       });
       await fixture.put(app);
