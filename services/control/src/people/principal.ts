@@ -1,0 +1,21 @@
+/** Who is asking, once that is known, and what they are in an organisation. */
+
+/** Each may do what those after it may. */
+export const roles = ['owner', 'admin', 'developer', 'viewer'] as const;
+
+export type Role = (typeof roles)[number];
+
+/** Somebody who signed in, or a program with an access token of theirs. */
+export interface Principal {
+  readonly kind: 'user' | 'token';
+  readonly userId: string;
+  /** The session of a user; undefined for a token. */
+  readonly sessionId: string | undefined;
+  /** Undefined where they are no member, or the token is for another organisation: to them it does not exist. */
+  roleIn(organisationId: string): Role | undefined;
+}
+
+/** Whether the role is at least the one needed. */
+export function reaches(role: Role, needed: Role): boolean {
+  return roles.indexOf(role) <= roles.indexOf(needed);
+}
