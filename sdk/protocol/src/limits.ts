@@ -18,6 +18,10 @@ export const limits = {
   clientEventsPerSecond: 10,
   /** How far a request's timestamp may be from the server's clock, either way. */
   timestampSkewSeconds: 600,
+  /** Characters of the id under which a publisher may repeat an event. */
+  messageIdLength: 64,
+  /** How long a message's id is remembered: longer than any publisher goes on repeating. */
+  messageIdSeconds: 300,
   /** How long a cache channel keeps its last event. */
   cacheSeconds: 1_800,
   /** RFC 6455 5.5: a control frame holds 125 bytes, two of them the code. */

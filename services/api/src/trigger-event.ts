@@ -22,6 +22,7 @@ interface EventRequest {
   readonly event: string;
   readonly data: string;
   readonly except: string | undefined;
+  readonly id: string | undefined;
   /** What to tell of each channel afterwards. */
   readonly attributes: Attributes;
 }
@@ -143,9 +144,17 @@ function parseEvent(app: App, fields: Fields): Checked<EventRequest> {
   if (info !== undefined && typeof info !== 'string') {
     return refuse('request_malformed', `Expected "info" to be a comma-separated string, got ${nameType(info)}`);
   }
+  const id = fields['message_id'] ?? undefined;
+  if (id !== undefined && !isMessageId(id)) {
+    const given = typeof id === 'string' ? `one of ${id.length}` : nameType(id);
+    return refuse(
+      'request_malformed',
+      `Expected "message_id" to be a string of 1 to ${limits.messageIdLength} characters, got ${given}`,
+    );
+  }
   const attributes = parseAttributes(info, ['user_count', 'subscription_count']);
   if (!attributes.ok) return attributes;
-  return { ok: true, value: { event: event.value, data, except: socketId, attributes: attributes.value } };
+  return { ok: true, value: { event: event.value, data, except: socketId, id, attributes: attributes.value } };
 }
 
 /** Distinct, in the order given. `channels` wins where both are given. */
@@ -167,8 +176,12 @@ function parseChannels(fields: Fields): Checked<readonly Channel[]> {
   return { ok: true, value: [...channels.values()] };
 }
 
-function toCommand({ event, data, except }: EventRequest, channel: Channel): PublishCommand {
-  return except === undefined ? { event, channel, data } : { event, channel, data, except };
+function toCommand({ event, data, except, id }: EventRequest, channel: Channel): PublishCommand {
+  return { event, channel, data, ...(except !== undefined && { except }), ...(id !== undefined && { id }) };
+}
+
+function isMessageId(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= limits.messageIdLength;
 }
 
 function isObject(value: unknown): value is Fields {

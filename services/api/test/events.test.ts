@@ -323,6 +323,55 @@ test("[RE18] more messages per second than the app's limit get 429 with Retry-Af
   expect(deliveries.map(({ topic }) => topic)).toEqual(['3:a', '3:b', '3:c', '3:d', '3:e']);
 });
 
+describe('message_id', () => {
+  const trigger = (fields: object) => ({ body: JSON.stringify({ ...event, channel: undefined, ...fields }) });
+  const channels = ['a', 'b'];
+
+  test('[RE20] an event with a message_id reaches a channel once, and a repeat is answered like the first', async () => {
+    const { call, deliveries, subscribe } = await startApi();
+    await subscribe('a', 'b', 'c');
+    const first = await call('POST', events, trigger({ channels, message_id: 'm1', info: 'subscription_count' }));
+    const again = await call('POST', events, trigger({ channels, message_id: 'm1', info: 'subscription_count' }));
+    expect(again).toMatchObject({ status: 200, text: first.text });
+    expect(deliveries).toHaveLength(2);
+    await call('POST', events, trigger({ channels: ['b', 'c'], message_id: 'm1' }));
+    expect(deliveries.map(({ frame }) => (frame as { channel: string }).channel)).toEqual(['a', 'b', 'c']);
+    await call('POST', events, trigger({ channels, message_id: 'm2' }));
+    await call('POST', events, trigger({ channels }));
+    await call('POST', events, trigger({ channels }));
+    expect(deliveries).toHaveLength(9);
+  });
+
+  test('[RE20] each event of a batch has its own', async () => {
+    const { call, deliveries, subscribe } = await startApi();
+    await subscribe('room-1');
+    const batch = ['m1', 'm2', 'm1', undefined].map((message_id) => ({ ...event, message_id }));
+    await call('POST', batchEvents, { body: JSON.stringify({ batch }) });
+    expect(deliveries).toHaveLength(3);
+  });
+
+  test('[RE20] an id may be used again after 5 minutes', async () => {
+    const { call, deliveries, subscribe, clock } = await startApi();
+    await subscribe('a', 'b');
+    await call('POST', events, trigger({ channels, message_id: 'm1' }));
+    clock.advance(299_999);
+    await call('POST', events, trigger({ channels, message_id: 'm1' }));
+    expect(deliveries).toHaveLength(2);
+    clock.advance(1);
+    await call('POST', events, trigger({ channels, message_id: 'm1' }));
+    expect(deliveries).toHaveLength(4);
+  });
+
+  test.each([7, '', 'x'.repeat(65), {}, true])('[RE20] refuses %j', async (message_id) => {
+    const { call, deliveries, subscribe } = await startApi();
+    await subscribe('a');
+    const answer = await call('POST', events, trigger({ channels, message_id }));
+    expect(answer).toMatchObject({ status: 400 });
+    expect(answer.text).toContain('message_id');
+    expect(deliveries).toEqual([]);
+  });
+});
+
 test('[RE19] successive requests reach a subscriber in their order', async () => {
   const { trigger, deliveries, subscribe } = await startApi();
   await subscribe('a', 'b');

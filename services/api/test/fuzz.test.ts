@@ -3,7 +3,7 @@
  * the same with wounds, which are answered from the table and, where refused, carried out not at all.
  */
 import { FakeClock, MemoryBroker } from '@starling/adapters/memory';
-import { type App, type BrokerMessage, channelOfTopic, type Topic } from '@starling/ports';
+import { type App, type BrokerMessage, channelOfTopic, type PublishOptions, type Topic } from '@starling/ports';
 import { problems, StarlingError } from '@starling/protocol';
 import { expect, test } from 'vitest';
 import { fuzzInTurn, type Given, type Random, seedsOf } from '../../../infra/testing/random.ts';
@@ -65,7 +65,7 @@ class RecordingBroker extends MemoryBroker {
   readonly sent: Sent[] = [];
   failure: Error | null = null;
 
-  override async publish(topic: Topic, message: BrokerMessage, options?: { retainSeconds: number }): Promise<void> {
+  override async publish(topic: Topic, message: BrokerMessage, options?: PublishOptions): Promise<void> {
     if (this.failure !== null) throw this.failure;
     const channel = channelOfTopic(topic);
     const frame = message.kind === 'terminate' ? {} : JSON.parse(Buffer.from(message.payload).toString());

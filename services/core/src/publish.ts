@@ -17,6 +17,8 @@ export interface PublishCommand {
   readonly data: string;
   /** The socket id that must not receive it. */
   readonly except?: string;
+  /** Of this id a channel gets one message, however often it is published. */
+  readonly id?: string;
 }
 
 export interface PublishDeps {
@@ -47,7 +49,7 @@ export async function publish(
     );
   }
   const underWay = new Map<Topic, Promise<void>>();
-  for (const { event, channel, data, except } of commands) {
+  for (const { event, channel, data, except, id } of commands) {
     const topic = channelTopic(app.id, channel.name);
     if (underWay.has(topic)) {
       await Promise.all(underWay.values());
@@ -56,7 +58,10 @@ export async function publish(
     const payload = Buffer.from(encodeEvent(event, channel.name, data));
     const message =
       except === undefined ? ({ kind: 'event', payload } as const) : ({ kind: 'event', payload, except } as const);
-    const options = channel.isCache ? { retainSeconds: limits.cacheSeconds } : undefined;
+    const options =
+      channel.isCache || id !== undefined
+        ? { ...(channel.isCache && { retainSeconds: limits.cacheSeconds }), ...(id !== undefined && { id }) }
+        : undefined;
     underWay.set(topic, deps.broker.publish(topic, message, options));
   }
   await Promise.all(underWay.values());

@@ -29,6 +29,19 @@ export interface RetainedMessage {
   readonly ttlSeconds: number;
 }
 
+export interface PublishOptions {
+  /**
+   * Also keep it as the topic's last event, replacing the one before, in the same step. It is kept whether or not anyone
+   * is subscribed.
+   */
+  readonly retainSeconds?: number;
+  /**
+   * Do nothing at all when a message of this id was published on the topic in the last `limits.messageIdSeconds`, so that
+   * a publisher may repeat what was not answered. Decided in the same step. A store that is full forgets the oldest ids.
+   */
+  readonly id?: string;
+}
+
 export type Deliver = (topic: Topic, message: BrokerMessage) => void;
 
 /**
@@ -42,11 +55,7 @@ export type Deliver = (topic: Topic, message: BrokerMessage) => void;
  * publish whose answer was lost, nothing more will be.
  */
 export interface Broker {
-  /**
-   * `retainSeconds`: also keep it as the topic's last event, replacing the one before, in the same step. It is kept
-   * whether or not anyone is subscribed.
-   */
-  publish(topic: Topic, message: BrokerMessage, options?: { readonly retainSeconds: number }): Promise<void>;
+  publish(topic: Topic, message: BrokerMessage, options?: PublishOptions): Promise<void>;
   /** The topic's last retained message, or undefined when there is none or it has expired. */
   retained(topic: Topic): Promise<RetainedMessage | undefined>;
   /**

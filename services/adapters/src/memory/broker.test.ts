@@ -68,6 +68,21 @@ describe('MemoryBroker', () => {
     expect((await kept('2'))[0]).toBe(true);
   });
 
+  it('forgets the oldest message ids of an app that uses too many, and no others', async () => {
+    const broker = new MemoryBroker(new FakeClock(), { messageIdsPerApp: 2 });
+    const heard: string[] = [];
+    broker.listen((topic) => heard.push(topic));
+    const [one, two] = [channelTopic('1', 'a'), channelTopic('2', 'a')];
+    const publish = (topic: Topic, id: string) =>
+      broker.publish(topic, { kind: 'event', payload: new Uint8Array() }, { id });
+    await broker.subscribe(one);
+    await broker.subscribe(two);
+    await publish(two, 'a');
+    for (const id of ['a', 'b', 'c', 'b', 'c', 'a']) await publish(one, id);
+    await publish(two, 'a');
+    expect(heard).toEqual([two, one, one, one, one]);
+  });
+
   it('counts a replaced message once, and takes it for the newest', async () => {
     const broker = new MemoryBroker(new FakeClock(), { retainedBytesPerApp: 2 * 1_512 });
     const keep = (topic: Topic): Promise<void> =>

@@ -5,9 +5,11 @@ import {
   type BrokerMessage,
   type Clock,
   type Deliver,
+  type PublishOptions,
   type RetainedMessage,
   type Topic,
 } from '@starling/ports';
+import { limits } from '@starling/protocol';
 
 export interface MemoryBrokerOptions {
   /**
@@ -15,6 +17,8 @@ export interface MemoryBrokerOptions {
    * it the oldest are dropped: whoever has a key can trigger on ever new cache channels, and must not fill the process.
    */
   readonly retainedBytesPerApp?: number;
+  /** How many message ids of one app are remembered. Past it the oldest are forgotten. */
+  readonly messageIdsPerApp?: number;
 }
 
 interface Retained {
@@ -75,6 +79,9 @@ export class MemoryBroker implements Broker {
   readonly #retainedBytesPerApp: number;
   readonly #subscribed = new Set<Topic>();
   readonly #shelves = new Map<string, Shelf>();
+  readonly #messageIdsPerApp: number;
+  /** By app: topic and id to when it may be used again, the one used longest ago first. */
+  readonly #messageIds = new Map<string, Map<string, number>>();
   #isSweeping = false;
   #deliver: Deliver | null = null;
   readonly #undelivered: Array<readonly [Topic, BrokerMessage]> = [];
@@ -84,10 +91,13 @@ export class MemoryBroker implements Broker {
   constructor(clock: Clock, options: MemoryBrokerOptions = {}) {
     this.#clock = clock;
     this.#retainedBytesPerApp = options.retainedBytesPerApp ?? 64 * 1_048_576;
+    this.#messageIdsPerApp = options.messageIdsPerApp ?? 100_000;
   }
 
-  async publish(topic: Topic, message: BrokerMessage, options?: { readonly retainSeconds: number }): Promise<void> {
-    if (options === undefined) {
+  async publish(topic: Topic, message: BrokerMessage, options: PublishOptions = {}): Promise<void> {
+    const { retainSeconds, id } = options;
+    if (id !== undefined && !this.#isFirst(topic, id)) return;
+    if (retainSeconds === undefined) {
       this.#send(topic, message);
       return;
     }
@@ -95,7 +105,7 @@ export class MemoryBroker implements Broker {
     const retained = { ...message, position: ++this.#position };
     // A copy: a small buffer may be a view of a large shared one, which would live as long as this message.
     const kept = { ...retained, payload: new Uint8Array(message.payload) };
-    this.#retain(topic, { message: kept, expiresAt: this.#clock.now() + options.retainSeconds * 1_000 });
+    this.#retain(topic, { message: kept, expiresAt: this.#clock.now() + retainSeconds * 1_000 });
     this.#send(topic, retained);
   }
 
@@ -141,6 +151,24 @@ export class MemoryBroker implements Broker {
     }
   }
 
+  #isFirst(topic: Topic, id: string): boolean {
+    const appId = appIdOfTopic(topic);
+    const ids = this.#messageIds.get(appId) ?? new Map<string, number>();
+    this.#messageIds.set(appId, ids);
+    const name = `${topic.length}:${topic}${id}`;
+    const now = this.#clock.now();
+    if ((ids.get(name) ?? 0) > now) return false;
+    // Taken out first, so that it goes to the end.
+    ids.delete(name);
+    ids.set(name, now + limits.messageIdSeconds * 1_000);
+    for (const [oldest, until] of ids) {
+      if (until > now && ids.size <= this.#messageIdsPerApp) break;
+      ids.delete(oldest);
+    }
+    this.#sweepLater();
+    return true;
+  }
+
   #retain(topic: Topic, retained: Retained): void {
     const appId = appIdOfTopic(topic);
     let shelf = this.#shelves.get(appId);
@@ -158,11 +186,19 @@ export class MemoryBroker implements Broker {
     this.#isSweeping = true;
     this.#clock.after(sweepIntervalMs, () => {
       this.#isSweeping = false;
+      const now = this.#clock.now();
       for (const [appId, shelf] of this.#shelves) {
-        shelf.sweep(this.#clock.now());
+        shelf.sweep(now);
         if (shelf.isEmpty) this.#shelves.delete(appId);
       }
-      if (this.#shelves.size > 0) this.#sweepLater();
+      for (const [appId, ids] of this.#messageIds) {
+        for (const [id, until] of ids) {
+          if (until > now) break;
+          ids.delete(id);
+        }
+        if (ids.size === 0) this.#messageIds.delete(appId);
+      }
+      if (this.#shelves.size + this.#messageIds.size > 0) this.#sweepLater();
     });
   }
 }

@@ -1,5 +1,6 @@
 /** The broker of many nodes: one Redis channel for each topic that has a subscriber somewhere. */
-import type { Broker, BrokerMessage, Deliver, Observer, RetainedMessage, Topic } from '@starling/ports';
+import type { Broker, BrokerMessage, Deliver, Observer, PublishOptions, RetainedMessage, Topic } from '@starling/ports';
+import { limits } from '@starling/protocol';
 import { decodeEnvelope, encodeEnvelope, encodeUnplaced } from './envelope.ts';
 import type { RedisLink } from './link.ts';
 import { scripts } from './scripts.ts';
@@ -16,18 +17,21 @@ export class RedisBroker implements Broker {
     this.#observer = observer;
   }
 
-  async publish(topic: Topic, message: BrokerMessage, options?: { readonly retainSeconds: number }): Promise<void> {
+  async publish(topic: Topic, message: BrokerMessage, options: PublishOptions = {}): Promise<void> {
+    const { retainSeconds, id } = options;
     const { keys, publishVerb } = this.#link;
     const channel = keys.channel(topic);
-    if (options === undefined) {
-      await this.#link.publish(channel, encodeEnvelope(message));
-      return;
-    }
-    await this.#link.run(
-      scripts.retain,
-      [keys.retained(topic), keys.place(topic).partition.position, channel],
-      [encodeUnplaced(message), options.retainSeconds * 1_000, publishVerb],
-    );
+    const seen = id === undefined ? [] : [keys.messageId(topic, id)];
+    if (retainSeconds !== undefined) {
+      await this.#link.run(
+        scripts.retain,
+        [keys.retained(topic), keys.place(topic).partition.position, channel, ...seen],
+        [encodeUnplaced(message), retainSeconds * 1_000, publishVerb, limits.messageIdSeconds],
+      );
+    } else if (id !== undefined) {
+      const given = [encodeEnvelope(message), publishVerb, limits.messageIdSeconds];
+      await this.#link.run(scripts.once, [channel, ...seen], given);
+    } else await this.#link.publish(channel, encodeEnvelope(message));
   }
 
   async retained(topic: Topic): Promise<RetainedMessage | undefined> {

@@ -47,6 +47,11 @@ export class Keys {
     return `${this.#prefix}${tagOf(topic)}:last:${nameOf(topic)}`;
   }
 
+  /** There while a message of this id may not be published again. */
+  messageId(topic: Topic, id: string): string {
+    return `${this.#prefix}${tagOf(topic)}:id:${nameOf(topic)}:${id}`;
+  }
+
   place(topic: Topic): Place {
     const partition = this.partition(tagOf(topic));
     const name = nameOf(topic);

@@ -11,6 +11,7 @@ export interface Script {
 const shared = read('shared');
 
 export const scripts = {
+  once: load('once'),
   retain: load('retain'),
   join: load('join'),
   leave: load('leave'),

@@ -48,6 +48,50 @@ export function brokerContract(name: string, nodes: 1 | 2, make: () => Promise<B
       await inbox.until(end, 1);
     };
 
+    describe('message ids', () => {
+      const arrivedIn = async (topic: Topic): Promise<string[]> => {
+        await reachTheEnd();
+        return inbox.texts(topic);
+      };
+
+      it('publishes one message of an id on a topic, and each that has no id', async () => {
+        await broker.subscribe(news);
+        await broker.subscribe(sport);
+        await broker.publish(news, eventOf('first'), { id: 'a' });
+        await broker.publish(news, eventOf('repeat'), { id: 'a' });
+        await broker.publish(news, eventOf('other id'), { id: 'b' });
+        await broker.publish(sport, eventOf('other topic'), { id: 'a' });
+        await broker.publish(news, eventOf('no id'));
+        await broker.publish(news, eventOf('no id'));
+        expect(await arrivedIn(news)).toEqual(['first', 'other id', 'no id', 'no id']);
+        expect(await arrivedIn(sport)).toEqual(['other topic']);
+      });
+
+      it('keeps the first of an id as the last event, retained or not when it is repeated', async () => {
+        await broker.subscribe(news);
+        await broker.publish(news, eventOf('first'), { id: 'a', retainSeconds: 60 });
+        await broker.publish(news, eventOf('repeat'), { id: 'a', retainSeconds: 60 });
+        await broker.publish(news, eventOf('repeat'), { id: 'a' });
+        expect(textOf(await broker.retained(news))).toBe('first');
+        expect(await arrivedIn(news)).toEqual(['first']);
+      });
+
+      it('publishes one of many of an id at once', async () => {
+        await broker.subscribe(news);
+        const all = fixture.nodes.flatMap((node) =>
+          numbers(20).map((text) => node.publish(news, eventOf(text), { id: 'a' })),
+        );
+        await Promise.all(all);
+        expect(await arrivedIn(news)).toHaveLength(1);
+      });
+
+      it('takes odd ids apart', async () => {
+        await broker.subscribe(news);
+        for (const id of oddNames) await broker.publish(news, eventOf(id), { id });
+        expect(await arrivedIn(news)).toEqual(oddNames);
+      });
+    });
+
     describe('delivery', () => {
       it('brings a subscribed topic its messages, byte for byte', async () => {
         const payload = Uint8Array.from({ length: 256 }, (_, index) => index);

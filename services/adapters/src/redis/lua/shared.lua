@@ -17,6 +17,11 @@ local function next_position(key)
   return position
 end
 
+-- Whether a message may be published: it has no id, or nobody has used the id for so many seconds.
+local function is_first(id_key, seconds)
+  return not id_key or redis.call('SET', id_key, '', 'NX', 'EX', seconds)
+end
+
 -- An envelope with its position; see envelope.ts.
 local function placed(envelope, position)
   return string.sub(envelope, 1, 2) .. struct.pack('>d', position) .. string.sub(envelope, 3)
