@@ -99,6 +99,15 @@ export const problems = {
   rate_limited: nonFatal(429, 'Too many requests'),
   internal: nonFatal(500, 'Internal error'),
   unavailable: nonFatal(503, 'Temporarily unavailable'),
+
+  // The admin API only.
+  fields_invalid: nonFatal(400, 'Some of what was given is not as it must be'),
+  origin_refused: nonFatal(403, 'Changes are not taken from pages of another origin'),
+  role_too_low: nonFatal(403, 'Your role in this organisation does not allow this'),
+  resource_unknown: nonFatal(404, 'There is no such thing, or none that you may see'),
+  state_conflict: nonFatal(409, 'This cannot be done in the present state'),
+  version_outdated: nonFatal(409, 'Somebody else has changed it meanwhile'),
+  idempotency_key_reused: nonFatal(409, 'This Idempotency-Key was used for another request'),
 } as const satisfies Record<string, Problem>;
 
 export type ProblemCode = keyof typeof problems;

@@ -1,0 +1,132 @@
+/** The table of operations as an OpenAPI document. */
+import { z } from 'zod';
+import { basePath, operations } from './index.ts';
+import { errorReply, type Operation, paramNames, pathParams } from './operation.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+export function openApi(version: string): Json {
+  // Schemas with an id stand once, and are referred to.
+  const schemas: Record<string, unknown> = {};
+  const paths: Record<string, Record<string, Json>> = {};
+  const toJson = (schema: z.ZodType, io: 'input' | 'output'): Json => jsonSchema(schema, io, schemas);
+  const error = toJson(errorReply, 'output');
+  for (const operation of Object.values<Operation>(operations)) {
+    const path = operation.path.replaceAll(/:(\w+)/g, '{$1}');
+    paths[path] ??= {};
+    paths[path][operation.method.toLowerCase()] = described(operation, toJson, error);
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Starling admin API',
+      version,
+      description:
+        'Organisations, their people, their apps and the keys of those. Lists come a page at a time. A change may name the version it is ' +
+        'made to, in `If-Match` or in `version`, and is refused when there is another by now. What makes something new takes ' +
+        'an `Idempotency-Key`: sent again within 24 hours it gets the same answer, and nothing is made twice.',
+    },
+    servers: [{ url: basePath }],
+    paths,
+    components: {
+      schemas,
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'A personal access token, `sta_…`.' },
+        session: {
+          type: 'apiKey',
+          in: 'cookie',
+          name: 'starling_session',
+          description: 'Of who signed in with a browser.',
+        },
+      },
+    },
+  };
+}
+
+type ToJson = (schema: z.ZodType, io: 'input' | 'output') => Json;
+
+function described(operation: Operation, toJson: ToJson, error: Json): Json {
+  const { id, summary, needs, query, body, reply, creates, isVersioned } = operation;
+  const isEmpty = reply instanceof z.ZodNull;
+  const status = creates ? 201 : isEmpty ? 204 : 200;
+  const failed = (description: string) => ({ description, content: { 'application/json': { schema: error } } });
+  const hasRole = needs !== 'anyone' && needs !== 'signed-in';
+  const role = hasRole ? `Needs the role ${needs}, or a higher one.` : '';
+  return {
+    operationId: id,
+    summary,
+    description: [operation.description, role].filter(Boolean).join(' ') || `${summary}.`,
+    tags: [operation.path.split('/').findLast((part) => part !== '' && !part.startsWith(':')) ?? 'other'],
+    security: needs === 'anyone' ? [] : [{ token: [] }, { session: [] }],
+    parameters: [
+      ...paramNames(operation.path).map((name) => ({
+        in: 'path',
+        name,
+        required: true,
+        schema: toJson(pathParams[name as keyof typeof pathParams], 'input'),
+      })),
+      ...Object.entries<z.ZodType>(query.shape).map(([name, schema]) => queryParameter(name, schema, toJson)),
+      ...(creates
+        ? [header('Idempotency-Key', 'Sent again with it, the same request is answered and not done again.')]
+        : []),
+      ...(isVersioned ? [header('If-Match', 'The version that is meant to be changed, such as `"3"`.')] : []),
+    ],
+    ...(Object.keys(body.shape).length === 0
+      ? {}
+      : { requestBody: { required: true, content: { 'application/json': { schema: toJson(body, 'input') } } } }),
+    responses: {
+      [status]: {
+        description: creates ? 'It was made.' : isEmpty ? 'Done; there is nothing to say.' : 'What was asked for.',
+        ...(isEmpty ? {} : { content: { 'application/json': { schema: toJson(reply, 'output') } } }),
+      },
+      400: failed('Something given is not as it must be.'),
+      ...(needs === 'anyone' ? {} : { 401: failed('Nobody is signed in.') }),
+      ...(needs === 'anyone' ? {} : { 403: failed('Your role does not allow it.') }),
+      ...(hasRole ? { 404: failed('There is no such thing, or none that you may see.') } : {}),
+      ...(operation.method === 'GET' ? {} : { 409: failed('It cannot be done in the present state or version.') }),
+      429: failed('Too many requests.'),
+      503: failed('The database is away.'),
+    },
+  };
+}
+
+function queryParameter(name: string, schema: z.ZodType, toJson: ToJson): Json {
+  const { description, ...rest } = toJson(schema, 'input');
+  return { in: 'query', name, required: !schema.safeParse(undefined).success, schema: rest, description };
+}
+
+function header(name: string, description: string): Json {
+  return { in: 'header', name, required: false, description, schema: { type: 'string' } };
+}
+
+/** What has an id goes to the shared schemas; the rest stands where it is used. */
+function jsonSchema(schema: z.ZodType, io: 'input' | 'output', schemas: Record<string, unknown>): Json {
+  const {
+    $schema: _,
+    $defs = {},
+    ...root
+  } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    // Numbers of a query are texts on the wire, and numbers to who reads this.
+  }) as Record<string, unknown>;
+  for (const [id, each] of Object.entries($defs as Record<string, unknown>)) schemas[id] = pointed(each);
+  const { id } = schema.meta() ?? {};
+  if (typeof id !== 'string') return pointed(root) as Json;
+  schemas[id] = pointed(root);
+  return { $ref: `#/components/schemas/${id}` };
+}
+
+function pointed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(pointed);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      // Ids are names here, and no keyword of OpenAPI.
+      .filter(([key, item]) => !(key === 'id' && typeof item === 'string'))
+      .map(([key, item]) => [
+        key,
+        key === '$ref' && typeof item === 'string' ? item.replace('#/$defs/', '#/components/schemas/') : pointed(item),
+      ]),
+  );
+}

@@ -1,0 +1,38 @@
+/** The OpenAPI document of the admin API, and a page to read it on. */
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyInstance } from 'fastify';
+import { openApi } from './contract/open-api.ts';
+
+/** The page shows its own pictures as data, and writes styles into its elements. */
+const pagePolicy = {
+  'default-src': "'none'",
+  'script-src': "'self'",
+  'style-src': "'self' 'unsafe-inline'",
+  'img-src': "'self' data:",
+  'font-src': "'self' data:",
+  'connect-src': "'self'",
+  'base-uri': "'none'",
+  'form-action': "'none'",
+  'frame-ancestors': "'none'",
+};
+
+/** `/openapi.json`, and the page at `/docs`. */
+export async function serveDocs(server: FastifyInstance, version: string): Promise<void> {
+  const document = openApi(version);
+  // Their type of a document ends at OpenAPI 3.0; it is only passed through.
+  await server.register(swagger, { mode: 'static', specification: { document: document as never } });
+  server.get('/openapi.json', { exposeHeadRoute: false }, async () => document);
+  await server.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: pagePolicy,
+    uiHooks: {
+      // The page names its files relative to itself: only with the slash does it find them below any prefix.
+      onRequest: async (request, reply) => {
+        const [path = ''] = request.url.split('?');
+        if (path.endsWith('/docs')) return reply.redirect('docs/');
+        return undefined;
+      },
+    },
+  });
+}

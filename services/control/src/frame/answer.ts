@@ -1,0 +1,53 @@
+/** Answers that are no success, in their one shape. */
+import { type ProblemCode, problems } from '@starling/protocol';
+import { toHttpReply } from '@starling/runtime';
+import type { FastifyReply } from 'fastify';
+import type { ErrorReply } from '../contract/operation.ts';
+import type { Failed, Fault } from './implement.ts';
+
+export function fail(code: ProblemCode, more: Partial<Fault> = {}): Failed {
+  return { ok: false, refusal: { code, message: problems[code].text, ...more } };
+}
+
+/** What to do about it, where the refusal itself says nothing better. */
+const hints: Partial<Record<ProblemCode, string>> = {
+  fields_invalid: 'Mend the fields that are named and send it again.',
+  idempotency_key_reused:
+    'Send a new Idempotency-Key with every new request, and the same one only to repeat a request.',
+  origin_refused: 'Send changes from the page that this server serves, or with an access token.',
+  rate_limited: 'Wait as many seconds as Retry-After says.',
+  request_malformed: 'Send JSON in UTF-8 with the content type application/json.',
+  request_too_large: 'Send less at once.',
+  request_unauthenticated: 'Sign in, or send an access token: Authorization: Bearer sta_…',
+  resource_unknown: 'Look at the id, and at the organisation that you are signed in for.',
+  role_too_low: 'Ask an owner of the organisation for a higher role, or to do it for you.',
+  route_unknown: 'See /api/v1/docs for what there is.',
+  unavailable: 'Try again in a moment.',
+  version_outdated: 'Read it again, look at what was changed, and send your change with the new version.',
+};
+const lastHint = 'Try it again; when it stays, the log of the server says more.';
+
+/** A refusal, or something thrown. Gives back the code of what was said. */
+export function sendFault(reply: FastifyReply, problem: unknown, retryAfterMs?: number): ProblemCode {
+  const { status, body, retryAfterSeconds } = toHttpReply(
+    problem,
+    retryAfterMs === undefined ? undefined : retryAfterMs / 1_000,
+  );
+  if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
+  const { hint, fields, version } = problem instanceof Error ? {} : (problem as Fault);
+  const answer: ErrorReply = {
+    error: {
+      code: body.code,
+      message: body.error,
+      hint: hint ?? hints[body.code] ?? lastHint,
+      ...(fields === undefined ? {} : { fields }),
+      ...(version === undefined ? {} : { version }),
+    },
+  };
+  sendJson(reply.code(status), answer);
+  return body.code;
+}
+
+export function sendJson(reply: FastifyReply, value: unknown): void {
+  reply.header('content-type', 'application/json; charset=utf-8').send(JSON.stringify(value));
+}

@@ -1,0 +1,327 @@
+/** One way for every operation: who asks, may they, is it well formed, do it in a transaction, answer. */
+import { createHash } from 'node:crypto';
+import type { Observer, RateLimiter } from '@starling/ports';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import { type Operation, paramNames, pathParams } from '../contract/operation.ts';
+import { type Principal, type Role, reaches, roles } from '../people/principal.ts';
+import { fail, sendFault, sendJson } from './answer.ts';
+import type { Call, Deed, Failed, Implementation } from './implement.ts';
+import { isForeign } from './origin.ts';
+
+export interface FrameDeps {
+  /** Who sent the request; undefined when nobody that is known. */
+  readonly authenticate: (request: FastifyRequest) => Promise<Principal | undefined>;
+  /** Undefined when there is no such app. */
+  readonly organisationOf: (appId: string) => Promise<string | undefined>;
+  readonly store: ChangeStore;
+  readonly rateLimiter: RateLimiter;
+  readonly observer: Observer;
+  /** Requests each second. */
+  readonly rates?: { readonly perAddress: number; readonly perPrincipal: number };
+}
+
+/** What all changes share of the database. */
+export interface ChangeStore {
+  /** Runs it in a transaction. */
+  tx<T>(run: () => Promise<T>): Promise<T>;
+  /** In the running transaction. */
+  record(entry: AuditEntry): Promise<void>;
+  /**
+   * In the running transaction: what was answered to this key before, or undefined and the key is taken; who comes with
+   * the same key meanwhile waits for the end of the transaction.
+   */
+  takeKey(principal: string, key: string, requestHash: string): Promise<KeptAnswer | undefined>;
+  /** In the running transaction: keeps the answer for the key that it took. */
+  keepAnswer(principal: string, key: string, answer: KeptAnswer): Promise<void>;
+}
+
+export interface AuditEntry {
+  readonly organisationId: string | undefined;
+  readonly actor: Readonly<Record<string, unknown>>;
+  readonly action: string;
+  readonly target: string;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+export interface KeptAnswer {
+  readonly requestHash: string;
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** Bytes; the largest thing to be sent is a list of origins. */
+export const bodyLimitBytes = 256 * 1024;
+const defaultRates = { perAddress: 50, perPrincipal: 20 };
+
+/** What is known of a request before its body is read: a stranger can make us read none. */
+interface Admission {
+  readonly principal: Principal | undefined;
+  readonly params: Readonly<Record<string, string>>;
+  readonly organisationId: string | undefined;
+}
+
+export function mount(server: FastifyInstance, deps: FrameDeps, implementations: readonly Implementation[]): void {
+  takeJsonOnly(server);
+  server.setErrorHandler((err, request, reply) => {
+    const code = sendFault(reply, err);
+    if (code === 'internal') {
+      deps.observer.problem('admin request failed', { err, method: request.method, route: request.routeOptions.url });
+    }
+  });
+  server.setNotFoundHandler((_request, reply) => {
+    sendFault(reply, fail('route_unknown').refusal);
+  });
+  for (const implementation of implementations) mountOne(server, deps, implementation);
+}
+
+function mountOne(server: FastifyInstance, deps: FrameDeps, { operation, handle }: Implementation): void {
+  const admissions = new WeakMap<FastifyRequest, Admission>();
+  server.route({
+    method: operation.method,
+    url: operation.path,
+    exposeHeadRoute: false,
+    onRequest: async (request, reply) => {
+      const limited = await overRate(deps, `address:${request.ip}`, deps.rates?.perAddress ?? defaultRates.perAddress);
+      if (limited !== undefined) return refuse(reply, limited.refusal, limited.retryAfterMs);
+      const admitted = await admit(deps, operation, request);
+      if (!admitted.ok) return refuse(reply, admitted.refusal);
+      const { principal } = admitted.value;
+      if (principal !== undefined) {
+        const rate = deps.rates?.perPrincipal ?? defaultRates.perPrincipal;
+        const over = await overRate(deps, `user:${principal.userId}`, rate);
+        if (over !== undefined) return refuse(reply, over.refusal, over.retryAfterMs);
+      }
+      admissions.set(request, admitted.value);
+      return undefined;
+    },
+    handler: async (request, reply) => {
+      const admission = admissions.get(request);
+      if (admission === undefined) throw new Error('A request came to its handler without being admitted');
+      const parts = readParts(operation, request);
+      if (!parts.ok) return refuse(reply, parts.refusal);
+      const call: Call = { ...admission, ...parts.value, request, reply } as Call;
+      const answer = await run(deps, operation, handle, call);
+      if (!answer.ok) return refuse(reply, answer.refusal);
+      return send(reply, answer.value);
+    },
+  });
+}
+
+function refuse(reply: FastifyReply, refusal: Failed['refusal'], retryAfterMs?: number): FastifyReply {
+  sendFault(reply, refusal, retryAfterMs);
+  return reply;
+}
+
+function send(reply: FastifyReply, { status, body }: Pick<KeptAnswer, 'status' | 'body'>): FastifyReply {
+  reply.code(status);
+  if (body === null) return reply.send();
+  if (typeof body === 'object' && 'version' in body) reply.header('etag', `"${body.version}"`);
+  sendJson(reply, body);
+  return reply;
+}
+
+// ── Who, and may they ────────────────────────────────────────────────────────────────────────────────────────────
+
+async function admit(
+  deps: FrameDeps,
+  operation: Operation,
+  request: FastifyRequest,
+): Promise<{ readonly ok: true; readonly value: Admission } | Failed> {
+  if (operation.method !== 'GET' && isForeign(request)) return fail('origin_refused');
+  const principal = await deps.authenticate(request);
+  const { needs } = operation;
+  if (needs !== 'anyone' && principal === undefined) return fail('request_unauthenticated');
+
+  // What cannot be an id names nothing, as any other unknown id.
+  const params = request.params as Readonly<Record<string, string>>;
+  for (const name of paramNames(operation.path)) {
+    if (!pathParams[name as keyof typeof pathParams].safeParse(params[name]).success) return fail('resource_unknown');
+  }
+  if (!isRole(needs)) return { ok: true, value: { principal, params, organisationId: undefined } };
+
+  const organisationId =
+    params['organisationId'] ??
+    (params['appId'] === undefined ? undefined : await deps.organisationOf(params['appId']));
+  const role = organisationId === undefined ? undefined : principal?.roleIn(organisationId);
+  // The same answer for what is another's and for what is not there: ids of others cannot be guessed at.
+  if (role === undefined) return fail('resource_unknown');
+  if (!reaches(role, needs)) {
+    return fail('role_too_low', {
+      message: `This needs the role ${needs} in the organisation or a higher one, yours is ${role}`,
+    });
+  }
+  return { ok: true, value: { principal, params, organisationId } };
+}
+
+function isRole(needs: Operation['needs']): needs is Role {
+  return (roles as readonly string[]).includes(needs);
+}
+
+async function overRate(
+  { rateLimiter }: FrameDeps,
+  name: string,
+  perSecond: number,
+): Promise<(Failed & { readonly retryAfterMs: number }) | undefined> {
+  const answer = await rateLimiter.take(`control:${name}`, 1, perSecond);
+  return answer.isAllowed ? undefined : { ...fail('rate_limited'), retryAfterMs: answer.retryAfterMs };
+}
+
+// ── Is it well formed ────────────────────────────────────────────────────────────────────────────────────────────
+
+type Parts = Pick<Call, 'query' | 'body' | 'ifVersion'>;
+
+function readParts(
+  operation: Operation,
+  request: FastifyRequest,
+): { readonly ok: true; readonly value: Parts } | Failed {
+  const query = operation.query.safeParse(request.query);
+  const body = operation.body.safeParse(request.body ?? {});
+  const fields: Record<string, string> = Object.create(null);
+  for (const issue of [...(query.error?.issues ?? []), ...(body.error?.issues ?? [])]) {
+    for (const [name, message] of explained(issue)) fields[name] ??= message;
+  }
+  const ifMatch = operation.isVersioned ? parseIfMatch(request.headers['if-match']) : undefined;
+  if (Number.isNaN(ifMatch)) fields['If-Match'] = 'must be a version, such as "3"';
+  if (!query.success || !body.success || Number.isNaN(ifMatch)) return fail('fields_invalid', { fields });
+  const version = 'version' in body.data && typeof body.data['version'] === 'number' ? body.data['version'] : undefined;
+  return { ok: true, value: { query: query.data, body: body.data, ifVersion: ifMatch ?? version } };
+}
+
+function explained(issue: z.core.$ZodIssue): [string, string][] {
+  const path = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => [[...path, key].join('.'), 'is not known here']);
+  }
+  return [[path.join('.') || 'body', issue.message]];
+}
+
+/** Undefined where there is none, NaN where it is no version. */
+function parseIfMatch(text: string | undefined): number | undefined {
+  if (text === undefined || text === '*') return undefined;
+  const [, digits] = /^(?:W\/)?"(\d{1,15})"$/.exec(text) ?? [];
+  return digits === undefined ? Number.NaN : Number(digits);
+}
+
+function takeJsonOnly(server: FastifyInstance): void {
+  server.removeAllContentTypeParsers();
+  const parse = server.getDefaultJsonParser('error', 'error');
+  server.addContentTypeParser<string>(
+    'application/json',
+    { parseAs: 'string', bodyLimit: bodyLimitBytes },
+    (request, body, done) => {
+      // Clients name a content type where there is no body, too.
+      if (body === '') done(null, undefined);
+      else void parse(request, body, done);
+    },
+  );
+}
+
+// ── Do it ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+type Answered = { readonly ok: true; readonly value: Pick<KeptAnswer, 'status' | 'body'> } | Failed;
+
+async function run(
+  deps: FrameDeps,
+  operation: Operation,
+  handle: Implementation['handle'],
+  call: Call,
+): Promise<Answered> {
+  const perform = async (): Promise<{ readonly answer: Answered; readonly deed: Deed | undefined }> => {
+    const outcome = await handle(call);
+    if (!outcome.ok) return { answer: outcome, deed: undefined };
+    // Through the contract: what it does not name is left out, whatever the row held.
+    const body: unknown = operation.reply.parse(outcome.value);
+    const status = operation.creates ? 201 : body === null ? 204 : 200;
+    const deed = 'deed' in outcome ? (outcome.deed as Deed) : undefined;
+    return { answer: { ok: true, value: { status, body } }, deed };
+  };
+  if (operation.method === 'GET') return (await perform()).answer;
+
+  const { store } = deps;
+  const key = operation.creates ? idempotencyKey(call.request) : undefined;
+  if (key?.ok === false) return key;
+  return inTransaction(store, async () => {
+    const kept = key && (await store.takeKey(nameOf(call), key.value, hashOf(call)));
+    if (kept !== undefined)
+      return kept.requestHash === hashOf(call) ? { ok: true, value: kept } : fail('idempotency_key_reused');
+    const { answer, deed } = await perform();
+    if (answer.ok && deed?.target != null) {
+      await store.record({
+        organisationId: deed.organisationId ?? call.organisationId,
+        actor: actorOf(call),
+        action: operation.id,
+        target: deed.target,
+        details: deed.details ?? {},
+      });
+    }
+    // Only what was done is kept: a request that was refused may be sent again.
+    if (answer.ok && key !== undefined) {
+      await store.keepAnswer(nameOf(call), key.value, { requestHash: hashOf(call), ...answer.value });
+    }
+    return answer;
+  });
+}
+
+function idempotencyKey(request: FastifyRequest): { readonly ok: true; readonly value: string } | Failed | undefined {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key === 'string' && /^[\x21-\x7e]{1,200}$/.test(key)) return { ok: true, value: key };
+  return fail('fields_invalid', { fields: { 'Idempotency-Key': 'must be 1 to 200 visible ASCII characters' } });
+}
+
+/** Whose keys these are: the same key of somebody else is another. */
+function nameOf({ principal }: Call): string {
+  return principal === undefined ? 'stranger' : `user:${principal.userId}`;
+}
+
+/** Of what is asked, as it was understood: spaces and the order of fields make no difference. */
+function hashOf({ request, body }: Call): string {
+  return createHash('sha256')
+    .update(`${request.method} ${request.url}\n${JSON.stringify(body)}`)
+    .digest('hex');
+}
+
+class Refused extends Error {
+  readonly failed: Failed;
+
+  constructor(failed: Failed) {
+    super('The transaction is undone');
+    this.failed = failed;
+  }
+}
+
+/** A refusal undoes what was done before it was found. */
+async function inTransaction(store: ChangeStore, change: () => Promise<Answered>): Promise<Answered> {
+  try {
+    return await store.tx(async () => {
+      const answer = await change();
+      if (!answer.ok) throw new Refused(answer);
+      return answer;
+    });
+  } catch (err) {
+    if (err instanceof Refused) return err.failed;
+    throw err;
+  }
+}
+
+function actorOf({ principal, request }: Call): AuditEntry['actor'] {
+  if (principal === undefined) return { kind: 'stranger', address: request.ip };
+  return { kind: principal.kind, userId: principal.userId, address: request.ip };
+}
+
+// ── What every answer carries ────────────────────────────────────────────────────────────────────────────────────
+
+export function secureHeaders(server: FastifyInstance): void {
+  server.addHook('onRequest', async (request, reply) => {
+    reply.headers({
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+      // An answer is never a page; those that are say what they need.
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+      ...(request.protocol === 'https' ? { 'strict-transport-security': 'max-age=31536000' } : {}),
+    });
+  });
+}

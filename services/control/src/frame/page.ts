@@ -1,0 +1,57 @@
+/** Lists, a page at a time. */
+import { fail } from './answer.ts';
+import type { Failed } from './implement.ts';
+
+/** Where a page begins: behind what is sorted at these values. */
+export type Place = readonly (string | number)[];
+
+/**
+ * Where the page of this cursor begins, undefined for the first. `kinds` says what the list is sorted by; a cursor of
+ * another list is refused. Whoever makes one up sees a page of what they may see anyway.
+ */
+export function parseCursor(
+  list: string,
+  kinds: readonly ('string' | 'number')[],
+  cursor: string | undefined,
+): { readonly ok: true; readonly value: Place | undefined } | Failed {
+  if (cursor === undefined) return { ok: true, value: undefined };
+  const refused = fail('fields_invalid', {
+    message: 'This cursor is none of this list',
+    fields: { cursor: 'must be `nextCursor` of the page before' },
+  });
+  let read: unknown;
+  try {
+    read = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+  } catch {
+    return refused;
+  }
+  if (!Array.isArray(read) || read.length !== kinds.length + 1 || read[0] !== list) return refused;
+  const place: unknown[] = read.slice(1);
+  const fits = place.every(
+    (value, at) =>
+      typeof value === kinds[at] && (typeof value === 'string' ? isText(value) : Number.isSafeInteger(value)),
+  );
+  return fits ? { ok: true, value: place as Place as Place } : refused;
+}
+
+/** Postgres takes no text with a zero character in it. */
+function isText(value: string): boolean {
+  return !value.includes('\0');
+}
+
+/** Of one row more than was asked for: that there is one says that another page follows. */
+export function toPage<Row, Item>(
+  list: string,
+  limit: number,
+  rows: readonly Row[],
+  placeOf: (row: Row) => Place,
+  toItem: (row: Row) => Item,
+): { items: Item[]; nextCursor: string | null } {
+  const shown = rows.slice(0, limit);
+  const last = shown.at(-1);
+  const isLast = rows.length <= limit || last === undefined;
+  return {
+    items: shown.map(toItem),
+    nextCursor: isLast ? null : Buffer.from(JSON.stringify([list, ...placeOf(last)])).toString('base64url'),
+  };
+}
