@@ -10,6 +10,8 @@ export interface WantedProgram {
   readonly names: readonly string[];
   /** What Debian and Ubuntu call its package. */
   readonly aptPackage: string;
+  /** Folders to look in where PATH does not lead to it, the best first. */
+  readonly beside?: () => readonly string[];
 }
 
 /** What is asked of the machine, so that a test can be one. */
@@ -23,18 +25,19 @@ export interface Machine {
 }
 
 /** The program's path. Throws an error that says what to do. */
-export function findProgram({ env, names, aptPackage }: WantedProgram, machine: Machine = thisMachine()): string {
+export function findProgram(wanted: WantedProgram, machine: Machine = thisMachine()): string {
+  const { env, names, aptPackage } = wanted;
   const given = machine.env[env];
   if (given !== undefined && given !== '') {
     if (machine.isExecutable(given)) return given;
     throw new Error(`${env} is ${given}, which is not a program that can be run`);
   }
-  const found = onPath(names, machine);
+  const found = search(wanted, machine);
   if (found !== undefined) return found;
   if (machine.canInstall) {
     machine.say(`None of ${names.join(', ')} is on PATH: installing the package ${aptPackage} with apt-get\n`);
     machine.install(aptPackage);
-    const installed = onPath(names, machine);
+    const installed = search(wanted, machine);
     if (installed !== undefined) return installed;
   }
   throw new Error(
@@ -43,8 +46,9 @@ export function findProgram({ env, names, aptPackage }: WantedProgram, machine: 
   );
 }
 
-function onPath(names: readonly string[], machine: Machine): string | undefined {
-  const folders = (machine.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+function search({ names, beside }: WantedProgram, machine: Machine): string | undefined {
+  const onPath = (machine.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  const folders = [...onPath, ...(beside?.() ?? [])];
   return names
     .flatMap((name) => folders.map((folder) => join(folder, name)))
     .find((path) => machine.isExecutable(path));

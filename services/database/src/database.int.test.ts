@@ -1,0 +1,115 @@
+import { describe, expect, test } from 'vitest';
+import { databaseOf, engines } from './database.test-kit.ts';
+import { isDangling, isDuplicate } from './index.ts';
+
+describe.each(engines)('a database on %s', (engine) => {
+  const database = databaseOf(engine);
+  const names = async () =>
+    (await database.sql<Array<{ name: string }>>`select name from organisations order by id`).map(({ name }) => name);
+  const add = (id: string) => database.sql`insert into organisations ${database.sql({ id: `org_${id}`, name: id })}`;
+
+  test('is empty before each test', async () => {
+    expect(await names()).toEqual([]);
+    await add('a');
+  });
+
+  test('is empty before this one too', async () => {
+    expect(await names()).toEqual([]);
+  });
+
+  test('[DB2] inside tx, sql is the transaction: all of it happens or nothing', async () => {
+    await database.tx(async (sql) => {
+      await add('a');
+      await sql`insert into organisations (id, name) values ('org_b', 'b')`;
+      expect(await names()).toEqual(['a', 'b']);
+    });
+    const failing = database.tx(async () => {
+      await add('c');
+      throw new Error('no');
+    });
+    await expect(failing).rejects.toThrow('no');
+    expect(await names()).toEqual(['a', 'b']);
+  });
+
+  test('[DB2] tx inside tx is a savepoint: what fails in it can be caught, and the rest happens', async () => {
+    await database.tx(async () => {
+      await add('a');
+      await expect(database.tx(() => add('a'))).rejects.toSatisfy((err) => isDuplicate(err, 'organisations_pkey'));
+      await database.tx(() => add('b'));
+    });
+    expect(await names()).toEqual(['a', 'b']);
+  });
+
+  test('many transactions at once wait for one another and do not mix', async () => {
+    await Promise.all(
+      Array.from({ length: 30 }, (_, index) =>
+        database.tx(async () => {
+          await add(String(index));
+          expect((await names()).includes(String(index))).toBe(true);
+          if (index % 3 === 0) throw new Error('no');
+        }),
+      ).map((each) => each.catch(() => undefined)),
+    );
+    expect(await names()).toHaveLength(20);
+  });
+
+  test('calls back after the commit only, outside of the transaction', async () => {
+    const heard: string[] = [];
+    await database.tx(async () => {
+      database.afterCommit(() => heard.push('outer'));
+      await database.tx(async () => database.afterCommit(() => heard.push('inner')));
+      await database
+        .tx(async () => {
+          database.afterCommit(() => heard.push('rolled back'));
+          throw new Error('no');
+        })
+        .catch(() => undefined);
+      expect(heard).toEqual([]);
+    });
+    expect(heard).toEqual(['outer', 'inner']);
+    database.afterCommit(() => heard.push('at once'));
+    expect(heard).toHaveLength(3);
+    await database
+      .tx(async () => {
+        database.afterCommit(() => heard.push('never'));
+        throw new Error('no');
+      })
+      .catch(() => undefined);
+    expect(heard).toHaveLength(3);
+  });
+
+  test('a transaction that is over refuses to be used by what nobody waited for', async () => {
+    const gate: { open?: () => void } = {};
+    const opened = new Promise<void>((resolve) => {
+      gate.open = resolve;
+    });
+    const late: Array<Promise<unknown>> = [];
+    await database.tx(async (sql) => {
+      late.push(opened.then(() => database.sql`select 1`));
+      late.push(opened.then(() => sql`select 1`));
+    });
+    gate.open?.();
+    for (const outcome of await Promise.allSettled(late)) {
+      expect(outcome).toMatchObject({
+        status: 'rejected',
+        reason: { message: expect.stringContaining('after its end') },
+      });
+    }
+  });
+
+  test('returns numbers, dates, lists and JSON as what they are', async () => {
+    const at = new Date('2026-01-02T03:04:05.678Z');
+    const [row] = await database.sql`
+      select 9007199254740991::bigint as big, count(*) as count, ${at}::timestamptz as at, array['a', 'b'] as list,
+        ${database.sql.json({ a: [1, null] })}::jsonb as json`;
+    expect(row).toEqual({ big: Number.MAX_SAFE_INTEGER, count: 1, at, list: ['a', 'b'], json: { a: [1, null] } });
+    await expect(database.sql`select 9007199254740992::bigint as big`).rejects.toThrow('more than a number can hold');
+  });
+
+  test('tells a duplicate from what points at nothing, by the name of the rule', async () => {
+    const orphan = database.sql`insert into apps (id, organisation_id, name) values ('1', 'org_none', 'x')`;
+    await expect(orphan).rejects.toSatisfy((err) => isDangling(err) && !isDuplicate(err));
+    await add('a');
+    await expect(add('a')).rejects.toSatisfy((err) => isDuplicate(err) && !isDuplicate(err, 'apps_pkey'));
+  });
+});
