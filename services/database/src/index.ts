@@ -1,3 +1,15 @@
+export { type AppSettings, defaultAppSettings, parseAppSettings } from './app-settings.ts';
+export {
+  type AppKeyRow,
+  type AppRow,
+  appChanged,
+  appSecretPurpose,
+  lockApps,
+  type ReadApp,
+  readApps,
+  webhookSecretPurpose,
+} from './apps.ts';
 export { type Database, isDangling, isDuplicate, type Sql } from './database.ts';
 export { Keyring } from './keyring.ts';
 export { type DatabaseAddress, type OpenDatabaseOptions, openDatabase } from './open-database.ts';
+export { adoptKeyring, keptKeyring } from './secret-key.ts';

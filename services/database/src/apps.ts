@@ -1,0 +1,121 @@
+/** Apps as rows: read whole, and every change of them put into the order that all nodes follow. */
+import { type App, type Bulletin, maxTokenLifetimeMs, type Revocation } from '@starling/ports';
+import { type AppSettings, parseAppSettings } from './app-settings.ts';
+import type { Database, Sql } from './database.ts';
+import type { Keyring } from './keyring.ts';
+
+export interface AppRow {
+  readonly id: string;
+  readonly organisation_id: string;
+  readonly name: string;
+  readonly is_enabled: boolean;
+  /** See `parseAppSettings`. */
+  readonly settings: AppSettings;
+  readonly version: number;
+  readonly created_at: Date;
+}
+
+export interface AppKeyRow {
+  readonly key: string;
+  readonly app_id: string;
+  readonly label: string;
+  /** Opened with `appSecretPurpose`. */
+  readonly secret_sealed: string;
+  readonly is_enabled: boolean;
+  readonly created_at: Date;
+  readonly expires_at: Date | null;
+  readonly last_used_at: Date | null;
+}
+
+/** Any number that no other lock is taken by in this database. */
+const changeLock = 727_303;
+
+/** What the secret of this key is sealed for. */
+export function appSecretPurpose(key: string): string {
+  return `app-secret:${key}`;
+}
+
+/** What the secret of this webhook endpoint is sealed for. */
+export function webhookSecretPurpose(endpointId: string): string {
+  return `webhook-secret:${endpointId}`;
+}
+
+/**
+ * Makes the transaction the only one that changes apps, until it ends: to be called before the first statement that
+ * touches them, so that no two wait for each other.
+ */
+export async function lockApps(sql: Sql): Promise<void> {
+  await sql`select pg_advisory_xact_lock(${changeLock})`;
+}
+
+/**
+ * To be called in every transaction that adds, changes or removes an app, its keys or its revocations, once for each app,
+ * when that is done. Gives the app its next version, which it returns, puts the change into the feed that nodes follow,
+ * and after the commit tells them to look.
+ */
+export async function appChanged(database: Database, bulletin: Bulletin, appId: string): Promise<number> {
+  const { sql } = database;
+  await lockApps(sql);
+  const [change] = await sql<Array<{ seq: number }>>`insert into app_changes (app_id) values (${appId}) returning seq`;
+  const version = change?.seq ?? 0;
+  await sql`update apps set version = ${version} where id = ${appId}`;
+  database.afterCommit(() => {
+    // A notice that is lost costs a few seconds: nodes look into the feed by themselves, and after every gap.
+    bulletin.post({ kind: 'app-changed', appId, version }).catch(() => {});
+  });
+  return version;
+}
+
+interface JoinedRow extends Pick<AppRow, 'id' | 'name' | 'is_enabled' | 'version'> {
+  readonly settings: unknown;
+  readonly keys: ReadonlyArray<{ key: string; sealed: string; isEnabled: boolean }>;
+  readonly revocations: readonly Revocation[];
+}
+
+export type ReadApp =
+  | { readonly id: string; readonly app: App }
+  /** It cannot be read: a secret that does not open, settings of a kind that nobody wrote. The others can. */
+  | { readonly id: string; readonly problem: unknown };
+
+/** All apps, or those with these ids, each as it was at one moment. A key that has expired is not enabled. */
+export async function readApps(sql: Sql, keyring: Keyring, ids?: readonly string[]): Promise<readonly ReadApp[]> {
+  const rows = await sql<JoinedRow[]>`
+    select apps.id, apps.name, apps.is_enabled, apps.settings, apps.version,
+      coalesce((
+        select jsonb_agg(jsonb_build_object(
+          'key', key, 'sealed', secret_sealed, 'isEnabled', is_enabled and (expires_at is null or expires_at > now())
+        ) order by position)
+        from app_keys where app_id = apps.id
+      ), '[]') as keys,
+      coalesce((
+        select jsonb_agg(jsonb_build_object(
+          'by', by, 'id', app_revocations.id, 'at', round(extract(epoch from at) * 1000)
+        ) order by at, by, app_revocations.id)
+        from app_revocations where app_id = apps.id and at > now() - ${maxTokenLifetimeMs} * interval '1 millisecond'
+      ), '[]') as revocations
+    from apps ${ids === undefined ? sql`` : sql`where apps.id = any(${[...ids]})`}
+    order by apps.created_at, apps.id`;
+  return rows.map((row) => {
+    try {
+      return { id: row.id, app: toApp(row, keyring) };
+    } catch (problem) {
+      return { id: row.id, problem };
+    }
+  });
+}
+
+function toApp(row: JoinedRow, keyring: Keyring): App {
+  return {
+    id: row.id,
+    version: row.version,
+    name: row.name,
+    isEnabled: row.is_enabled,
+    keys: row.keys.map(({ key, sealed, isEnabled }) => ({
+      key,
+      secret: keyring.open(sealed, appSecretPurpose(key)),
+      isEnabled,
+    })),
+    revocations: row.revocations,
+    ...parseAppSettings(row.settings),
+  };
+}
