@@ -89,6 +89,19 @@ export const problems = {
   member_limit: nonFatal(403, 'The presence channel has as many members as it may'),
   data_too_large: nonFatal(413, 'The data of this event is too large'),
 
+  // Signing in to the admin API.
+  sign_in_wrong: nonFatal(401, 'The e-mail address or the password is wrong'),
+  second_factor_missing: nonFatal(401, 'A code of your second factor is needed, too'),
+  second_factor_wrong: nonFatal(401, 'This code is wrong, or was used already'),
+  provider_refused: nonFatal(401, 'The identity provider did not say who you are'),
+  password_weak: nonFatal(400, 'This password is too easy to guess'),
+  password_wrong: nonFatal(403, 'The password is wrong'),
+  session_needed: nonFatal(403, 'An access token may not do this'),
+  invitation_of_other: nonFatal(403, 'The invitation is for somebody else'),
+  email_taken: nonFatal(409, 'There is a user with this e-mail address'),
+  last_owner: nonFatal(409, 'An organisation keeps at least one owner'),
+  link_spent: nonFatal(410, 'This link was used, was replaced, or is too old'),
+
   // HTTP only.
   request_malformed: nonFatal(400, 'Malformed request'),
   request_unauthenticated: nonFatal(401, 'Authentication failed'),

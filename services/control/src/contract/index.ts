@@ -1,5 +1,7 @@
 /** What the admin API takes and gives: for its server, its dashboard and its page. Imports nothing of a server. */
+import { memberOperations } from './members.ts';
 import { organisationOperations } from './organisations.ts';
+import { peopleOperations } from './people.ts';
 
 export {
   type ErrorReply,
@@ -19,6 +21,8 @@ export const basePath = '/api/v1';
 /** Every operation of the admin API, by its id. */
 export const operations = {
   ...organisationOperations,
+  ...memberOperations,
+  ...peopleOperations,
 } as const;
 
 export type Operations = typeof operations;

@@ -68,7 +68,10 @@ export const pathParams = {
   appId: z.string().regex(/^[1-9]\d{0,14}$/),
   key: z.string().regex(/^[\w.~-]{1,128}$/),
   endpointId: z.string().regex(/^wh_[0-9A-Za-z]{1,40}$/),
-  userId: z.string().regex(/^[\w-]{1,64}$/),
+  userId: z.string().regex(/^usr_[0-9A-Za-z]{1,40}$/),
+  invitationId: z.string().regex(/^inv_[0-9A-Za-z]{1,40}$/),
+  sessionId: z.string().regex(/^[\w-]{1,64}$/),
+  tokenId: z.string().regex(/^tok_[0-9A-Za-z]{1,40}$/),
 } as const satisfies Record<string, z.ZodType>;
 
 export function paramNames(path: string): string[] {

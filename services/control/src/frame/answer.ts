@@ -11,10 +11,17 @@ export function fail(code: ProblemCode, more: Partial<Fault> = {}): Failed {
 
 /** What to do about it, where the refusal itself says nothing better. */
 const hints: Partial<Record<ProblemCode, string>> = {
+  email_taken: 'Sign in as that user.',
   fields_invalid: 'Mend the fields that are named and send it again.',
   idempotency_key_reused:
     'Send a new Idempotency-Key with every new request, and the same one only to repeat a request.',
+  invitation_of_other: 'Sign in with the address that was invited, or ask for another invitation.',
+  last_owner: 'Make somebody else an owner first.',
+  link_spent: 'Ask for a new one.',
   origin_refused: 'Send changes from the page that this server serves, or with an access token.',
+  password_weak: 'Take a longer one: a short sentence is good.',
+  password_wrong: 'Give the password that you sign in with.',
+  provider_refused: 'Try again, or ask who runs this installation.',
   rate_limited: 'Wait as many seconds as Retry-After says.',
   request_malformed: 'Send JSON in UTF-8 with the content type application/json.',
   request_too_large: 'Send less at once.',
@@ -22,6 +29,10 @@ const hints: Partial<Record<ProblemCode, string>> = {
   resource_unknown: 'Look at the id, and at the organisation that you are signed in for.',
   role_too_low: 'Ask an owner of the organisation for a higher role, or to do it for you.',
   route_unknown: 'See /api/v1/docs for what there is.',
+  second_factor_missing: 'Send it again with `code`, from your authenticator app or of your recovery codes.',
+  second_factor_wrong: 'Wait for the next code, or take a recovery code.',
+  session_needed: 'Sign in with a browser.',
+  sign_in_wrong: 'Look at both, and at the Caps Lock key.',
   unavailable: 'Try again in a moment.',
   version_outdated: 'Read it again, look at what was changed, and send your change with the new version.',
 };

@@ -51,13 +51,33 @@ export interface Call<O extends Operation = Operation> {
 
 export interface Implementation {
   readonly operation: Operation;
-  readonly handle: (call: Call) => Promise<Outcome<Operation>>;
+  /** Undefined where there is nothing to do before the transaction. */
+  readonly prepare: ((call: Call) => Promise<Prepared<unknown>>) | undefined;
+  readonly handle: (call: Call, prepared: unknown) => Promise<Outcome<Operation>>;
 }
+
+export type Prepared<P> = { readonly ok: true; readonly value: P } | Failed;
 
 export function implement<O extends Operation>(
   operation: O,
   handle: (call: Call<O>) => Promise<Outcome<O>>,
 ): Implementation {
   // The frame makes the call from this very operation.
-  return { operation, handle: handle as unknown as Implementation['handle'] };
+  return { operation, prepare: undefined, handle: handle as unknown as Implementation['handle'] };
+}
+
+/**
+ * `prepare` runs before the transaction begins: what takes long, such as a password's hash, and what is to stay even
+ * when the rest is refused, such as the count of wrong passwords.
+ */
+export function implementPrepared<O extends Operation, P>(
+  operation: O,
+  prepare: (call: Call<O>) => Promise<Prepared<P>>,
+  handle: (call: Call<O>, prepared: P) => Promise<Outcome<O>>,
+): Implementation {
+  return {
+    operation,
+    prepare: prepare as unknown as Implementation['prepare'],
+    handle: handle as unknown as Implementation['handle'],
+  };
 }

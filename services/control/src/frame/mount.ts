@@ -75,7 +75,8 @@ export function mount(server: FastifyInstance, deps: FrameDeps, implementations:
   for (const implementation of implementations) mountOne(server, deps, implementation);
 }
 
-function mountOne(server: FastifyInstance, deps: FrameDeps, { operation, handle }: Implementation): void {
+function mountOne(server: FastifyInstance, deps: FrameDeps, implementation: Implementation): void {
+  const { operation } = implementation;
   const admissions = new WeakMap<FastifyRequest, Admission>();
   server.route({
     method: operation.method,
@@ -101,7 +102,7 @@ function mountOne(server: FastifyInstance, deps: FrameDeps, { operation, handle 
       const parts = readParts(operation, request);
       if (!parts.ok) return refuse(reply, parts.refusal);
       const call: Call = { ...admission, ...parts.value, request, reply } as Call;
-      const answer = await run(deps, operation, handle, call);
+      const answer = await run(deps, implementation, call);
       if (!answer.ok) return refuse(reply, answer.refusal);
       return send(reply, answer.value);
     },
@@ -221,14 +222,11 @@ function takeJsonOnly(server: FastifyInstance): void {
 
 type Answered = { readonly ok: true; readonly value: Pick<KeptAnswer, 'status' | 'body'> } | Failed;
 
-async function run(
-  deps: FrameDeps,
-  operation: Operation,
-  handle: Implementation['handle'],
-  call: Call,
-): Promise<Answered> {
+async function run(deps: FrameDeps, { operation, prepare, handle }: Implementation, call: Call): Promise<Answered> {
+  const prepared = await prepare?.(call);
+  if (prepared?.ok === false) return prepared;
   const perform = async (): Promise<{ readonly answer: Answered; readonly deed: Deed | undefined }> => {
-    const outcome = await handle(call);
+    const outcome = await handle(call, prepared?.value);
     if (!outcome.ok) return { answer: outcome, deed: undefined };
     // Through the contract: what it does not name is left out, whatever the row held.
     const body: unknown = operation.reply.parse(outcome.value);

@@ -1,0 +1,123 @@
+/** Members of an organisation, and those who are invited to be. */
+import { z } from 'zod';
+import { roles } from '../people/principal.ts';
+import { name, time } from './fields.ts';
+import { operation, pageOf, pageQuery } from './operation.ts';
+
+const role = z.enum(roles);
+const emailText = z.string().max(254);
+/** Longer than any that is given out. */
+const secretText = z.string().min(1).max(200);
+
+export const member = z
+  .object({
+    userId: z.string(),
+    name: z.string(),
+    email: z.string(),
+    role,
+    hasSecondFactor: z.boolean(),
+    createdAt: time.describe('Since when they are a member.'),
+  })
+  .meta({ id: 'Member' });
+
+export const invitation = z
+  .object({ id: z.string(), email: z.string(), role, createdAt: time, expiresAt: time })
+  .meta({ id: 'Invitation' });
+
+export const memberOperations = {
+  listMembers: operation(
+    {
+      id: 'listMembers',
+      method: 'GET',
+      path: '/organisations/:organisationId/members',
+      summary: 'List the members of an organisation',
+      needs: 'viewer',
+    },
+    { query: pageQuery({}), reply: pageOf(member) },
+  ),
+  changeMember: operation(
+    {
+      id: 'changeMember',
+      method: 'PATCH',
+      path: '/organisations/:organisationId/members/:userId',
+      summary: 'Change the role of a member',
+      description: 'Nobody gives or takes a role above their own; the last owner stays one.',
+      needs: 'admin',
+    },
+    { body: z.strictObject({ role }), reply: member },
+  ),
+  removeMember: operation({
+    id: 'removeMember',
+    method: 'DELETE',
+    path: '/organisations/:organisationId/members/:userId',
+    summary: 'Remove a member, or leave',
+    description: 'Everybody may leave, except the last owner; admins may remove others of no higher role.',
+    needs: 'viewer',
+  }),
+  listInvitations: operation(
+    {
+      id: 'listInvitations',
+      method: 'GET',
+      path: '/organisations/:organisationId/invitations',
+      summary: 'List the invitations that can be accepted',
+      needs: 'admin',
+    },
+    { reply: z.object({ items: z.array(invitation) }) },
+  ),
+  createInvitation: operation(
+    {
+      id: 'createInvitation',
+      method: 'POST',
+      path: '/organisations/:organisationId/invitations',
+      summary: 'Invite somebody by e-mail address',
+      description:
+        'No mail is sent: pass on the token of the answer, which is not shown again. It is good for seven days, and for ' +
+        'one person. An older invitation of the same address ends.',
+      needs: 'admin',
+    },
+    {
+      body: z.strictObject({ email: emailText, role }),
+      reply: z.object({ invitation, token: z.string().describe('To be given to `acceptInvitation`.') }),
+    },
+  ),
+  revokeInvitation: operation({
+    id: 'revokeInvitation',
+    method: 'DELETE',
+    path: '/organisations/:organisationId/invitations/:invitationId',
+    summary: 'Take an invitation back',
+    needs: 'admin',
+  }),
+  readInvitation: operation(
+    {
+      id: 'readInvitation',
+      method: 'POST',
+      path: '/invitations/read',
+      summary: 'Read what a token invites to',
+      needs: 'anyone',
+    },
+    {
+      body: z.strictObject({ token: secretText }),
+      reply: z.object({
+        email: z.string(),
+        role,
+        organisationName: z.string(),
+        hasUser: z.boolean().describe('Whether to sign in first, or to give a name and a password.'),
+      }),
+    },
+  ),
+  acceptInvitation: operation(
+    {
+      id: 'acceptInvitation',
+      method: 'POST',
+      path: '/invitations/accept',
+      summary: 'Accept an invitation',
+      description:
+        'Signed in, as the user that was invited; else as a new user with this name and password, who then is signed in.',
+      needs: 'anyone',
+    },
+    {
+      body: z.strictObject({ token: secretText, name: name.optional(), password: z.string().max(1_000).optional() }),
+      reply: z.object({ organisationId: z.string(), role }),
+    },
+  ),
+} as const;
