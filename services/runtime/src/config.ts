@@ -1,4 +1,5 @@
 /** Settings: read from the environment once, all problems said together. Nothing else reads the environment. */
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 
 export type ReadConfig<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly text: string };
@@ -19,9 +20,15 @@ export function readConfig<T extends z.ZodObject>(
   return { ok: false, text: `Starling cannot start with these settings:\n${lines.join('\n')}\n` };
 }
 
-/** The settings of this process; on any problem prints all of them and ends the process with 1. */
-export function loadConfig<T extends z.ZodObject>(schema: T): z.output<T> {
-  const read = readConfig(schema, process.env);
+/**
+ * The settings of this process, from the environment and, winning over it, from the command line; on any problem prints
+ * all of them and ends the process with 1.
+ */
+export function loadConfig<T extends z.ZodObject>(
+  schema: T,
+  commandLine: Readonly<Record<string, string>> = {},
+): z.output<T> {
+  const read = readConfig(schema, { ...process.env, ...commandLine });
   if (read.ok) return read.value;
   process.stderr.write(read.text);
   process.exit(1);
@@ -62,6 +69,15 @@ const whole = (least: number, most: number, what: string) =>
 /** 0 asks the system for a free one. */
 export const port = () => whole(0, 65_535, 'a port number');
 export const seconds = (least: number, most: number) => whole(least, most, 'whole seconds');
+
+/** How many processes share the work: a number, or `auto` for as many as there are cores. */
+export const workers = () =>
+  z.string().transform((text, context) => {
+    if (text === 'auto') return availableParallelism();
+    const read = whole(1, 256, 'a number of processes').safeParse(text);
+    if (!read.success) context.addIssue('must be auto or a number of processes, 1 to 256');
+    return read.data ?? 1;
+  });
 
 const trustProxy = () =>
   z.string().transform((text, context): boolean | number | string[] => {

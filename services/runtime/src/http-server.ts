@@ -7,13 +7,13 @@ import { type ProblemCode, problems, type Refusal, StarlingError } from '@starli
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, fastify, LogController } from 'fastify';
 import { StartError } from './lifecycle.ts';
 import type { Log } from './log.ts';
-import type { Metrics } from './metrics.ts';
+import type { MetricsText } from './metrics.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface HttpServerOptions {
   readonly log: Log;
   readonly readiness: Readiness;
-  readonly metrics: Metrics;
+  readonly metrics: MetricsText;
   /** Whose X-Forwarded headers are believed: all, a number of proxies, or their addresses. */
   readonly trustProxy?: boolean | number | string[];
   /** Like `/realtime`, or empty. `request.originalUrl` keeps what the peer sent: signatures may cover either. */

@@ -88,9 +88,10 @@ const sameWishMs = 500;
 /**
  * Builds and starts a program, and runs it until SIGTERM or SIGINT; then it stops in order and exits 0, and a second
  * signal exits at once. A start that fails is printed and exits 1. A rejection that nobody waited for is logged; an
- * exception that nobody caught leaves the process in an unknown state, so it stops in order and exits 1.
+ * exception that nobody caught leaves the process in an unknown state, so it stops in order and exits 1. So it does
+ * when what was built says that it cannot go on.
  */
-export async function runProgram(log: Log, build: () => Lifecycle): Promise<void> {
+export async function runProgram(log: Log, build: (cannotGoOn: () => void) => Lifecycle): Promise<void> {
   const running: { lifecycle?: Lifecycle; signalledAtMs?: number } = {};
   const stopAndExit = async (status: number): Promise<never> => {
     await running.lifecycle?.stop();
@@ -116,7 +117,7 @@ export async function runProgram(log: Log, build: () => Lifecycle): Promise<void
     void stopAndExit(1);
   });
   try {
-    running.lifecycle = build();
+    running.lifecycle = build(() => void stopAndExit(1));
     await running.lifecycle.start();
   } catch (err) {
     if (err instanceof StartError) log.fatal(`Cannot start: ${err.message}`);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Metrics, type TrafficCounts } from './metrics.ts';
+import { Metrics, mergeMetrics, type TrafficCounts } from './metrics.ts';
 
 const counts = (over: Partial<TrafficCounts> = {}): TrafficCounts => ({
   connections: 0,
@@ -63,4 +63,21 @@ test('reads a number anew each time: a gauge, or a counter by its name', async (
   const text = await metrics.read();
   expect(text).toMatch(/^# TYPE starling_link_up gauge\nstarling_link_up 0$/m);
   expect(text).toMatch(/^# TYPE starling_link_cuts_total counter\nstarling_link_cuts_total 4$/m);
+});
+
+test('[OP10] shows the numbers of several processes side by side, each with its own label and none left out', async () => {
+  const all = [1, 2].map((worker) => {
+    const metrics = new Metrics({ worker: String(worker) });
+    metrics.watchTraffic({
+      unknownApp: counts(),
+      byApp: () => new Map([['7', counts({ connections: 10 * worker, delivered: 5 })]]),
+    });
+    return metrics;
+  });
+  const text = await mergeMetrics(await Promise.all(all.map((each) => each.snapshot())));
+  expect(text).toContain('starling_connections{app="7",worker="1"} 10\nstarling_connections{app="7",worker="2"} 20\n');
+  expect(text).toContain('starling_delivered_total{app="7",worker="2"} 5\n');
+  expect(text.match(/^# TYPE starling_connections gauge$/gm)).toHaveLength(1);
+  const namesIn = (part: string) => new Set([...part.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name));
+  expect(namesIn(text)).toEqual(namesIn((await all[0]?.read()) ?? ''));
 });

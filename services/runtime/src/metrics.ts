@@ -1,5 +1,5 @@
 /** What an operator's Prometheus reads. Nothing is counted here: plain integers kept elsewhere are read when asked. */
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, type MetricObject, Registry } from 'prom-client';
 
 /** One app's counts on this node, as core's `AppTraffic` keeps them. */
 export interface TrafficCounts {
@@ -34,10 +34,32 @@ const counters: ReadonlyArray<readonly [string, Count, string]> = [
   ['starling_delivered_bytes_total', 'deliveredBytes', 'Bytes queued to clients, framing included'],
 ];
 
-export class Metrics {
+/** What is read of metrics. */
+export interface MetricsText {
+  readonly contentType: string;
+  /** Prometheus text. */
+  read(): Promise<string>;
+}
+
+/** All numbers of one process at one moment, to be sent to another. */
+export type MetricsSnapshot = readonly MetricObject[];
+
+/**
+ * The numbers of several processes as one Prometheus text. Nothing is added up: each process labels its own, and a sum
+ * over processes would fall, and look like a restart of all, whenever one of them is replaced.
+ */
+export function mergeMetrics(snapshots: readonly MetricsSnapshot[]): Promise<string> {
+  // The library would leave some out, and take the mean of others.
+  const all = snapshots.map((snapshot) => snapshot.map((metric) => ({ ...metric, aggregator: 'sum' as const })));
+  return AggregatorRegistry.aggregate(all).metrics();
+}
+
+export class Metrics implements MetricsText {
   readonly #registry = new Registry();
 
-  constructor() {
+  /** The labels are given to every number. */
+  constructor(labels: Readonly<Record<string, string>> = {}) {
+    this.#registry.setDefaultLabels(labels);
     // Memory, CPU, garbage collection, open files, event-loop lag.
     collectDefaultMetrics({ register: this.#registry });
   }
@@ -112,8 +134,11 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** Prometheus text. */
   read(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  snapshot(): Promise<MetricsSnapshot> {
+    return this.#registry.getMetricsAsJSON();
   }
 }
