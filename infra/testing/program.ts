@@ -16,9 +16,14 @@ export interface Program {
   /** Without waiting for anything. */
   run(args: readonly string[], options?: RunOptions): Run;
   /** `starling start` on a free port, until it is ready. */
-  start(options?: RunOptions): Promise<Starling>;
+  start(options?: StartOptions): Promise<Starling>;
   /** Ends every process and removes every file. */
   close(): Promise<void>;
+}
+
+export interface StartOptions extends RunOptions {
+  /** Behind `start`. */
+  readonly args?: readonly string[];
 }
 
 export interface RunOptions {
@@ -88,8 +93,8 @@ export function openProgram(): Program {
   return {
     makeFolder: () => mkdtempSync(join(folder, 'run-')),
     run,
-    start: async ({ env = {}, cwd = mkdtempSync(join(folder, 'run-')), ...options } = {}) => {
-      const started = run(['start'], { ...options, env: { STARLING_PORT: '0', ...env }, cwd });
+    start: async ({ args = [], env = {}, cwd = mkdtempSync(join(folder, 'run-')), ...options } = {}) => {
+      const started = run(['start', ...args], { ...options, env: { STARLING_PORT: '0', ...env }, cwd });
       const [, url = '', id = '', key = '', secret = ''] = await started.said(
         /ready at (\S+)\s+app id +(\S+)\s+key +(\S+)\s+secret +(\S+)[\s\S]*\n\)\n/,
       );

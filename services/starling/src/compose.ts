@@ -1,6 +1,7 @@
 /** What each program is made of: memory or Redis beneath, the engine, the parts that were asked for. Names the adapters. */
 import { randomUUID } from 'node:crypto';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore, MemoryRateLimiter } from '@starling/adapters/memory';
+import { LineAppStore, serveApps } from '@starling/adapters/process';
 import { parseRedisUrl, RedisBroker, RedisLink, RedisPresenceStore, RedisRateLimiter } from '@starling/adapters/redis';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
@@ -17,17 +18,32 @@ import {
   type RateLimiter,
 } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
-import { Lifecycle, type Log, Metrics, openHttpServer, PinoObserver, Readiness, StartError } from '@starling/runtime';
+import {
+  Lifecycle,
+  type Log,
+  Metrics,
+  type MetricsSnapshot,
+  mergeMetrics,
+  openHttpServer,
+  PinoObserver,
+  Readiness,
+  StartError,
+  type Supervisor,
+  Workers,
+} from '@starling/runtime';
 import type { PartSettings, StartSettings } from './config.ts';
 
 /** What a program may serve: connections, the HTTP API. */
 export type Part = 'edge' | 'api';
 
-/** Nothing has started when it returns. `onReady` is told the address, such as `http://127.0.0.1:6001`. */
+/**
+ * Nothing has started when it returns. `onReady` is told the address, such as `http://127.0.0.1:6001`. In a worker the
+ * apps are those of its supervisor.
+ */
 export function compose(
   settings: StartSettings | PartSettings,
   parts: readonly Part[],
-  app: App,
+  apps: App | Supervisor,
   log: Log,
   onReady: (url: string) => void,
 ): Lifecycle {
@@ -38,14 +54,16 @@ export function compose(
   const observer = new PinoObserver(log);
   const clock = new SystemClock();
   const traffic = new Traffic();
-  const metrics = new Metrics();
+  const supervisor = 'line' in apps ? apps : undefined;
+  const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
   metrics.watchTraffic(traffic);
+  supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
 
   const { broker, presenceStore, rateLimiter, ping } =
     settings.REDIS_URL === undefined
       ? inProcess(clock)
       : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
-  const appStore = new MemoryAppStore([app]);
+  const appStore = 'line' in apps ? new LineAppStore(apps.line) : new MemoryAppStore([apps]);
 
   // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
   // of other nodes their count when this one has given back the seats of a node that died.
@@ -60,14 +78,15 @@ export function compose(
       { name: 'broker', run: () => Promise.all([hub.probe(2_000), ping()]), limitMs: 2_500 },
       // A seat taken and given back: a store that can be read need not be one that can be written.
       { name: 'presence', run: () => presenceStore.join(seat).then(() => presenceStore.leave(seat)), limitMs: 2_500 },
-      { name: 'apps', run: () => appStore.byId(app.id), limitMs: 2_500 },
+      // An id that no app has: one that is known would be answered from memory.
+      { name: 'apps', run: () => appStore.byId('0'), limitMs: 2_500 },
     ],
     observer,
   );
   const server = openHttpServer({
     log,
     readiness,
-    metrics,
+    metrics: supervisor === undefined ? metrics : { contentType: metrics.contentType, read: () => readAll(supervisor) },
     pathPrefix,
     trustProxy: settings.STARLING_TRUST_PROXY,
     ...(certFile === undefined || keyFile === undefined ? {} : { tls: { certFile, keyFile } }),
@@ -90,6 +109,61 @@ export function compose(
   // Last to open and so first to close: while connections are told to go elsewhere, the rest still works.
   lifecycle.add('connections', () => () => sessions.drain(drainMs), drainMs + 5_000);
   lifecycle.add('readiness', () => () => readiness.stop());
+  return lifecycle;
+}
+
+const [metricsOfOne, metricsOfAll] = ['metrics', 'metrics of all'] as const;
+
+/** Whichever worker is asked shows all of them. */
+async function readAll({ line }: Supervisor): Promise<string> {
+  return mergeMetrics((await line.ask(metricsOfAll)) as MetricsSnapshot[]);
+}
+
+/**
+ * The process that keeps what only one process may keep, and has workers that serve. It holds no connections itself.
+ * Nothing has started when it returns. `onReady` is told the address when all of them are ready, `onGivenUp` that none
+ * is left.
+ */
+export function composeWorkers(
+  settings: StartSettings | PartSettings,
+  app: App,
+  log: Log,
+  onReady: (url: string) => void,
+  onGivenUp: () => void,
+): Lifecycle {
+  const lifecycle = new Lifecycle(log);
+  const metrics = new Metrics({ worker: 'supervisor' });
+  const appStore = new MemoryAppStore([app]);
+  // What a worker needs to stop in order: its drain, and then each of its steps its own limit.
+  const stopLimitMs = settings.STARLING_DRAIN_SECONDS * 1_000 + 30_000;
+  const workers = new Workers({
+    count: settings.STARLING_WORKERS,
+    log,
+    stopLimitMs,
+    onGivenUp,
+    onStarted: (line) => {
+      line.answer(metricsOfAll, async () => {
+        // One that does not answer is missing, rather than all.
+        const asked = workers.lines.map((each) => each.ask(metricsOfOne, undefined, 2_000).catch(() => []));
+        return [await metrics.snapshot(), ...(await Promise.all(asked))];
+      });
+      return serveApps(appStore, line);
+    },
+  });
+  metrics.watchNumber('starling_workers', 'Workers that serve now', () => workers.lines.length);
+  metrics.watchNumber(
+    'starling_worker_restarts_total',
+    'Workers that died and had another take their place',
+    () => workers.restartCount,
+  );
+  lifecycle.add(
+    'workers',
+    async () => {
+      onReady(String(await workers.start()));
+      return () => workers.stop();
+    },
+    stopLimitMs + 5_000,
+  );
   return lifecycle;
 }
 

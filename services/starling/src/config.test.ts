@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { readConfig } from '@starling/runtime';
 import { describe, expect, test } from 'vitest';
 import { healthSettings, partSettings, startSettings } from './config.ts';
@@ -53,6 +54,23 @@ describe('startSettings', () => {
       const part = wrong.split(',').at(-1);
       expect(problemsOf(given(`localhost,${wrong}`)), wrong).toContain(`holds ${JSON.stringify(part)}, expected`);
     }
+  });
+
+  test('[OP4] refuses workers that have no Redis to meet in, and says what to do', () => {
+    expect(problemsOf({ STARLING_WORKERS: '2' })).toContain('set REDIS_URL, such as redis://127.0.0.1:6379');
+    for (const env of [{ STARLING_WORKERS: '1' }, { STARLING_WORKERS: '2', REDIS_URL: 'redis://127.0.0.1:6379' }]) {
+      expect(problemsOf(env)).toBe('');
+    }
+    for (const wrong of ['0', '-1', '1.5', 'all', '257']) {
+      expect(problemsOf({ STARLING_WORKERS: wrong })).toContain('must be auto or a number of processes, 1 to 256');
+    }
+  });
+
+  test('takes as many workers as there are cores when told so', () => {
+    expect(readConfig(startSettings, { STARLING_WORKERS: 'auto', REDIS_URL: 'redis://127.0.0.1:6379' })).toMatchObject({
+      ok: true,
+      value: { STARLING_WORKERS: availableParallelism() },
+    });
   });
 
   test('[OP4] says all of it at once', () => {

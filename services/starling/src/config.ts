@@ -1,5 +1,5 @@
 /** The settings of each command. */
-import { flag, type SettingsRule, serverSettings, settings, tlsIsWhole } from '@starling/runtime';
+import { flag, type SettingsRule, serverSettings, settings, tlsIsWhole, workers } from '@starling/runtime';
 import { z } from 'zod';
 
 const credential = (what: string, absence?: string) =>
@@ -42,6 +42,24 @@ const edgeSettings = {
     .describe('How events reach many sockets: auto uses the native module where it was built, js never does.'),
 } as const;
 
+/** Of the programs that several processes can share. */
+const workerSettings = {
+  STARLING_WORKERS: workers()
+    .default(1)
+    .describe(
+      'How many processes share the port and the work, or auto for one on each core. More than 1 need REDIS_URL.',
+    ),
+} as const;
+
+/** Each worker is a node: alone with its connections unless there is something in which all of them meet. */
+const workersMeet: SettingsRule = {
+  name: 'STARLING_WORKERS',
+  problem:
+    'more than one worker need a Redis to meet in, or each would be alone with its connections: set REDIS_URL, such as ' +
+    'redis://127.0.0.1:6379, or leave STARLING_WORKERS out to serve with one process',
+  holds: ({ STARLING_WORKERS: count, REDIS_URL: url }) => typeof count !== 'number' || count < 2 || url !== undefined,
+};
+
 const [idPattern, idProblem] = [
   /^[1-9]\d{0,14}$/,
   'must be 1 to 15 digits: Pusher libraries read it as a number',
@@ -81,8 +99,9 @@ export const startSettings = settings(
     STARLING_APP_SECRET: credential(secretExample).optional().describe(secretPurpose),
     ...appSettings,
     ...edgeSettings,
+    ...workerSettings,
   },
-  [tlsIsWhole, appIsWhole, secretIsSecret],
+  [tlsIsWhole, appIsWhole, secretIsSecret, workersMeet],
 );
 
 const appIsElsewhere = 'must be given: programs run apart share no store of apps yet, so each is told the same app';
@@ -102,6 +121,7 @@ export const partSettings = settings(
     STARLING_APP_SECRET: credential(secretExample, appIsElsewhere).describe(secretPurpose),
     ...appSettings,
     ...edgeSettings,
+    ...workerSettings,
   },
   [tlsIsWhole, secretIsSecret],
 );

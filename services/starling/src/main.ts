@@ -1,20 +1,26 @@
 /** The command line. */
 import { parseArgs } from 'node:util';
-import { createLog, loadConfig, runProgram } from '@starling/runtime';
+import type { App } from '@starling/ports';
+import { createLog, findSupervisor, type Log, loadConfig, readyNews, runProgram } from '@starling/runtime';
 import { banner } from './banner.ts';
-import { compose, type Part } from './compose.ts';
-import { healthSettings, partSettings, startSettings } from './config.ts';
+import { compose, composeWorkers, type Part } from './compose.ts';
+import { healthSettings, type PartSettings, partSettings, type StartSettings, startSettings } from './config.ts';
 import { firstApp, givenApp } from './first-app.ts';
 import { askHealth } from './health.ts';
 
 /** Written in by the build; absent where the source runs as it is. */
 declare const STARLING_VERSION: string | undefined;
 
-const commands: Readonly<Record<string, () => Promise<void>>> = {
-  start,
-  edge: () => startPart('edge'),
-  api: () => startPart('api'),
-  health,
+interface Command {
+  readonly run: (commandLine: Readonly<Record<string, string>>) => Promise<void>;
+  readonly hasWorkers: boolean;
+}
+
+const commands: Readonly<Record<string, Command>> = {
+  start: { run: start, hasWorkers: true },
+  edge: { run: (commandLine) => startPart('edge', commandLine), hasWorkers: true },
+  api: { run: (commandLine) => startPart('api', commandLine), hasWorkers: true },
+  health: { run: health, hasWorkers: false },
 };
 
 await main(process.argv.slice(2));
@@ -22,25 +28,39 @@ await main(process.argv.slice(2));
 async function main(args: string[]): Promise<void> {
   const read = parse(args);
   if (read === undefined) return;
-  const { help, version, command } = read;
+  const { help, version, workers, name } = read;
+  const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (version) process.stdout.write(`${typeof STARLING_VERSION === 'string' ? STARLING_VERSION : 'from source'}\n`);
-  else if (help || command === undefined) process.stdout.write(usage());
-  else if (Object.hasOwn(commands, command)) await commands[command]?.();
-  else misused(`There is no command ${JSON.stringify(command)}.`);
+  else if (help || name === undefined) process.stdout.write(usage());
+  else if (command === undefined) misused(`There is no command ${JSON.stringify(name)}.`);
+  else if (workers !== undefined && !command.hasWorkers) misused(`${name} has no workers.`);
+  else await command.run(workers === undefined ? {} : { STARLING_WORKERS: workers });
 }
 
-function parse(args: string[]): { help: boolean; version: boolean; command: string | undefined } | undefined {
+interface Arguments {
+  readonly help: boolean;
+  readonly version: boolean;
+  readonly workers: string | undefined;
+  readonly name: string | undefined;
+}
+
+function parse(args: string[]): Arguments | undefined {
   try {
     const { values, positionals } = parseArgs({
       args,
       allowPositionals: true,
-      options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } },
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean', short: 'v' },
+        workers: { type: 'string' },
+      },
     });
     if (positionals.length > 1) {
       misused(`Expected one command, got ${positionals.join(' ')}.`);
       return undefined;
     }
-    return { help: values.help ?? false, version: values.version ?? false, command: positionals[0] };
+    const { help = false, version = false, workers } = values;
+    return { help, version, workers, name: positionals[0] };
   } catch (err) {
     misused(err instanceof Error ? err.message : String(err));
     return undefined;
@@ -66,6 +86,7 @@ Commands:
   health   Exit with 0 if the Starling started with these settings is alive, else with 1
 
 Options:
+  --workers N     Share the port and the work among N processes, or "auto" for one on each core; needs REDIS_URL
   -h, --help      Print this
   -v, --version   Print the version
 
@@ -76,34 +97,62 @@ ${lines.join('\n')}
 `;
 }
 
-async function start(): Promise<void> {
-  const settings = loadConfig(startSettings);
-  const isTerminal = process.stdout.isTTY === true;
-  const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: isTerminal });
-  await runProgram(log, () => {
-    const app = firstApp(settings);
-    return compose(settings, ['edge', 'api'], app, log, (url) => {
+async function start(commandLine: Readonly<Record<string, string>>): Promise<void> {
+  const settings = loadConfig(startSettings, commandLine);
+  const { stdout } = process;
+  await serve(
+    settings,
+    ['edge', 'api'],
+    () => firstApp(settings),
+    (_log, app, url) => {
       const [key] = app.keys;
       if (key === undefined) return;
       // Straight to stdout: a secret has no place in the log.
-      process.stdout.write(
+      stdout.write(
         banner({
           url,
           pathPrefix: settings.STARLING_PATH_PREFIX,
           app: { id: app.id, key: key.key, secret: key.secret },
-          hasColour: isTerminal && process.stdout.hasColors(),
+          hasColour: stdout.isTTY === true && stdout.hasColors(),
         }),
       );
-    });
-  });
+    },
+  );
 }
 
-async function startPart(part: Part): Promise<void> {
-  const settings = loadConfig(partSettings);
-  const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: process.stdout.isTTY === true });
-  await runProgram(log, () =>
-    compose(settings, [part], givenApp(settings), log, (url) => log.info({ program: part, url }, 'Ready')),
+async function startPart(part: Part, commandLine: Readonly<Record<string, string>>): Promise<void> {
+  const settings = loadConfig(partSettings, commandLine);
+  await serve(
+    settings,
+    [part],
+    () => givenApp(settings),
+    (log, _app, url) => log.info({ program: part, url }, 'Ready'),
   );
+}
+
+/** In this process, or as one of the workers, or as the one that has workers. */
+async function serve(
+  settings: StartSettings | PartSettings,
+  parts: readonly Part[],
+  app: () => App,
+  announce: (log: Log, app: App, url: string) => void,
+): Promise<void> {
+  const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: process.stdout.isTTY === true });
+  const supervisor = findSupervisor();
+  if (supervisor !== undefined) {
+    const ownLog = log.child({ worker: supervisor.number });
+    await runProgram(ownLog, () =>
+      compose(settings, parts, supervisor, ownLog, (url) => supervisor.line.tell(readyNews, url)),
+    );
+    return;
+  }
+  await runProgram(log, (cannotGoOn) => {
+    const known = app();
+    const onReady = (url: string) => announce(log, known, url);
+    return settings.STARLING_WORKERS > 1
+      ? composeWorkers(settings, known, log, onReady, cannotGoOn)
+      : compose(settings, parts, known, log, onReady);
+  });
 }
 
 async function health(): Promise<void> {

@@ -28,7 +28,7 @@ describe('starling', () => {
     expect(version.stdout()).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
-  test.each([[['fly']], [['start', 'twice']], [['start', '--fast']], [['toString']]])(
+  test.each([[['fly']], [['start', 'twice']], [['start', '--fast']], [['toString']], [['health', '--workers', '2']]])(
     'does nothing for %j but say what is wrong, and exits 2',
     async (args) => {
       const run = program.run(args);
