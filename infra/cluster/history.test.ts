@@ -63,6 +63,8 @@ describe('the checker of histories', () => {
     const excluding = published(1, { except: '1.1' });
     expect(faults([listener([])], excluding)).toEqual([]);
     expect(faults([listener([0])], excluding)).toEqual(['1.1 heard 0:0 on room, and was excluded from it']);
+    // The last event of a cache channel, shown to a newcomer.
+    expect(faults([listener([0], { joinedAtMs: new Map([['room', 15]]) })], excluding)).toEqual([]);
   });
 
   test('finds what was answered and never heard, unless the link was broken or the connection closed', () => {

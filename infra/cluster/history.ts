@@ -95,11 +95,16 @@ function orderFaults({ publishes, connections }: History): string[] {
 }
 
 function exclusionFaults({ publishes, connections }: History): string[] {
-  const spared = new Map(publishes.map(({ id, except }) => [id, except]));
+  const byId = new Map(publishes.map((publish) => [publish.id, publish]));
+  // A cache channel shows newcomers its last event, whomever that excluded.
+  const wasExcluded = (id: string, channel: string, { socketId, joinedAtMs }: Listened): boolean => {
+    const { except, beginMs = 0 } = byId.get(id) ?? {};
+    return except === socketId && beginMs > (joinedAtMs.get(channel) ?? 0);
+  };
   return connections.flatMap(({ connection }) =>
     [...heardOn(connection)].flatMap(([channel, ids]) =>
       ids
-        .filter((id) => spared.get(id) === connection.socketId)
+        .filter((id) => wasExcluded(id, channel, connection))
         .map((id) => `${connection.socketId} heard ${id} on ${channel}, and was excluded from it`),
     ),
   );
