@@ -4,7 +4,7 @@
  */
 import Pusher from 'pusher';
 import { expect, inject, test } from 'vitest';
-import { fuzzInTurn, type Given, type Random, seedsOf } from '../testing/random.ts';
+import { fuzzInTurn, type Given, Random, seedsOf } from '../testing/random.ts';
 import { app, Cluster, eventually, type Node } from './cluster.ts';
 import { eventName, faultsOf, type History, type Publish, type Window } from './history.ts';
 import { type Life, Subscriber } from './subscriber.ts';
@@ -47,7 +47,10 @@ test('nothing is heard twice, out of order, by the excluded, or lost while all w
 });
 
 class Run {
+  /** Decides what is broken; the same seed, the same faults. */
   readonly #random: Random;
+  /** Decides everything else, in an order that depends on how long things take. */
+  readonly #loadRandom: Random;
   readonly #given: Given;
   readonly #cluster: Cluster;
   readonly #apis: readonly Node[];
@@ -59,6 +62,7 @@ class Run {
 
   private constructor(random: Random, given: Given, cluster: Cluster, edges: Node[], apis: Node[]) {
     this.#random = random;
+    this.#loadRandom = new Random(random.seed + 1_000_000);
     this.#given = given;
     this.#cluster = cluster;
     this.#edges = edges;
@@ -79,10 +83,13 @@ class Run {
 
   async play(): Promise<void> {
     const random = this.#random;
+    const balancer = () => this.#loadRandom.pick(this.#edges);
     for (let index = 0; index < subscriberCount; index++) {
       const wanted = channels.filter(() => random.chance(0.6));
-      const user = users[index % users.length]!;
-      this.#subscribers.push(new Subscriber(user, wanted.length === 0 ? channels : wanted, () => this.#edge()));
+      const own = users[index % users.length]!;
+      // Who is restless comes back as somebody else, so that it matters who missed the coming or the going.
+      const identify = () => (isRestless(index) ? this.#loadRandom.pick(users) : own);
+      this.#subscribers.push(new Subscriber(identify, wanted.length === 0 ? channels : wanted, balancer));
     }
     for (const subscriber of this.#subscribers) subscriber.start();
     await this.#allHome();
@@ -96,8 +103,14 @@ class Run {
     while (faults.length > 0) {
       const [fault] = faults.splice(random.below(faults.length), 1) as [Fault];
       await this.#published(random.between(20, 60));
+      const churning = new AbortController();
+      const churn = this.#churn(churning.signal);
       await this.#strike(this.#given(fault));
+      churning.abort();
+      await churn;
       await this.#allHome();
+      // Now, and not only at the end: much would have been put right by then through what happened later.
+      if (fault !== 'kill an edge') await eventually('all agree', restLimitMs, () => this.#disagreement());
     }
     await this.#published(60);
     publishing.abort();
@@ -135,17 +148,13 @@ class Run {
 
   // ── Load ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #edge(): Node {
-    return this.#random.pick(this.#edges);
-  }
-
   async #publishAll(publisher: number, api: Node, signal: AbortSignal): Promise<void> {
     const { hostname: host, port } = new URL(api.url);
     const pusher = new Pusher({ appId: app.id, key: app.key, secret: app.secret, host, port, timeout: 15_000 });
     for (let count = 0; !signal.aborted; count++) {
-      const chosen = channels.filter(() => this.#random.chance(0.4));
-      const connection = this.#random.pick(this.#subscribers).current?.connection;
-      const except = this.#random.chance(0.3) ? connection?.socketId : undefined;
+      const chosen = channels.filter(() => this.#loadRandom.chance(0.4));
+      const connection = this.#loadRandom.pick(this.#subscribers).current?.connection;
+      const except = this.#loadRandom.chance(0.3) ? connection?.socketId : undefined;
       const publish: Publish = {
         id: `${publisher}:${count}`,
         channels: chosen.length === 0 ? channels : chosen,
@@ -161,7 +170,16 @@ class Run {
         .then(({ status }) => status)
         .catch((err: { status?: number }) => err.status ?? -1);
       publish.endMs = performance.now();
-      await new Promise((resolve) => setTimeout(resolve, this.#random.between(5, 25)));
+      await new Promise((resolve) => setTimeout(resolve, this.#loadRandom.between(5, 25)));
+    }
+  }
+
+  /** While something is broken, half of the subscribers leave and come back. */
+  async #churn(signal: AbortSignal): Promise<void> {
+    const restless = this.#subscribers.filter((_, index) => isRestless(index));
+    while (!signal.aborted) {
+      this.#loadRandom.pick(restless).current?.connection.close();
+      await new Promise((resolve) => setTimeout(resolve, this.#loadRandom.between(50, 400)));
     }
   }
 
@@ -185,7 +203,7 @@ class Run {
     const cluster = this.#cluster;
     switch (fault) {
       case 'kill an edge': {
-        const edge = this.#edge();
+        const edge = this.#random.pick(this.#edges);
         this.#edges = this.#edges.filter((other) => other !== edge);
         await this.#broken(fault, edge, async () => {
           await cluster.kill(edge);
@@ -194,7 +212,7 @@ class Run {
         return;
       }
       case 'stop an edge': {
-        const edge = this.#edge();
+        const edge = this.#random.pick(this.#edges);
         this.#edges = this.#edges.filter((other) => other !== edge);
         await this.#broken(fault, edge, async () => {
           const leases = () => cluster.redis.do((client) => client.zcard('starling:{nodes}:leases'));
@@ -209,10 +227,12 @@ class Run {
       }
       case 'cut an edge':
       case 'cut an api': {
-        const node = fault === 'cut an edge' ? this.#edge() : this.#random.pick(this.#apis);
+        const node = fault === 'cut an edge' ? this.#random.pick(this.#edges) : this.#random.pick(this.#apis);
         await this.#broken(fault, node, async () => {
           const back = await this.#gapOf([node]);
-          node.proxy.cut();
+          node.proxy.refuse();
+          await new Promise((resolve) => setTimeout(resolve, this.#random.between(0, 2_000)));
+          node.proxy.mend();
           await back();
         });
         return;
@@ -291,6 +311,10 @@ class Run {
     }
     return true;
   }
+}
+
+function isRestless(index: number): boolean {
+  return index % 2 === 1;
 }
 
 /** What a connection was told of who is in a channel, and when. */

@@ -14,17 +14,19 @@ const comeBackMs = 1_000;
 const askAgainMs = 500;
 
 export class Subscriber {
-  readonly user: string;
+  /** Who it is since it last connected. */
+  user = '';
   readonly channels: readonly string[];
   readonly lives: Life[] = [];
+  readonly #identify: () => string;
   readonly #choose: () => Node;
   #isStopped = false;
   #living: Promise<void> = Promise.resolve();
   readonly #stopping = new AbortController();
 
-  /** `choose`: the load balancer. */
-  constructor(user: string, channels: readonly string[], choose: () => Node) {
-    this.user = user;
+  /** `identify`: who comes back; `choose`: the load balancer. */
+  constructor(identify: () => string, channels: readonly string[], choose: () => Node) {
+    this.#identify = identify;
     this.channels = channels;
     this.#choose = choose;
   }
@@ -69,8 +71,10 @@ export class Subscriber {
       return 0;
     }
     this.lives.push({ node, connection });
+    const user = this.#identify();
+    this.user = user;
     const join = (channel: string): void => {
-      if (!connection.isClosed) connection.subscribe(channel, channel.startsWith('presence-') ? this.user : undefined);
+      if (!connection.isClosed) connection.subscribe(channel, channel.startsWith('presence-') ? user : undefined);
     };
     connection.onHeard = ({ event, channel }) => {
       if (event === 'pusher:subscription_error') void this.#pause(askAgainMs).then(() => join(channel));
