@@ -10,7 +10,10 @@ import { eventName, faultsOf, type History, type Publish, type Window } from './
 import { type Life, Subscriber } from './subscriber.ts';
 
 /** Seeds that have failed once, with what they found. */
-const failingSeeds: readonly number[] = [];
+const failingSeeds: readonly number[] = [
+  // Of a user's two connections on an edge that was taken for dead, one heard of its user's going and not of the return.
+  2,
+];
 
 const plainChannels = ['room-0', 'room-1', 'private-room-2', 'cache-room-3'];
 const presenceChannels = ['presence-0', 'presence-1'];

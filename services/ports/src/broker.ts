@@ -70,8 +70,9 @@ export interface Broker {
    */
   listen(deliver: Deliver): () => void;
   /**
-   * Told when this node may have missed messages: its link was cut, and now everything is subscribed again. Returns the
-   * function that ends the listening.
+   * Told when this node may have missed messages: its link was cut, and now everything is subscribed again; or it was
+   * taken for dead, and what was said of its own members is not what each of them heard. Returns the function that ends
+   * the listening.
    */
   onGap(listener: () => void): () => void;
 }

@@ -200,6 +200,23 @@ describe('a node that dies', () => {
     expect(repairs).toContainEqual([plain, 1]);
   });
 
+  it('that was only stopped doubts what its clients heard, and lists its members only when all are back', async () => {
+    const clock = new StoppableClock();
+    const stopped = await open({ clock, timing: stopping });
+    clock.stop();
+    const other = await open({ timing: watchful });
+    // Two connections of one user: each is spared the announcement of its own seat, so that one of them may hear of the
+    // user's going and not of its return. It was found as a client that missed itself in its own list for good.
+    for (const socketId of ['1.1', '1.2']) await sit(stopped, socketId, 'ada');
+    await sit(stopped, '1.3', 'bob');
+    const listed = new Promise<string[]>((resolve) => stopped.link.onGap(() => resolve(usersOf(stopped))));
+    await other.observer.until('gave back the seats of a dead node');
+    expect(await usersOf(other)).toEqual([]);
+    clock.goOn();
+    expect((await listed).sort()).toEqual(['ada', 'bob']);
+    expect(stopped.link.gapCount).toBe(0);
+  });
+
   it('cannot seat anyone under a lease that has ended: the join comes under the next', async () => {
     const clock = new StoppableClock();
     const stopped = await open({ clock, timing: stopping });

@@ -97,10 +97,15 @@ export class RedisLink {
     };
   }
 
-  /** Told when all subscriptions are back after some were cut. */
+  /** Told when all subscriptions are back after some were cut, and by `tellGap`. */
   onGap(listener: () => void): () => void {
     this.#gapListeners.add(listener);
     return () => this.#gapListeners.delete(listener);
+  }
+
+  /** For whoever knows another reason why clients may have missed something. */
+  tellGap(): void {
+    for (const listener of this.#gapListeners) listener();
   }
 
   /** Told when a server is back, or another has come in its place: it may have forgotten things. */
@@ -195,7 +200,7 @@ export class RedisLink {
       onMessage: (channel, message) => this.#receive?.(channel, message),
       onGap: (downMs, channelCount) => {
         this.#gapCount++;
-        for (const listener of this.#gapListeners) listener();
+        this.tellGap();
         this.#deps.observer.note('redis subscriptions are back after a gap', { downMs, channelCount });
       },
     };

@@ -270,7 +270,8 @@ export class RedisPresenceStore implements PresenceStore {
     const { status, settleLeftMs, ended } = await this.#lease.renew();
     this.#mending.settleIn(settleLeftMs);
     // After a loss of data that the others have got over, they have told their clients who is left: not these.
-    if (status === 'swept' || (status === 'lost' && settleLeftMs === 0)) this.#markAway();
+    const isAway = status === 'swept' || (status === 'lost' && settleLeftMs === 0);
+    if (isAway) this.#markAway();
     if (status !== 'held') {
       this.#observer.problem(
         status === 'lost' ? 'redis has lost its data' : 'this node was taken for dead: it takes its seats again',
@@ -278,6 +279,9 @@ export class RedisPresenceStore implements PresenceStore {
       );
       this.#mending.doubt();
     }
+    // A connection is spared the announcement of its own seat. Of a user's several connections, the one spared when the
+    // last was given back need not be the one spared when the first is taken again: one hears only that its user is gone.
+    if (isAway) this.#link.tellGap();
     for (const lease of ended) void this.#giveBack(lease);
   }
 
