@@ -1,4 +1,5 @@
 /** A client as pusher-js makes one: it comes back after every close, somewhere, and joins its channels again. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Node } from './cluster.ts';
 import { app } from './cluster.ts';
 import { Connection } from './connection.ts';
@@ -84,14 +85,8 @@ export class Subscriber {
     return connection.closed;
   }
 
+  /** Shorter when it is told to stop. */
   async #pause(durationMs: number): Promise<void> {
-    if (this.#isStopped) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, durationMs);
-      this.#stopping.signal.addEventListener('abort', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    await delay(durationMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 }
