@@ -6,6 +6,16 @@ import { FaultyProxy } from './proxy.ts';
 
 export const app = { id: '4711', key: 'cluster-key', secret: 'cluster-secret' };
 
+/** How the programs reach Redis. */
+export interface Way {
+  /** Ended with the cluster. */
+  readonly redis: RedisServer;
+  /** Where the programs' proxies lead. */
+  readonly port: number;
+  /** What a program is given, when its proxy has this port. */
+  urlOf(port: number): string;
+}
+
 export interface Node {
   readonly part: 'edge' | 'api' | 'start';
   readonly url: string;
@@ -22,22 +32,25 @@ export interface Answer {
 
 export class Cluster {
   readonly redis: RedisServer;
+  readonly #way: Way;
   readonly #program: Program;
   readonly #nodes: Node[] = [];
   readonly #connections: Connection[] = [];
 
-  private constructor(redis: RedisServer, program: Program) {
-    this.redis = redis;
+  private constructor(way: Way, program: Program) {
+    this.redis = way.redis;
+    this.#way = way;
     this.#program = program;
   }
 
-  static async open(): Promise<Cluster> {
-    return new Cluster(await RedisServer.start(), openProgram());
+  /** Over a Redis of its own, unless another way is given. */
+  static async open(way?: Way): Promise<Cluster> {
+    return new Cluster(way ?? (await plainWay()), openProgram());
   }
 
   /** Resolves when it says that it is ready. */
   async start(part: Node['part'], env: Record<string, string> = {}): Promise<Node> {
-    const proxy = await FaultyProxy.open(this.redis.port);
+    const proxy = await FaultyProxy.open(this.#way.port);
     const run = this.#program.run([part], {
       env: {
         STARLING_PORT: '0',
@@ -47,7 +60,7 @@ export class Cluster {
         STARLING_APP_SUBSCRIPTION_COUNTS: 'true',
         STARLING_APP_WATCHLISTS: 'true',
         STARLING_DRAIN_SECONDS: '1',
-        REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
+        REDIS_URL: this.#way.urlOf(proxy.port),
         ...env,
       },
     });
@@ -143,6 +156,11 @@ export class Cluster {
     await Promise.all(this.#nodes.map(({ proxy }) => proxy.close()));
     await this.redis.remove();
   }
+}
+
+async function plainWay(): Promise<Way> {
+  const redis = await RedisServer.start();
+  return { redis, port: redis.port, urlOf: (port) => `redis://127.0.0.1:${port}` };
 }
 
 /** For what nobody tells and has to be asked: again and again until true, else at the limit the last answer is thrown. */

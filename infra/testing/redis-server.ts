@@ -1,7 +1,7 @@
 /** Starts Redis servers for tests: on free ports, in folders of their own, ended with the process whatever happens. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,6 +36,11 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.port}`;
   }
 
+  /** Its own, removed with it. */
+  get folder(): string {
+    return this.#folder;
+  }
+
   /** On the same port as before, with what was saved. */
   async start(): Promise<void> {
     const program = findProgram({
@@ -44,7 +49,8 @@ export class RedisServer {
       aptPackage: 'redis-server',
     });
     const own = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--appendonly', 'no'];
-    const command = [...dyingWithUs, program, ...own, '--save', '', ...this.#args];
+    // The name of a file with more settings, where one is given, must come first.
+    const command = [...dyingWithUs, program, ...this.#args, ...own, '--save', ''];
     const child = spawn(command[0] ?? program, command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#child = child;
     process.once('exit', this.#killOnExit);
@@ -53,7 +59,7 @@ export class RedisServer {
       const timer = setTimeout(() => reject(new Error(`redis-server is not ready:\n${output}`)), startLimitMs);
       child.stdout.on('data', (data: Buffer) => {
         output += data;
-        if (!/Ready to accept connections/.test(output)) return;
+        if (!/Ready to accept connections|\+monitor master/.test(output)) return;
         clearTimeout(timer);
         resolve();
       });
@@ -71,6 +77,11 @@ export class RedisServer {
     const exited = once(child, 'exit');
     child.kill('SIGKILL');
     await exited;
+  }
+
+  /** From now on it takes connections and never answers. */
+  hang(): void {
+    this.#child?.kill('SIGSTOP');
   }
 
   /** Stopped for good. */
@@ -112,7 +123,15 @@ export async function startRedisCluster(): Promise<RedisCluster> {
       if (first !== undefined && server !== first) await client.call('CLUSTER', 'MEET', '127.0.0.1', first.port);
     });
   }
-  for (const server of servers) await server.do((client) => untilJoined(client, servers.length));
+  const isJoined = `cluster_known_nodes:${servers.length}`;
+  for (const server of servers) {
+    await server.do((client) =>
+      untilIt('find its cluster', async () => {
+        const info = String(await client.cluster('INFO'));
+        return (info.includes('cluster_state:ok') && info.includes(isJoined)) || info;
+      }),
+    );
+  }
   return {
     servers,
     url: `redis+cluster://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
@@ -120,13 +139,64 @@ export async function startRedisCluster(): Promise<RedisCluster> {
   };
 }
 
-/** A cluster tells nobody when it has found itself: it has to be asked. */
-async function untilJoined(client: Redis, size: number): Promise<void> {
+export interface Sentinels {
+  readonly url: string;
+  /** Stops the first, so that it takes connections and never answers. */
+  hang(): void;
+  /** Orders the last to put a replica in the primary's place, as soon as it knows one that can. */
+  failover(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/** Three sentinels over this server, quick to take it for dead, once they know one another and all its replicas. */
+export async function startSentinels(primary: RedisServer, replicaCount: number): Promise<Sentinels> {
+  const folder = mkdtempSync(join(tmpdir(), 'starling-sentinels-'));
+  const startOne = (number: number): Promise<RedisServer> => {
+    // A sentinel keeps what it learns in its settings.
+    const settings = join(folder, `${number}.conf`);
+    const lines = [
+      `sentinel monitor main 127.0.0.1 ${primary.port} 2`,
+      'sentinel down-after-milliseconds main 1000',
+      'sentinel failover-timeout main 3000',
+    ];
+    writeFileSync(settings, lines.join('\n'));
+    return RedisServer.start(settings, '--sentinel');
+  };
+  const [first, middle, last] = await Promise.all([startOne(1), startOne(2), startOne(3)]);
+  const sentinels = [first, middle, last];
+  for (const sentinel of sentinels) {
+    await sentinel.do((client) =>
+      untilIt('know all others', async () => {
+        const info = await client.info('sentinel');
+        return info.includes(`slaves=${replicaCount},sentinels=${sentinels.length}`) || info;
+      }),
+    );
+  }
+  return {
+    hang: () => first.hang(),
+    failover: async () => {
+      await last.do((client) =>
+        untilIt('begin a failover', async () => {
+          const answer = await client.call('SENTINEL', 'FAILOVER', 'main').catch(String);
+          return answer === 'OK' || String(answer);
+        }),
+      );
+    },
+    url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/main`,
+    remove: async () => {
+      await Promise.all(sentinels.map((sentinel) => sentinel.remove()));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Servers tell nobody when they have found each other: they have to be asked. */
+async function untilIt(does: string, ask: () => Promise<true | string>): Promise<void> {
   const deadline = Date.now() + startLimitMs;
   for (;;) {
-    const info = await client.cluster('INFO');
-    if (info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${size}`)) return;
-    if (Date.now() > deadline) throw new Error(`The cluster does not find itself:\n${info}`);
+    const answer = await ask();
+    if (answer === true) return;
+    if (Date.now() > deadline) throw new Error(`It does not ${does}:\n${answer}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -78,5 +78,8 @@ function createSingleClient(address: RedisAddress, connectionName: string, socke
     name: address.master,
     enableTLSForSentinelMode: address.isTls,
     sentinelRetryStrategy: retryDelayMs,
+    // One that takes connections and does not answer would else be waited for without end, the others unasked.
+    sentinelCommandTimeout: answerTimeoutMs,
+    // No `failoverDetector`: when it speaks up while a sentinel is being asked, the client ends and never connects again.
   });
 }
