@@ -60,10 +60,15 @@ export interface OutboxLimits {
   readonly maxStallMs: number;
 }
 
+/** How many writes are handed over in one call: enough that the call itself is nothing, and room that is cheap to keep. */
+const mostGathered = 1_024;
+const nothing = new Uint8Array();
+
 /** Writes that go to one kind of transport together. */
 class Gathered {
   #fanout: Fanout | null = null;
-  readonly #transports: Transport[] = [];
+  /** Never longer than the most; beyond the count there is nothing. */
+  readonly #transports: Array<Transport | null> = [];
   readonly #frames: Uint8Array[] = [];
   #count = 0;
 
@@ -73,7 +78,7 @@ class Gathered {
       transport.write(bytes);
       return;
     }
-    if (fanout !== this.#fanout) {
+    if (fanout !== this.#fanout || this.#count === mostGathered) {
       this.write();
       this.#fanout = fanout;
     }
@@ -83,11 +88,71 @@ class Gathered {
 
   write(): void {
     if (this.#count === 0) return;
-    this.#fanout?.write(this.#transports, this.#frames, this.#count);
+    this.#fanout?.write(this.#transports as readonly Transport[], this.#frames, this.#count);
+    // The room is kept for the next turn, without holding on to sessions that may be gone by then.
+    this.#transports.fill(null, 0, this.#count);
+    this.#frames.fill(nothing, 0, this.#count);
     this.#count = 0;
-    // Emptied, not kept: they would hold on to sessions long gone.
-    this.#transports.length = 0;
-    this.#frames.length = 0;
+  }
+}
+
+/** A larger list than this is not kept: it was a storm. */
+const mostKept = 16_384;
+
+/** Who was pushed to in a turn, in order. It keeps its room, so as not to grow anew in every turn. */
+class Roll {
+  #outboxes: Array<Outbox | null> = [];
+  #count = 0;
+
+  add(outbox: Outbox): void {
+    this.#outboxes[this.#count++] = outbox;
+  }
+
+  each(visit: (outbox: Outbox) => void): void {
+    for (let i = 0; i < this.#count; i++) {
+      const outbox = this.#outboxes[i];
+      if (outbox != null) visit(outbox);
+    }
+  }
+
+  clear(): void {
+    if (this.#count > mostKept) this.#outboxes = [];
+    else this.#outboxes.fill(null, 0, this.#count);
+    this.#count = 0;
+  }
+}
+
+/** Sessions whose transports frame alike: only they can share batches, and side by side they are written in one run. */
+class Lane {
+  readonly codec: Codec;
+  readonly flusher: Flusher;
+  readonly emptyBatch = new Batch(null, null);
+  #dirty = new Roll();
+  #flushed = new Roll();
+
+  constructor(codec: Codec, flusher: Flusher) {
+    this.codec = codec;
+    this.flusher = flusher;
+  }
+
+  add(outbox: Outbox): void {
+    this.#dirty.add(outbox);
+    this.flusher.flushSoon();
+  }
+
+  take(gathered: Gathered): void {
+    [this.#dirty, this.#flushed] = [this.#flushed, this.#dirty];
+    this.#flushed.each((outbox) => {
+      const bytes = outbox.take();
+      if (bytes !== null) gathered.add(outbox.transport, bytes);
+    });
+    // Frames of this turn must not be held until the next.
+    this.emptyBatch.next = null;
+  }
+
+  settle(): void {
+    this.#flushed.each((outbox) => outbox.settle());
+    this.#flushed.clear();
   }
 }
 
@@ -95,8 +160,8 @@ class Gathered {
 export class Flusher {
   readonly clock: Clock;
   readonly limits: OutboxLimits;
-  readonly #root = new Batch(null, null);
-  #dirty: Outbox[] = [];
+  readonly #lanes = new Map<Codec, Lane>();
+  #isDue = false;
   readonly #gathered = new Gathered();
   readonly #stalled = new Set<Outbox>();
   #isWatching = false;
@@ -106,26 +171,27 @@ export class Flusher {
     this.limits = limits;
   }
 
-  get emptyBatch(): Batch {
-    return this.#root;
+  laneOf(codec: Codec): Lane {
+    let lane = this.#lanes.get(codec);
+    if (lane === undefined) {
+      lane = new Lane(codec, this);
+      this.#lanes.set(codec, lane);
+    }
+    return lane;
   }
 
-  add(outbox: Outbox): void {
-    if (this.#dirty.push(outbox) === 1) this.clock.soon(() => this.flush());
+  flushSoon(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    this.clock.soon(() => this.flush());
   }
 
   flush(): void {
-    const dirty = this.#dirty;
-    this.#dirty = [];
+    this.#isDue = false;
     // In steps, because a peer found too slow ends its session, which may end others: by then all has been written.
-    for (const outbox of dirty) {
-      const bytes = outbox.take();
-      if (bytes !== null) this.#gathered.add(outbox.transport, bytes);
-    }
+    for (const lane of this.#lanes.values()) lane.take(this.#gathered);
     this.#gathered.write();
-    // Frames of this turn must not be held until the next.
-    this.#root.next = null;
-    for (const outbox of dirty) outbox.settle();
+    for (const lane of this.#lanes.values()) lane.settle();
   }
 
   watch(outbox: Outbox): void {
@@ -149,9 +215,8 @@ export class Flusher {
 
 /** One session's bounded queue. `onOverflow` is told once, when the peer has proved too slow; pushes then do nothing. */
 export class Outbox {
-  readonly codec: Codec;
   readonly transport: Transport;
-  readonly #flusher: Flusher;
+  readonly #lane: Lane;
   readonly #owner: { slow(): void };
   #batch: Batch;
   #isDirty = false;
@@ -160,11 +225,14 @@ export class Outbox {
   stalledAt = 0;
 
   constructor(transport: Transport, flusher: Flusher, owner: { slow(): void }) {
-    this.codec = transport.codec;
     this.transport = transport;
-    this.#flusher = flusher;
+    this.#lane = flusher.laneOf(transport.codec);
     this.#owner = owner;
-    this.#batch = flusher.emptyBatch;
+    this.#batch = this.#lane.emptyBatch;
+  }
+
+  get codec(): Codec {
+    return this.#lane.codec;
   }
 
   push(frame: Frame): void {
@@ -172,7 +240,7 @@ export class Outbox {
     this.#batch = this.#batch.with(frame);
     if (this.#isDirty) return;
     this.#isDirty = true;
-    this.#flusher.add(this);
+    this.#lane.add(this);
   }
 
   flush(): void {
@@ -187,7 +255,7 @@ export class Outbox {
     const batch = this.#batch;
     // The shared frames wait here rather than as copies in the socket.
     if (this.#isClosed || batch.frameCount === 0 || this.transport.bufferedBytes > 0) return null;
-    this.#batch = this.#flusher.emptyBatch;
+    this.#batch = this.#lane.emptyBatch;
     return batch.bytes();
   }
 
@@ -197,18 +265,19 @@ export class Outbox {
     const buffered = this.transport.bufferedBytes;
     if (buffered === 0) return;
     const { byteLength, frameCount } = this.#batch;
-    if (frameCount > 0 && buffered + byteLength + frameCount * frameOverheadBytes > this.#flusher.limits.maxBytes) {
+    const { flusher } = this.#lane;
+    if (frameCount > 0 && buffered + byteLength + frameCount * frameOverheadBytes > flusher.limits.maxBytes) {
       this.overflow();
     } else if (this.stalledAt === 0) {
-      this.stalledAt = this.#flusher.clock.now();
-      this.#flusher.watch(this);
+      this.stalledAt = flusher.clock.now();
+      flusher.watch(this);
     }
   }
 
   /** The transport's buffer is empty again. */
   drained(): void {
     this.stalledAt = 0;
-    this.#flusher.unwatch(this);
+    this.#lane.flusher.unwatch(this);
     this.flush();
   }
 
@@ -221,7 +290,7 @@ export class Outbox {
   /** Nothing more is sent; what waits is dropped. */
   close(): void {
     this.#isClosed = true;
-    this.#batch = this.#flusher.emptyBatch;
-    this.#flusher.unwatch(this);
+    this.#batch = this.#lane.emptyBatch;
+    this.#lane.flusher.unwatch(this);
   }
 }

@@ -360,6 +360,54 @@ describe('the outbox', () => {
     expect(peers[2]!.raw).toEqual([payload.toString()]);
   });
 
+  it('shares the bytes of a turn among those of one codec, however the codecs are mixed, and keeps them side by side', async () => {
+    const { broker, connect, settle, subscribe } = createWorld();
+    const { calls, fanout } = recordingFanout();
+    const other = { ...lineCodec, name: 'other' };
+    const peers: TestPeer[] = [];
+    for (const codec of [lineCodec, other, lineCodec, other, lineCodec]) {
+      const peer = await connect({}, new TestPeer(codec, fanout));
+      await subscribe(peer, 'room');
+      peers.push(peer);
+    }
+    calls.length = 0;
+    await publish(broker);
+    await broker.publish(topic, { kind: 'event', payload: Buffer.from('second') });
+    await settle();
+    expect(calls.map(({ transports }) => transports)).toEqual([[0, 2, 4, 1, 3].map((index) => peers[index])]);
+    expect(new Set(calls[0]!.frames).size).toBe(2);
+    for (const peer of peers) expect(peer.raw).toEqual([payload.toString(), 'second']);
+  });
+
+  it('hands over what a turn writes to thousands in calls of a bounded length, and holds on to none of them', async () => {
+    const { broker, open, settle } = createWorld({ app: { limits: { ...testApp.limits, connections: 5_000 } } });
+    const given: Array<readonly Transport[]> = [];
+    const counts: number[] = [];
+    const fanout: Fanout = {
+      write: (transports, frames, count) => {
+        given.push(transports);
+        counts.push(count);
+        for (let i = 0; i < count; i++) transports[i]!.write(frames[i]!);
+      },
+    };
+    const peers = Array.from({ length: 3_000 }, (_, index) =>
+      open({ address: `192.0.2.${index % 200}` }, new TestPeer(lineCodec, fanout)),
+    );
+    await settle();
+    for (const peer of peers) peer.say({ event: 'pusher:subscribe', data: { channel: 'room' } });
+    await settle();
+    for (let round = 0; round < 2; round++) {
+      for (const peer of peers) peer.raw.length = 0;
+      counts.length = 0;
+      await publish(broker);
+      await settle();
+      expect(peers.every(({ raw }) => raw.length === 1 && raw[0] === payload.toString())).toBe(true);
+      expect(counts.reduce((sum, count) => sum + count, 0)).toBe(peers.length);
+      expect(Math.max(...counts)).toBeLessThanOrEqual(1_024);
+      expect(given.flat().filter((transport) => transport !== null)).toEqual([]);
+    }
+  });
+
   it('writes what is due to all before the end of one that is too slow ends others', async () => {
     const world = createWorld({ outbox: { maxBytes: 20_000, maxStallMs: 30_000 } });
     const { broker, connect, settle, subscribe } = world;
