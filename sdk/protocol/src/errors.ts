@@ -62,6 +62,8 @@ export const problems = {
 
   // RFC 6455's own.
   binary_message: closing(1003, 400, 'Binary messages are not supported: send text'),
+  message_undecodable: closing(1007, 400, 'The message cannot be decompressed'),
+  message_too_large: closing(1009, 413, 'The message is too large'),
 
   // What one frame asked.
   frame_malformed: nonFatal(400, 'Expected a JSON object with a string "event"'),

@@ -7,7 +7,7 @@ import type { FastifyPluginAsync } from 'fastify';
 export interface EdgeDeps {
   readonly sessions: Sessions;
   readonly observer: Observer;
-  readonly ws?: Pick<WsDeps, 'limits' | 'writer'>;
+  readonly ws?: Pick<WsDeps, 'limits' | 'writer' | 'compresses'>;
 }
 
 /** A plugin: it is mounted on a server that others make, alone or beside the HTTP API. */

@@ -95,7 +95,9 @@ export function compose(
     if (parts.includes('edge')) {
       const writer = openSocketWriter(settings.STARLING_FANOUT);
       log.info({ path: writer.path, reason: writer.reason }, 'How events reach many sockets');
-      await server.app.register(edge({ sessions, observer, ws: { writer } }));
+      await server.app.register(
+        edge({ sessions, observer, ws: { writer, compresses: settings.STARLING_COMPRESSION } }),
+      );
     }
     if (parts.includes('api')) {
       await server.app.register(

@@ -40,6 +40,9 @@ const edgeSettings = {
     .enum(['auto', 'js'])
     .default('auto')
     .describe('How events reach many sockets: auto uses the native module where it was built, js never does.'),
+  STARLING_COMPRESSION: flag()
+    .default(true)
+    .describe('Whether events of 512 bytes and more are compressed for clients that offer permessage-deflate.'),
 } as const;
 
 /** Of the programs that several processes can share. */

@@ -4,26 +4,28 @@ import type { Codec, Frame } from '@starling/ports';
 const finalText = 0x81;
 
 /**
- * A payload as one unmasked WebSocket text frame (RFC 6455, 5.2), its length in the fewest bytes. Header and payload
- * share one buffer, so that a frame is written to a socket in one piece.
+ * A payload as one unmasked WebSocket frame (RFC 6455, 5.2), its length in the fewest bytes. Header and payload share
+ * one buffer, so that a frame is written to a socket in one piece.
  */
+export function wholeFrame(firstByte: number, payload: Uint8Array): Frame {
+  const length = payload.byteLength;
+  const offset = length < 126 ? 2 : length < 65_536 ? 4 : 10;
+  const frame = Buffer.allocUnsafe(offset + length);
+  frame[0] = firstByte;
+  if (offset === 2) {
+    frame[1] = length;
+  } else if (offset === 4) {
+    frame[1] = 126;
+    frame.writeUInt16BE(length, 2);
+  } else {
+    frame[1] = 127;
+    frame.writeBigUInt64BE(BigInt(length), 2);
+  }
+  frame.set(payload, offset);
+  return frame;
+}
+
 export const webSocketCodec: Codec = {
   name: 'ws',
-  frame(payload: Uint8Array): Frame {
-    const length = payload.byteLength;
-    const offset = length < 126 ? 2 : length < 65_536 ? 4 : 10;
-    const frame = Buffer.allocUnsafe(offset + length);
-    frame[0] = finalText;
-    if (offset === 2) {
-      frame[1] = length;
-    } else if (offset === 4) {
-      frame[1] = 126;
-      frame.writeUInt16BE(length, 2);
-    } else {
-      frame[1] = 127;
-      frame.writeBigUInt64BE(BigInt(length), 2);
-    }
-    frame.set(payload, offset);
-    return frame;
-  },
+  frame: (payload) => wholeFrame(finalText, payload),
 };

@@ -3,12 +3,11 @@ import { EventEmitter, once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Greeting } from '@starling/core';
-import type { SocketWriter } from '@starling/fanout';
 import type { Transport } from '@starling/ports';
 import { encodeError, type ProblemCode, problems } from '@starling/protocol';
 import Fastify, { type FastifyHttpOptions, type FastifyInstance } from 'fastify';
 import { wsRoutes } from './routes.ts';
-import type { PeerSession, WsLimits } from './ws-transport.ts';
+import type { PeerSession, WsDeps, WsLimits } from './ws-transport.ts';
 
 export class EchoSession extends EventEmitter implements PeerSession {
   readonly transport: Transport;
@@ -74,7 +73,11 @@ export class EchoServer {
   /** Everything the server logged, at any level. */
   readonly logLines: string[] = [];
 
-  constructor(limits: Partial<WsLimits> = {}, options: FastifyHttpOptions<Server> = {}, writer?: SocketWriter) {
+  constructor(
+    limits: Partial<WsLimits> = {},
+    options: FastifyHttpOptions<Server> = {},
+    ws: Pick<WsDeps, 'writer' | 'compresses'> = {},
+  ) {
     this.app = Fastify({
       logger: { level: 'trace', stream: { write: (line: string) => this.logLines.push(line) } },
       ...options,
@@ -94,7 +97,7 @@ export class EchoServer {
     this.app.setNotFoundHandler((_request, reply) => {
       reply.code(404).send({ error: 'Not found', code: 'route_unknown' });
     });
-    this.app.register(wsRoutes({ sessions, observer, limits, ...(writer === undefined ? {} : { writer }) }));
+    this.app.register(wsRoutes({ sessions, observer, limits, ...ws }));
   }
 
   async start(): Promise<void> {

@@ -18,12 +18,18 @@ export interface EngineOptions {
   readonly outbox?: OutboxLimits;
   readonly closeTimeoutMs?: number;
   readonly writer?: SocketWriter;
+  readonly compresses?: boolean;
 }
 
 export type Engine = Awaited<ReturnType<typeof startEngine>>;
 
 export async function startEngine(options: EngineOptions = {}) {
-  const { outbox = { maxBytes: 200_000, maxStallMs: 60_000 }, closeTimeoutMs = 300, writer } = options;
+  const {
+    outbox = { maxBytes: 200_000, maxStallMs: 60_000 },
+    closeTimeoutMs = 300,
+    writer,
+    compresses = false,
+  } = options;
   const clock = new SystemClock();
   const broker = new MemoryBroker(clock);
   const traffic = new Traffic();
@@ -37,7 +43,9 @@ export async function startEngine(options: EngineOptions = {}) {
   sessions.start();
   const server = Fastify();
   const limits = { closeTimeoutMs };
-  await server.register(wsRoutes({ sessions, observer, limits, ...(writer === undefined ? {} : { writer }) }));
+  await server.register(
+    wsRoutes({ sessions, observer, limits, compresses, ...(writer === undefined ? {} : { writer }) }),
+  );
   await server.listen({ host: '127.0.0.1', port: 0 });
   const { port } = server.server.address() as AddressInfo;
   const clients: RawClient[] = [];
@@ -49,14 +57,17 @@ export async function startEngine(options: EngineOptions = {}) {
     return client;
   }
 
-  async function open(path = '/app/key?protocol=7'): Promise<RawClient> {
+  async function open(
+    path = '/app/key?protocol=7',
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<RawClient> {
     const client = await connect();
-    await client.shakeHands(path);
+    await client.shakeHands(path, headers);
     return client;
   }
 
-  async function subscribed(channel = 'news'): Promise<RawClient> {
-    const client = await open();
+  async function subscribed(channel = 'news', headers: Readonly<Record<string, string>> = {}): Promise<RawClient> {
+    const client = await open(undefined, headers);
     expect(await event(client)).toBe('pusher:connection_established');
     client.send(clientFrame(JSON.stringify({ event: 'pusher:subscribe', data: { channel } })));
     expect(await event(client)).toBe('pusher_internal:subscription_succeeded');

@@ -5,14 +5,14 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { Random } from '../../../../infra/testing/random.ts';
 import { EchoServer, type EchoSession } from './echo-server.test-kit.ts';
 import { event, startEngine } from './engine.test-kit.ts';
-import { clientFrame, opcodes, RawClient } from './raw-client.test-kit.ts';
+import { clientFrame, deflateOffer, opcodes, RawClient } from './raw-client.test-kit.ts';
 
 /** Registers the tests; to be called in a `describe`. */
 export function proveFanout(openWriter: () => SocketWriter): void {
   let server: EchoServer;
   const clients: RawClient[] = [];
   beforeAll(() => {
-    server = new EchoServer({ closeTimeoutMs: 300 }, {}, openWriter());
+    server = new EchoServer({ closeTimeoutMs: 300 }, {}, { writer: openWriter() });
     return server.start();
   });
   afterEach(() => {
@@ -63,6 +63,32 @@ export function proveFanout(openWriter: () => SocketWriter): void {
         expect(received.length).toBe(expected.length);
       }
     }
+  });
+
+  it('[WS11] brings each event of many turns whole and in order to peers with and without compression', async () => {
+    const engine = await startEngine({ writer: openWriter(), compresses: true });
+    const random = new Random(2);
+    const peers = [];
+    for (const offer of [deflateOffer, {}, {}, deflateOffer, {}]) peers.push(await engine.subscribed('news', offer));
+    const sent: number[] = [];
+    const isCompressed = new Set<boolean>();
+    for (let turn = 0; turn < 300; turn++) {
+      for (let count = random.below(4); count > 0; count--) {
+        sent.push(random.below(random.chance(0.1) ? 100_000 : 2_000));
+        await engine.publish(`event-${sent.length}`, 'x'.repeat(sent.at(-1) ?? 0));
+      }
+      await new Promise(setImmediate);
+    }
+    for (const peer of peers) {
+      for (const [index, length] of sent.entries()) {
+        const frame = await peer.frame(10_000);
+        isCompressed.add(frame.isCompressed);
+        const { event, data } = JSON.parse(frame.payload.toString());
+        expect([event, data.length]).toEqual([`event-${index + 1}`, length]);
+      }
+    }
+    expect(isCompressed.size).toBe(2);
+    await engine.stop();
   });
 
   it('sends nothing after a close, and the others get theirs', async () => {

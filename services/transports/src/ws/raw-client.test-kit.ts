@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 
 export interface Answer {
   readonly status: number;
@@ -14,7 +15,11 @@ export interface Answer {
 
 export interface ServerFrame {
   readonly opcode: number;
+  /** Of a compressed message, what it becomes. */
   readonly payload: Buffer;
+  readonly isCompressed: boolean;
+  /** The frame as it came, header included. */
+  readonly wireBytes: number;
 }
 
 export interface FrameShape {
@@ -45,6 +50,23 @@ export function clientFrame(payload: string | Uint8Array = '', shape: FrameShape
   if (!isMasked) return Buffer.concat([head, data]);
   const mask = randomBytes(4);
   return Buffer.concat([head, mask, data.map((byte, index) => byte ^ (mask[index % 4] ?? 0))]);
+}
+
+/** A header that offers compression. */
+export const deflateOffer = { 'Sec-WebSocket-Extensions': 'permessage-deflate' } as const;
+
+const emptyBlock = Buffer.from([0x00, 0x00, 0xff, 0xff]);
+
+/** As RFC 7692, 7.2.1 has it: flushed, and without the empty block that the flush ends with. */
+export function deflated(data: string | Uint8Array): Buffer {
+  const bytes = deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH });
+  if (!bytes.subarray(-4).equals(emptyBlock)) throw new Error('Not flushed');
+  return bytes.subarray(0, -4);
+}
+
+/** A whole message, compressed. */
+export function deflatedFrame(data: string | Uint8Array, shape: FrameShape = {}): Buffer {
+  return clientFrame(deflated(data), { reserved: 4, ...shape });
 }
 
 export function closePayload(code: number, reason: string | Uint8Array = ''): Buffer {
@@ -78,6 +100,7 @@ export class RawClient {
   readonly #chunks: Buffer[] = [];
   #hasEnded = false;
   #isClosing = false;
+  #hasDeflate = false;
   #wake: () => void = () => {};
 
   constructor(socket: Socket) {
@@ -107,9 +130,13 @@ export class RawClient {
   }
 
   /** Connects and shakes hands; throws unless the answer is exactly right. */
-  static async open(port: number, path = '/app/key?protocol=7'): Promise<RawClient> {
+  static async open(
+    port: number,
+    path = '/app/key?protocol=7',
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<RawClient> {
     const client = await RawClient.connect(port);
-    await client.shakeHands(path);
+    await client.shakeHands(path, headers);
     return client;
   }
 
@@ -120,6 +147,11 @@ export class RawClient {
     const accept = createHash('sha1').update(`${nonce}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
     if (answer.status !== 101) throw new Error(`Expected 101, got ${answer.status}: ${answer.body}`);
     if (answer.headers.get('sec-websocket-accept') !== accept) throw new Error('Wrong Sec-WebSocket-Accept');
+    const extensions = answer.headers.get('sec-websocket-extensions');
+    if (extensions !== undefined && headers['Sec-WebSocket-Extensions'] === undefined) {
+      throw new Error(`Extensions that were not offered: ${extensions}`);
+    }
+    this.#hasDeflate = extensions?.split(';')[0] === 'permessage-deflate';
     return answer;
   }
 
@@ -199,7 +231,9 @@ export class RawClient {
     if (buffer.length < 2) return undefined;
     const [first = 0, second = 0] = buffer;
     const opcode = first & 0x0f;
-    if ((first & 0xf0) !== 0x80) throw new Error(`FIN and no reserved bit expected, first byte is ${first}`);
+    const isCompressed = first === 0xc1 && this.#hasDeflate;
+    if ((first & 0xf0) !== 0x80 && !isCompressed)
+      throw new Error(`FIN and no reserved bit expected, first byte is ${first}`);
     if (![opcodes.text, opcodes.close, opcodes.ping, opcodes.pong].some((known) => known === opcode)) {
       throw new Error(`Unexpected opcode ${opcode}`);
     }
@@ -211,14 +245,15 @@ export class RawClient {
     if (second === 127 && length < 65_536) throw new Error(`Length ${length} in eight bytes`);
     if (opcode >= 8 && length > 125) throw new Error(`A control frame of ${length} bytes`);
     if (buffer.length < start + length) return undefined;
-    const payload = buffer.subarray(start, start + length);
+    const sent = buffer.subarray(start, start + length);
+    const payload = isCompressed ? inflated(sent) : sent;
     if (opcode === opcodes.text) new TextDecoder('utf-8', { fatal: true }).decode(payload);
     if (opcode === opcodes.close) {
       if (length === 1) throw new Error('Half a close code');
       this.#isClosing = true;
     }
     this.#buffer = buffer.subarray(start + length);
-    return { opcode, payload };
+    return { opcode, payload, isCompressed, wireBytes: start + length };
   }
 
   async #take<T>(what: string, limitMs: number, parse: () => T | undefined): Promise<T> {
@@ -239,4 +274,9 @@ export class RawClient {
       });
     }
   }
+}
+
+/** Takes what fits the window that was asked of the server, and no message that owes anything to one before it. */
+function inflated(sent: Buffer): Buffer {
+  return inflateRawSync(Buffer.concat([sent, emptyBlock]), { finishFlush: constants.Z_SYNC_FLUSH, windowBits: 13 });
 }

@@ -1,8 +1,9 @@
 /** `/app/KEY`: the opening handshake, and the way into a conversation. */
-import type { Server } from 'node:http';
+import type { IncomingHttpHeaders, Server } from 'node:http';
 import websocket from '@fastify/websocket';
 import { problems, type Refusal, refuse } from '@starling/protocol';
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import { acceptOffer } from './deflate.ts';
 import { checkHandshake } from './handshake.ts';
 import { detachFromHttp, guardUpgrades, type UpgradeListener } from './upgrade.ts';
 import { Conversations, type WsDeps } from './ws-transport.ts';
@@ -21,6 +22,7 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
       maxFragments: limits.maxFragments,
       maxBufferedChunks: limits.maxPieces,
       closeTimeout: limits.closeTimeoutMs,
+      perMessageDeflate: deps.compresses === true && noContextTakeover,
       // Each of these would cost a closure per connection; the transport does both.
       autoPong: false,
       clientTracking: false,
@@ -51,6 +53,7 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
           }
           // The library wants it alone, where the RFC lets others stand beside it.
           request.raw.headers.upgrade = 'websocket';
+          if (deps.compresses === true) chooseOffer(request.raw.headers);
           done();
         },
         // Never reached: what is no handshake has been answered above.
@@ -74,6 +77,15 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
       });
     }
   };
+}
+
+const noContextTakeover = { serverNoContextTakeover: true, clientNoContextTakeover: true } as const;
+
+/** Of all that the client offers, the library is to see only what we accept. */
+function chooseOffer(headers: IncomingHttpHeaders): void {
+  const accepted = acceptOffer(headers['sec-websocket-extensions']);
+  if (accepted === null) delete headers['sec-websocket-extensions'];
+  else headers['sec-websocket-extensions'] = accepted;
 }
 
 type Query = Readonly<Record<string, string | readonly string[] | undefined>>;

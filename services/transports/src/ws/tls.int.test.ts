@@ -22,7 +22,7 @@ const cert = readFileSync(files.cert);
 const https = { https: { key: readFileSync(files.key), cert } } as unknown as FastifyHttpOptions<Server>;
 const native = buildNativeFanout();
 const writer = openSocketWriter('auto', native.file);
-const server = new EchoServer({ closeTimeoutMs: 300 }, https, writer);
+const server = new EchoServer({ closeTimeoutMs: 300 }, https, { writer });
 const clients: RawClient[] = [];
 
 beforeAll(() => {

@@ -6,6 +6,7 @@ import type { Codec, Fanout, Observer, Transport } from '@starling/ports';
 import { limits } from '@starling/protocol';
 import WebSocket, { type RawData } from 'ws';
 import { webSocketCodec } from './codec.ts';
+import { DeflateCodec, inflateHere } from './deflate.ts';
 
 export interface WsLimits {
   /** Of one message, whether it comes in one frame or in many. */
@@ -39,6 +40,8 @@ export interface WsDeps {
   readonly limits?: Partial<WsLimits>;
   /** How frames get to many sockets at once; one by one when not given. */
   readonly writer?: SocketWriter;
+  /** Whether peers that offer permessage-deflate get it; not when not given. */
+  readonly compresses?: boolean;
 }
 
 /** Where both sockets of a conversation keep it: the listeners, shared by all conversations, find their way by it. */
@@ -52,6 +55,7 @@ export class Conversations implements Fanout {
   readonly limits: WsLimits;
   readonly #open = new Set<WsTransport>();
   readonly #writer: SocketWriter;
+  readonly #deflateCodec = new DeflateCodec();
   /** Of one call of `write`, used again in the next. */
   readonly #sockets: Array<Socket | null> = [];
   #onLast: (() => void) | null = null;
@@ -64,7 +68,8 @@ export class Conversations implements Fanout {
   }
 
   open(ws: WebSocket, socket: Socket, greeting: Greeting): void {
-    this.#open.add(new WsTransport(ws, socket, this, greeting));
+    const codec = inflateHere(ws, this.limits.maxMessageBytes) ? this.#deflateCodec : webSocketCodec;
+    this.#open.add(new WsTransport(ws, socket, codec, this, greeting));
   }
 
   ended(transport: WsTransport): void {
@@ -96,13 +101,14 @@ const encoder = new TextEncoder();
 
 /**
  * The sending side of one connection. `ws` reads, and writes control frames; data frames go straight to the TCP socket,
- * already framed, from `write` here or, for many at once, from the fan-out. They cannot cut into each other: without
- * permessage-deflate the library's sender has no queue and hands every frame whole to the socket in the call that makes
- * it, just as `write` does; and the fan-out goes past the socket's queue only while that is empty.
+ * already framed, from `write` here or, for many at once, from the fan-out. They cannot cut into each other: the library's
+ * sender queues only behind data frames that it compresses, and is given none. So it hands every frame whole to the socket
+ * in the call that makes it, just as `write` does; and the fan-out goes past the socket's queue only while that is empty.
  *
  * There may be tens of thousands, most of them idle: an idle one has no closure, no timer and no buffer of its own.
  */
 export class WsTransport implements Transport {
+  readonly codec: Codec;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #conversations: Conversations;
@@ -111,7 +117,14 @@ export class WsTransport implements Transport {
   /** What the last ping held that found the socket's buffer full. */
   #owedPong: Buffer | null = null;
 
-  constructor(ws: Owned<WebSocket>, socket: Owned<Socket>, conversations: Conversations, greeting: Greeting) {
+  constructor(
+    ws: Owned<WebSocket>,
+    socket: Owned<Socket>,
+    codec: Codec,
+    conversations: Conversations,
+    greeting: Greeting,
+  ) {
+    this.codec = codec;
     this.#ws = ws;
     this.#socket = socket;
     this.#conversations = conversations;
@@ -127,10 +140,6 @@ export class WsTransport implements Transport {
   }
 
   // ── To the peer ────────────────────────────────────────────────────────────────────────────────────────────────
-
-  get codec(): Codec {
-    return webSocketCodec;
-  }
 
   get fanout(): Fanout {
     return this.#conversations;

@@ -1,0 +1,165 @@
+/**
+ * permessage-deflate (RFC 7692) without context takeover on either side: each message stands for itself. So one
+ * compressed event serves all its subscribers, and a connection keeps neither a compressor nor a window.
+ */
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { Codec, Frame } from '@starling/ports';
+import { problems } from '@starling/protocol';
+import type WebSocket from 'ws';
+import { webSocketCodec, wholeFrame } from './codec.ts';
+
+const extension = 'permessage-deflate';
+
+// ── Negotiation ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How far back we refer, as a power of 2. Half of the most there is costs a quarter of the memory and 1 % of the effect. */
+const windowBits = 13;
+
+/** A parameter of an extension (RFC 6455, 9.1): its value is a token, in quotes or not. */
+const parameterSyntax = /^([\w!#$%&'*+.^`|~-]+)(?:=(?:([\w!#$%&'*+.^`|~-]+)|"([\w!#$%&'*+.^`|~-]+)"))?$/;
+const bits = /^(?:[89]|1[0-5])$/;
+
+/**
+ * What a Sec-WebSocket-Extensions header is answered with: the first of its offers that we can keep to, with what we
+ * hold both sides to. Null: no compression. A header that is malformed anywhere, and an offer with a parameter that is
+ * unknown, repeated or wrong, are as if not sent: a connection without compression is never wrong.
+ */
+export function acceptOffer(header: string | undefined): string | null {
+  if (header === undefined) return null;
+  // Neither separator can be part of a value: a token holds none of them.
+  const offers = header.split(',').map((offer) => offer.split(';').map((part) => parameterSyntax.exec(part.trim())));
+  let accepted: string | null = null;
+  for (const [name, ...parameters] of offers) {
+    if (name == null || name[0] !== name[1]) return null;
+    const values = new Map<string, string | null>();
+    for (const parameter of parameters) {
+      if (parameter === null) return null;
+      values.set(parameter[1] ?? '', parameter[2] ?? parameter[3] ?? null);
+    }
+    if (accepted === null && name[1] === extension && values.size === parameters.length) accepted = answerTo(values);
+  }
+  return accepted;
+}
+
+function answerTo(parameters: ReadonlyMap<string, string | null>): string | null {
+  const ourBits = parameters.get('server_max_window_bits');
+  for (const [name, value] of parameters) {
+    const isRight =
+      name === 'server_no_context_takeover' || name === 'client_no_context_takeover'
+        ? value === null
+        : name === 'client_max_window_bits'
+          ? value === null || bits.test(value)
+          : name === 'server_max_window_bits' && value !== null && bits.test(value);
+    if (!isRight) return null;
+  }
+  if (ourBits != null && Number(ourBits) < windowBits) return null;
+  const answer = `${extension}; server_no_context_takeover; client_no_context_takeover`;
+  // Of the client's window nothing is said: we can read the largest.
+  return ourBits == null ? answer : `${answer}; server_max_window_bits=${windowBits}`;
+}
+
+// ── To the peer ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** FIN, RSV1 and opcode 1: a whole text message, compressed. */
+const finalCompressedText = 0xc1;
+
+/** What ends a compressed message is known and not sent (RFC 7692, 7.2.1). */
+const tail = Buffer.from([0x00, 0x00, 0xff, 0xff]);
+
+/** In bytes. Below, what is saved is a fraction of what a packet costs anyway. */
+const minCompressed = 512;
+/** In bytes. Compressing runs on the event loop: this much takes a millisecond, and the rest has to wait for it. */
+const maxCompressed = 65_536;
+
+/** Frames what gets smaller by it as a compressed text message, and all else as the plain codec does. */
+export class DeflateCodec implements Codec {
+  readonly name = 'ws+deflate';
+  /** What many are told one by one, as after a gap, is compressed once too. */
+  #lastPayload: Uint8Array | null = null;
+  #lastFrame: Frame = tail;
+
+  frame(payload: Uint8Array): Frame {
+    if (payload.byteLength < minCompressed || payload.byteLength > maxCompressed) return webSocketCodec.frame(payload);
+    if (payload !== this.#lastPayload) {
+      this.#lastFrame = compressed(payload) ?? webSocketCodec.frame(payload);
+      this.#lastPayload = payload;
+    }
+    return this.#lastFrame;
+  }
+}
+
+/** A stream of zlib for each call: making one costs 10 µs, less than compressing does, and nothing is held in between. */
+function compressed(payload: Uint8Array): Frame | null {
+  const bytes = deflateRawSync(payload, {
+    windowBits,
+    memLevel: 6,
+    finishFlush: constants.Z_SYNC_FLUSH,
+    // Room for all of it in one piece, the usual case.
+    chunkSize: Math.max(constants.Z_MIN_CHUNK, payload.byteLength),
+  });
+  const length = bytes.byteLength - tail.byteLength;
+  return length < payload.byteLength ? wholeFrame(finalCompressedText, bytes.subarray(0, length)) : null;
+}
+
+// ── From the peer ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What `ws` asks of an extension that inflates, and where it keeps one. Not public: `deflate.test.ts` watches over it. */
+interface Inflating {
+  decompress(data: Buffer, isLast: boolean, done: (err: Error | null, data: Buffer) => void): void;
+  cleanup(): void;
+}
+type Extended = WebSocket & { readonly _extensions: { [extension]?: Inflating } };
+
+const nothing = Buffer.alloc(0);
+
+/**
+ * Puts an inflater of ours into the place of the library's, if compression was agreed on; true where it was. The
+ * library's keeps a stream for each connection that ever sent something compressed, 19 KiB, and every browser does; it
+ * asks a pool of threads, which for messages of this size costs ten times the inflating.
+ */
+export function inflateHere(ws: WebSocket, maxMessageBytes: number): boolean {
+  if (ws.extensions === '') return false;
+  (ws as Extended)._extensions[extension] = new Inflater(ws, maxMessageBytes);
+  return true;
+}
+
+class Inflater implements Inflating {
+  readonly #ws: WebSocket;
+  readonly #maxMessageBytes: number;
+  /** The fragments of a message that is not yet whole. The library bounds their bytes and their number. */
+  #fragments: Buffer[] | null = null;
+
+  constructor(ws: WebSocket, maxMessageBytes: number) {
+    this.#ws = ws;
+    this.#maxMessageBytes = maxMessageBytes;
+  }
+
+  decompress(data: Buffer, isLast: boolean, done: (err: Error | null, data: Buffer) => void): void {
+    const fragments = this.#fragments ?? [];
+    fragments.push(data);
+    this.#fragments = isLast ? null : fragments;
+    // Answered later, though known now: from an answer within the call the library's loop would begin a second loop.
+    if (!isLast) {
+      process.nextTick(done, null, nothing);
+      return;
+    }
+    fragments.push(tail);
+    try {
+      const whole = inflateRawSync(Buffer.concat(fragments), {
+        finishFlush: constants.Z_SYNC_FLUSH,
+        // Past it zlib is not asked for more, however much the rest would become.
+        maxOutputLength: this.#maxMessageBytes,
+      });
+      process.nextTick(done, null, whole);
+    } catch (err) {
+      const isTooLarge = (err as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
+      const { number, text } = problems[isTooLarge ? 'message_too_large' : 'message_undecodable'];
+      this.#ws.close(number, text);
+      process.nextTick(done, err, nothing);
+    }
+  }
+
+  cleanup(): void {
+    this.#fragments = null;
+  }
+}
