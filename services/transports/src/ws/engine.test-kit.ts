@@ -1,5 +1,5 @@
 /** For tests: the transport under the real engine, on a port, with one app and clients that shake hands with it. */
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore } from '@starling/adapters/memory';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { Hub, type OutboxLimits, Sessions, Traffic } from '@starling/core';
@@ -19,6 +19,8 @@ export interface EngineOptions {
   readonly closeTimeoutMs?: number;
   readonly writer?: SocketWriter;
   readonly compresses?: boolean;
+  /** What the app store waits for before it answers. */
+  readonly beforeApp?: () => Promise<void>;
 }
 
 export type Engine = Awaited<ReturnType<typeof startEngine>>;
@@ -29,6 +31,7 @@ export async function startEngine(options: EngineOptions = {}) {
     closeTimeoutMs = 300,
     writer,
     compresses = false,
+    beforeApp,
   } = options;
   const clock = new SystemClock();
   const broker = new MemoryBroker(clock);
@@ -39,9 +42,16 @@ export async function startEngine(options: EngineOptions = {}) {
   hub.start();
   const presenceStore = new MemoryPresenceStore(broker);
   const appStore = new MemoryAppStore([app]);
+  if (beforeApp !== undefined) {
+    const byKey = appStore.byKey.bind(appStore);
+    appStore.byKey = (key) => beforeApp().then(() => byKey(key));
+  }
   const sessions = new Sessions({ appStore, broker, presenceStore, hub, clock, observer, traffic }, undefined, outbox);
   sessions.start();
   const server = Fastify();
+  /** How often the kernel was given something for each connection, the first connection first. */
+  const writes: number[] = [];
+  server.server.on('connection', (socket) => countWrites(socket, writes));
   const limits = { closeTimeoutMs };
   await server.register(
     wsRoutes({ sessions, observer, limits, compresses, ...(writer === undefined ? {} : { writer }) }),
@@ -85,7 +95,20 @@ export async function startEngine(options: EngineOptions = {}) {
     expect(problems).toEqual([]);
   }
 
-  return { connect, open, publish, sessions, stop, subscribed, traffic: traffic.of(app.id) };
+  return { connect, open, publish, sessions, stop, subscribed, writes, traffic: traffic.of(app.id) };
+}
+
+/** Counts where Node hands what a socket has to write over to libuv, which tries it at once. */
+function countWrites(socket: Socket, writes: number[]): void {
+  const { _handle: handle } = socket as unknown as { _handle: Record<string, (...args: unknown[]) => unknown> };
+  const index = writes.push(0) - 1;
+  for (const name of ['writev', 'writeBuffer', 'writeUtf8String', 'writeLatin1String', 'writeAsciiString']) {
+    const write = handle[name]?.bind(handle);
+    handle[name] = (...args) => {
+      writes[index] = (writes[index] ?? 0) + 1;
+      return write?.(...args);
+    };
+  }
 }
 
 /** The name of the next event. */

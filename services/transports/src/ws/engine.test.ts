@@ -10,6 +10,50 @@ beforeEach(async () => {
 });
 afterEach(() => engine.stop());
 
+describe('the answer to the handshake', () => {
+  it('leaves in one write with the greeting', async () => {
+    const client = await engine.open();
+    expect(await event(client)).toBe('pusher:connection_established');
+    expect(engine.writes).toEqual([1]);
+    client.send(clientFrame('{"event":"pusher:ping"}'));
+    expect(await event(client)).toBe('pusher:pong');
+    expect(engine.writes).toEqual([2]);
+  });
+
+  it('leaves in one write with a refusal', async () => {
+    const client = await engine.open('/app/no-such-key');
+    expect(await event(client)).toBe('pusher:error');
+    await client.close();
+    // The close goes alone.
+    expect(engine.writes).toEqual([2]);
+  });
+
+  it('does not wait for an app that has to be asked for elsewhere', async () => {
+    let answer = () => {};
+    const slow = await startEngine({
+      beforeApp: () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        }),
+    });
+    const client = await slow.open();
+    expect(slow.writes).toEqual([1]);
+    answer();
+    expect(await event(client)).toBe('pusher:connection_established');
+    expect(slow.writes).toEqual([2]);
+    await slow.stop();
+  });
+
+  it('[WS5] does not hold up the pong for a ping that came with the handshake', async () => {
+    const client = await engine.connect();
+    const hello = client.shakeHands('/app/key');
+    client.send(clientFrame('early', { opcode: opcodes.ping }));
+    await hello;
+    expect(await client.pong()).toBe('early');
+    expect(await event(client)).toBe('pusher:connection_established');
+  });
+});
+
 describe('under the engine', () => {
   it('[HS4] refuses by completing the upgrade, saying why, and closing with the same code', async () => {
     const client = await engine.open('/app/no-such-key');

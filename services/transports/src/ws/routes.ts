@@ -1,5 +1,6 @@
 /** `/app/KEY`: the opening handshake, and the way into a conversation. */
 import type { IncomingHttpHeaders, Server } from 'node:http';
+import type { Socket } from 'node:net';
 import websocket from '@fastify/websocket';
 import { problems, type Refusal, refuse } from '@starling/protocol';
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
@@ -38,6 +39,7 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
         await conversations.dismissAll();
       },
     });
+    fastify.websocketServer.on('headers', (_headers, { socket }) => holdForGreeting(socket));
     const onUpgrade = guardLastListener(server, limits.handshakeTimeoutMs);
 
     // A key may be followed by a slash: some clients put one before the query.
@@ -86,6 +88,19 @@ function chooseOffer(headers: IncomingHttpHeaders): void {
   const accepted = acceptOffer(headers['sec-websocket-extensions']);
   if (accepted === null) delete headers['sec-websocket-extensions'];
   else headers['sec-websocket-extensions'] = accepted;
+}
+
+/**
+ * The answer to the handshake is about to be written. It leaves in one piece with the greeting, which comes a turn later
+ * unless the app has to be asked for elsewhere: then the answer goes alone.
+ */
+function holdForGreeting(socket: Socket): void {
+  socket.cork();
+  setImmediate(() => setImmediate(uncork, socket));
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
 }
 
 type Query = Readonly<Record<string, string | readonly string[] | undefined>>;

@@ -146,7 +146,9 @@ export class WsTransport implements Transport {
   }
 
   get bufferedBytes(): number {
-    return this.#socket.writableLength;
+    const { writableLength } = this.#socket;
+    // Of a corked socket the kernel has not been offered anything yet.
+    return writableLength > 0 && this.#socket.writableCorked > 0 ? 0 : writableLength;
   }
 
   write(frames: Uint8Array): void {
@@ -186,6 +188,9 @@ export class WsTransport implements Transport {
    */
   awaitFlush(): void {
     if (this.#isFlushAwaited || this.#socket.writableLength === 0) return;
+    // These may be the first frames, which the answer to the handshake has waited for.
+    this.#socket.uncork();
+    if (this.#socket.writableLength === 0) return;
     this.#isFlushAwaited = true;
     this.#socket.write(nothing, () => this.#flushed());
   }
@@ -217,7 +222,7 @@ export class WsTransport implements Transport {
   pinged(data: Buffer): void {
     if (!this.#isOpen) return;
     // A copy: the data is a view of a whole chunk from the network.
-    if (this.#socket.writableLength > 0) this.#owedPong = Buffer.from(data);
+    if (this.bufferedBytes > 0) this.#owedPong = Buffer.from(data);
     else this.#ws.pong(data);
     this.awaitFlush();
     this.#session.touch();
