@@ -119,3 +119,13 @@ function toApp(row: JoinedRow, keyring: Keyring): App {
     ...parseAppSettings(row.settings),
   };
 }
+
+/** Removes what no node can still want: changes that each has read long ago, and revocations of tokens that have expired. */
+export async function pruneApps(database: Database): Promise<void> {
+  await database.tx(async (sql) => {
+    // The newest stays, so that a node that has read it can tell that it has missed nothing.
+    await sql`
+      delete from app_changes where at < now() - interval '1 day' and seq < (select max(seq) from app_changes)`;
+    await sql`delete from app_revocations where at < now() - ${maxTokenLifetimeMs} * interval '1 millisecond'`;
+  });
+}

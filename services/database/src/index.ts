@@ -5,6 +5,7 @@ export {
   appChanged,
   appSecretPurpose,
   lockApps,
+  pruneApps,
   type ReadApp,
   readApps,
   webhookSecretPurpose,

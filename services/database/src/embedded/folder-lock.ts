@@ -69,7 +69,7 @@ function parseHolder(text: string): Holder | undefined {
 
 async function isHeld({ pid, startedAt, socketPath }: Holder): Promise<boolean> {
   // A container's first process has the same pid every time, so the pid alone would lock out its next life.
-  const isSame = pid !== process.pid && isAlive(pid) && (startedAt === null || startOf(pid) === startedAt);
+  const isSame = isAlive(pid) && (startedAt === null ? pid !== process.pid : startOf(pid) === startedAt);
   // A process of another container on the same folder cannot be seen, but it can be spoken to.
   return isSame || (await answers(socketPath));
 }

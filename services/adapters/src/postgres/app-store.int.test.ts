@@ -1,0 +1,312 @@
+import {
+  adoptKeyring,
+  appChanged,
+  appSecretPurpose,
+  type Database,
+  Keyring,
+  lockApps,
+  openDatabase,
+} from '@starling/database';
+import { databaseOf, engines } from '@starling/database/test-kit';
+import type { App, Bulletin, Notice, Observer } from '@starling/ports';
+import { appOf, appStoreContract } from '@starling/ports/contract';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PostgresServer } from '../../../../infra/testing/postgres-server.ts';
+import { SystemClock } from '../system-clock.ts';
+import { PostgresAppStore } from './index.ts';
+
+const parsed = Keyring.parse(Keyring.make());
+if (!parsed.ok) throw new Error(parsed.refusal.message);
+const keyring = parsed.value;
+
+/** What all nodes read, and whose links can be cut. */
+class Board implements Bulletin {
+  readonly posted: Notice[] = [];
+  readonly #readers = new Set<(notice: Notice) => void>();
+  readonly #gaps = new Set<() => void>();
+  isCut = false;
+
+  async post(notice: Notice): Promise<void> {
+    if (this.isCut) return;
+    this.posted.push(notice);
+    for (const read of [...this.#readers]) read(notice);
+  }
+  listen(read: (notice: Notice) => void): () => void {
+    this.#readers.add(read);
+    return () => this.#readers.delete(read);
+  }
+  onGap(listener: () => void): () => void {
+    this.#gaps.add(listener);
+    return () => this.#gaps.delete(listener);
+  }
+  mend(): void {
+    this.isCut = false;
+    for (const listener of this.#gaps) listener();
+  }
+}
+
+function observerInto(problems: string[]): Observer {
+  return { problem: (what) => void problems.push(what), note: () => {}, notes: false };
+}
+
+function storeOn(database: Database, bulletin: Bulletin, nodeId = 'node', problems: string[] = []): PostgresAppStore {
+  return new PostgresAppStore({
+    database,
+    keyring,
+    bulletin,
+    clock: new SystemClock(),
+    observer: observerInto(problems),
+    nodeId,
+  });
+}
+
+/** As an administrator would. `version` is what the app says, where it matters. */
+async function put(database: Database, bulletin: Bulletin, app: App, version?: number): Promise<number> {
+  const { id, version: _, name, isEnabled, keys, revocations, ...settings } = app;
+  return database.tx(async (sql) => {
+    await lockApps(sql);
+    await sql`insert into organisations (id, name) values ('org_a', 'A') on conflict do nothing`;
+    const row = { id, organisation_id: 'org_a', name, is_enabled: isEnabled, settings: sql.json(settings as never) };
+    await sql`
+      insert into apps ${sql(row)}
+      on conflict (id) do update set name = excluded.name, is_enabled = excluded.is_enabled, settings = excluded.settings`;
+    await sql`delete from app_keys where app_id = ${id}`;
+    for (const { key, secret, isEnabled: isKeyEnabled } of keys) {
+      const secret_sealed = keyring.seal(secret, appSecretPurpose(key));
+      await sql`insert into app_keys ${sql({ key, app_id: id, secret_sealed, is_enabled: isKeyEnabled })}`;
+    }
+    await sql`delete from app_revocations where app_id = ${id}`;
+    for (const { by, id: whom, at } of revocations) {
+      await sql`insert into app_revocations ${sql({ app_id: id, by, id: whom, at: new Date(at) })}`;
+    }
+    const made = await appChanged(database, bulletin, id);
+    if (version !== undefined) await sql`update apps set version = ${version} where id = ${id}`;
+    return made;
+  });
+}
+
+function remove(database: Database, bulletin: Bulletin, id: string): Promise<number> {
+  return database.tx(async (sql) => {
+    await lockApps(sql);
+    await sql`delete from apps where id = ${id}`;
+    return appChanged(database, bulletin, id);
+  });
+}
+
+/** Resolves when the store has told of a change that fits. */
+function told(store: PostgresAppStore, fits: (app: App | undefined) => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const end = store.onChange((_id, app) => {
+      if (!fits(app)) return;
+      end();
+      resolve();
+    });
+  });
+}
+
+describe.each(engines)('%s', (engine) => {
+  const database = databaseOf(engine);
+
+  appStoreContract(`the app store on ${engine}`, async () => {
+    const bulletin = new Board();
+    const store = storeOn(database, bulletin);
+    const close = await store.start();
+    return {
+      store,
+      put: async (app) => {
+        await put(database, bulletin, app, app.version);
+        await store.refresh();
+      },
+      remove: async (id) => {
+        await remove(database, bulletin, id);
+        await store.refresh();
+      },
+      close: async () => close(),
+    };
+  });
+
+  describe('several nodes', () => {
+    let board: Board;
+    let closers: Array<() => void>;
+    let problems: string[];
+    beforeEach(() => {
+      board = new Board();
+      closers = [];
+      problems = [];
+    });
+    afterEach(() => {
+      for (const close of closers) close();
+    });
+    const node = async (nodeId: string, bulletin: Bulletin = board): Promise<PostgresAppStore> => {
+      const store = storeOn(await database.openAnother(), bulletin, nodeId, problems);
+      closers.push(await store.start());
+      return store;
+    };
+
+    test('[DB6] a change made by one node is in force on the others on its notice, and each says so', async () => {
+      const stores = await Promise.all(['a', 'b', 'c'].map((id) => node(id)));
+      const heard = stores.map((store) => told(store, (app) => app?.name === 'new'));
+      const startedAt = performance.now();
+      const version = await put(database, board, appOf('1', { name: 'new' }));
+      await Promise.all(heard);
+      expect(performance.now() - startedAt).toBeLessThan(2_000);
+      for (const store of stores) expect(await store.byKey('key-1')).toMatchObject({ name: 'new', version });
+      const applied = board.posted.filter(({ kind }) => kind === 'app-applied');
+      expect(applied.map((notice) => 'nodeId' in notice && notice.nodeId).sort()).toEqual(['a', 'b', 'c']);
+
+      // Asked again, each answers again, though it has nothing to read.
+      board.posted.length = 0;
+      await board.post({ kind: 'app-changed', appId: '1', version });
+      expect(board.posted.filter(({ kind }) => kind === 'app-applied')).toHaveLength(3);
+    });
+
+    test('[DB6] what was missed while the link was cut is read at the gap, once for each app, removals too', async () => {
+      await put(database, board, appOf('1'));
+      await put(database, board, appOf('2'));
+      const store = await node('a');
+      const heard: string[] = [];
+      store.onChange((id, app) => heard.push(`${id} ${app?.name}`));
+      board.isCut = true;
+      await remove(database, board, '2');
+      for (const name of ['x', 'y', 'z']) await put(database, board, appOf('1', { name }));
+      const last = told(store, (app) => app?.name === 'z');
+      board.mend();
+      await last;
+      expect(heard.sort()).toEqual(['1 z', '2 undefined']);
+    });
+
+    test('[DB6] without any notice the change is found by looking now and then', async () => {
+      const store = await node('a');
+      const last = told(store, (app) => app?.name === 'quiet');
+      await put(database, new Board(), appOf('1', { name: 'quiet' }));
+      await last;
+    });
+
+    test('a node that read before the oldest change that is left reads everything again', async () => {
+      await put(database, board, appOf('1'));
+      await put(database, board, appOf('2'));
+      const store = await node('a');
+      board.isCut = true;
+      await remove(database, board, '1');
+      await put(database, board, appOf('2', { name: 'changed' }));
+      await put(database, board, appOf('3'));
+      await database.sql`delete from app_changes where seq < (select max(seq) from app_changes)`;
+      await store.refresh();
+      expect(await Promise.all(['1', '2', '3'].map(async (id) => (await store.byId(id))?.name))).toEqual([
+        undefined,
+        'changed',
+        'app 3',
+      ]);
+    });
+
+    test('a database that was put back to an earlier time is believed', async () => {
+      await put(database, board, appOf('1', { name: 'old' }));
+      await put(database, board, appOf('1', { name: 'new' }));
+      const store = await node('a');
+      board.isCut = true;
+      await database.sql`delete from app_changes where seq = (select max(seq) from app_changes)`;
+      await database.sql`update apps set name = 'old'`;
+      await store.refresh();
+      expect((await store.byId('1'))?.name).toBe('old');
+    });
+
+    test('a key that goes over to another app is never without one in between, nor lost', async () => {
+      const key = { key: 'shared', secret: 's', isEnabled: true };
+      await put(database, board, appOf('2', { keys: [key] }));
+      await put(database, board, appOf('1', { keys: [] }));
+      const store = await node('a');
+      board.isCut = true;
+      await put(database, board, appOf('2', { keys: [] }));
+      await put(database, board, appOf('1', { keys: [key] }));
+      await store.refresh();
+      expect((await store.byKey('shared'))?.id).toBe('1');
+      await put(database, board, appOf('1', { keys: [] }));
+      await put(database, board, appOf('2', { keys: [key] }));
+      await store.refresh();
+      expect((await store.byKey('shared'))?.id).toBe('2');
+    });
+
+    test('an app that cannot be read stays as it was, is said to be, and not to be applied', async () => {
+      await put(database, board, appOf('1'));
+      const store = await node('a');
+      board.posted.length = 0;
+      await database.tx(async (sql) => {
+        await lockApps(sql);
+        await sql`update apps set settings = '{"limits": 5}'`;
+        await appChanged(database, board, '1');
+      });
+      await store.refresh();
+      expect((await store.byId('1'))?.name).toBe('app 1');
+      expect(problems).toEqual(['an app cannot be read, going on with what was known of it']);
+      expect(board.posted.map(({ kind }) => kind)).toEqual(['app-changed']);
+    });
+
+    test('a notice read inside a transaction is followed outside of it', async () => {
+      const store = await node('a');
+      const last = told(store, (app) => app?.name === 'new');
+      await database.tx(async () => {
+        const version = await put(database, new Board(), appOf('1', { name: 'new' }));
+        await board.post({ kind: 'app-changed', appId: '1', version });
+      });
+      await board.post({ kind: 'app-changed', appId: '1', version: Number.MAX_SAFE_INTEGER });
+      await last;
+      expect(problems).toEqual([]);
+    });
+
+    test('a revocation is in force on every node, the newest counts, and one of an unknown app is refused', async () => {
+      await put(database, board, appOf('1'));
+      const [first, second] = [await node('a'), await node('b')];
+      const at = Date.now();
+      const heard = told(second, (app) => app?.revocations[0]?.at === at);
+      await first.revoke('1', { by: 'user', id: 'u', at });
+      await first.revoke('1', { by: 'user', id: 'u', at: at - 5_000 });
+      await heard;
+      await first.refresh();
+      expect((await first.byId('1'))?.revocations).toEqual([{ by: 'user', id: 'u', at }]);
+      await expect(first.revoke('2', { by: 'user', id: 'u', at })).rejects.toMatchObject({ code: 'app_id_unknown' });
+    });
+
+    test('after its end it hears and asks nothing any more', async () => {
+      const store = await node('a');
+      for (const close of closers) close();
+      const version = await put(database, board, appOf('1'));
+      await board.post({ kind: 'app-changed', appId: '1', version });
+      expect(await store.byId('1')).toBeUndefined();
+    });
+  });
+});
+
+test('[DB5] while Postgres is away the store answers as before, and follows again when it is back', async () => {
+  const server = await PostgresServer.start();
+  const problems: string[] = [];
+  const board = new Board();
+  const database = await openDatabase({ url: server.url });
+  const store = storeOn(database, board, 'a', problems);
+  try {
+    await adoptKeyring(database, keyring);
+    await put(database, board, appOf('1'));
+    const close = await store.start();
+    await server.stop();
+
+    const startedAt = performance.now();
+    await expect(store.refresh()).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(store.revoke('1', { by: 'user', id: 'u', at: 1 })).rejects.toMatchObject({ code: 'unavailable' });
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    expect(store.isUp).toBe(false);
+    expect((await store.byKey('key-1'))?.name).toBe('app 1');
+    await expect(storeOn(database, board).start()).rejects.toMatchObject({ code: 'unavailable' });
+    expect(problems).toEqual(['the apps cannot be read, answering as they were']);
+
+    const last = told(store, (app) => app?.name === 'later');
+    await server.start();
+    // Before the store has asked again.
+    await put(database, new Board(), appOf('1', { name: 'later' }));
+    await last;
+    await store.refresh();
+    expect(store.isUp).toBe(true);
+    close();
+  } finally {
+    await database.close();
+    await server.remove();
+  }
+});

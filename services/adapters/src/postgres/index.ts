@@ -1,0 +1,1 @@
+export { PostgresAppStore, type PostgresAppStoreDeps } from './app-store.ts';
