@@ -48,10 +48,14 @@ export const problems = {
   authorization_timeout: closing(4009, 401, 'Connection not authorized within timeout'),
   signin_required: closing(4009, 401, 'The sign-in failed, and this app admits authorized connections only'),
   terminated: closing(4009, 401, 'You got disconnected by the app'),
+  token_invalid: closing(4010, 401, 'The token is not valid here'),
+  token_revoked: closing(4011, 401, 'The token, or the key that signed it, has been revoked'),
 
   // The connection: 4100–4199, come back after a pause.
   over_capacity: closing(4100, 503, 'The server is over capacity'),
   frame_rate: closing(4100, 429, 'Too many frames from this connection'),
+  token_unverifiable: closing(4100, 503, 'The token cannot be verified now: try again'),
+  token_expired: closing(4110, 401, 'The token has expired: come back with a new one'),
 
   // The connection: 4200–4299, come back at once.
   going_away: closing(4200, 503, 'The server is restarting: reconnect'),
@@ -89,6 +93,8 @@ export const problems = {
   user_channel_forbidden: nonFatal(403, 'A user channel is open only to connections signed in as that user'),
   channel_limit: nonFatal(429, 'The connection has joined as many channels as it may'),
   member_limit: nonFatal(403, 'The presence channel has as many members as it may'),
+  capability_missing: nonFatal(403, 'The token does not allow this'),
+  publish_backlog: nonFatal(429, 'Too many publishes of this connection are under way'),
   data_too_large: nonFatal(413, 'The data of this event is too large'),
 
   // Signing in to the admin API.

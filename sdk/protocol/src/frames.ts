@@ -1,5 +1,5 @@
 /** Text frames: what a client may say, decoded once; what the server says, encoded once. */
-import { type Checked, refuse } from './errors.ts';
+import { type Checked, type Refusal, refuse } from './errors.ts';
 import { limits } from './limits.ts';
 import { parseEventName, parseUserId, quote } from './names.ts';
 
@@ -32,13 +32,28 @@ export interface ClientEventCommand {
   /** As it goes out: a string stays itself, anything else has become JSON. */
   readonly data: string;
 }
+/** A capability token, in place of the one in force. */
+export interface AuthCommand {
+  readonly type: 'auth';
+  /** Undefined when none was given: the refusal must not close the connection. */
+  readonly token: string | undefined;
+}
+export interface SocketPublishCommand {
+  readonly type: 'publish';
+  /** The client's name for it, given back with the answer. */
+  readonly id: string;
+  /** `channels`, `name`, `data`, `socket_id`: not yet checked. */
+  readonly fields: Readonly<Record<string, unknown>>;
+}
 export type ClientCommand =
   | { readonly type: 'ping' }
   | { readonly type: 'pong' }
   | SubscribeCommand
   | UnsubscribeCommand
   | SigninCommand
-  | ClientEventCommand;
+  | ClientEventCommand
+  | AuthCommand
+  | SocketPublishCommand;
 
 /**
  * One inbound text frame. Refuses with `frame_malformed`, `event_unsupported`, `event_name_invalid` or
@@ -87,6 +102,21 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
         return refuse('signin_refused', 'pusher:signin needs data with strings "auth" and "user_data"');
       }
       return { ok: true, value: { type: 'signin', auth: data['auth'], userData: data['user_data'] } };
+    }
+    case 'starling:publish': {
+      const data = dataObject(frame['data']);
+      const id = data?.['id'];
+      if (data === null || typeof id !== 'string' || id === '' || id.length > limits.publishIdLength) {
+        return refuse(
+          'frame_malformed',
+          `starling:publish needs data with an "id" of 1 to ${limits.publishIdLength} characters`,
+        );
+      }
+      return { ok: true, value: { type: 'publish', id, fields: data } };
+    }
+    case 'starling:auth': {
+      const token = dataObject(frame['data'])?.['token'];
+      return { ok: true, value: { type: 'auth', token: typeof token === 'string' ? token : undefined } };
     }
     default:
       return decodeClientEvent(event, frame);
@@ -147,13 +177,20 @@ export function parseUser(userData: string): Checked<User> {
 }
 
 function withUserInfo(userId: string, info: unknown): Checked<Member> {
-  if (info === undefined || info === null) return { ok: true, value: { userId, userInfo: 'null' } };
-  if (!isObject(info)) return refuse('channel_data_invalid', 'user_info must be an object');
+  const userInfo = parseUserInfo(info);
+  if (userInfo.ok) return { ok: true, value: { userId, userInfo: userInfo.value } };
+  return refuse('channel_data_invalid', `user_info ${userInfo.refusal.message}`);
+}
+
+/** What a member is shown with, as JSON text. Refuses with `channel_data_invalid`, its text without a subject. */
+export function parseUserInfo(info: unknown): Checked<string> {
+  if (info === undefined || info === null) return { ok: true, value: 'null' };
+  if (!isObject(info)) return refuse('channel_data_invalid', 'must be an object');
   const userInfo = stringifyJson(info);
   if (userInfo === null || utf8Length(userInfo) > limits.userInfoBytes) {
-    return refuse('channel_data_invalid', `user_info is limited to ${limits.userInfoBytes} bytes of JSON`);
+    return refuse('channel_data_invalid', `is limited to ${limits.userInfoBytes} bytes of JSON`);
   }
-  return { ok: true, value: { userId, userInfo } };
+  return { ok: true, value: userInfo };
 }
 
 // ── To the client ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -222,6 +259,28 @@ export function encodeCacheMiss(channel: string): string {
 
 export function encodeSigninSuccess(userData: string): string {
   return `{"event":"pusher:signin_success","data":${json(`{"user_data":${json(userData)}}`)}}`;
+}
+
+/** `capabilities`: JSON of an object. */
+export function encodeAuthSuccess(userId: string | null, expiresInSeconds: number, capabilities: string): string {
+  const user = userId === null ? 'null' : json(userId);
+  const data = `{"user_id":${user},"expires_in":${expiresInSeconds},"capabilities":${capabilities}}`;
+  return `{"event":"starling:auth_success","data":${json(data)}}`;
+}
+
+export function encodeAuthError({ code, message }: Refusal): string {
+  return `{"event":"starling:auth_error","data":${json(`{"code":"${code}","message":${json(message)}}`)}}`;
+}
+
+export function encodePublishAck(id: string): string {
+  return `{"event":"starling:publish_ack","data":${json(`{"id":${json(id)}}`)}}`;
+}
+
+/** `retryAfterSeconds`: only where the same publish may succeed later. */
+export function encodePublishError(id: string, { code, message }: Refusal, retryAfterSeconds?: number): string {
+  const retry = retryAfterSeconds === undefined ? '' : `,"retry_after":${retryAfterSeconds}`;
+  const data = `{"id":${json(id)},"code":"${code}","message":${json(message)}${retry}}`;
+  return `{"event":"starling:publish_error","data":${json(data)}}`;
 }
 
 /** An empty list is left out; null when both are empty. */

@@ -3,3 +3,4 @@ export * from './frames.ts';
 export * from './limits.ts';
 export * from './names.ts';
 export * from './signatures.ts';
+export * from './tokens.ts';

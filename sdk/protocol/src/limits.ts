@@ -16,6 +16,22 @@ export const limits = {
   watchlistLength: 100,
   /** Per connection; also the burst. */
   clientEventsPerSecond: 10,
+  /** UTF-8 bytes of a capability token. */
+  tokenBytes: 8_192,
+  /** No token may live longer from its `iat`: so long a revocation must be kept. */
+  tokenLifetimeSeconds: 86_400,
+  /** How far ahead of the server's the clock may be that a token was minted by. */
+  tokenSkewSeconds: 10,
+  /** Channel patterns in a token's `cap`. */
+  tokenPatterns: 100,
+  /** Characters of a token's `jti`. */
+  tokenIdLength: 128,
+  /** Characters of the id of a publish over the socket. */
+  publishIdLength: 64,
+  /** Of one connection: published, and not yet answered. */
+  publishesUnderWay: 4_096,
+  /** UTF-16 units of the data of those. */
+  publishUnitsUnderWay: 4_194_304,
   /** How far a request's timestamp may be from the server's clock, either way. */
   timestampSkewSeconds: 600,
   /** Characters of the id under which a publisher may repeat an event. */

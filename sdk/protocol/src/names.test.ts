@@ -136,7 +136,13 @@ describe('event names', () => {
   });
 
   it('[CH5] refuses the reserved beginnings', () => {
-    for (const name of ['pusher:', 'pusher:ping', 'pusher_internal:', 'pusher_internal:member_added']) {
+    for (const name of [
+      'pusher:',
+      'pusher:ping',
+      'pusher_internal:',
+      'pusher_internal:member_added',
+      'starling:auth',
+    ]) {
       expect(codeOf(name)).toBe('event_name_invalid');
     }
   });

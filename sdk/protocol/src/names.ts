@@ -18,6 +18,7 @@ const userChannelPrefix = '#server-to-user-';
 const nameCharacters = /^[A-Za-z0-9_\-=@,.;]+$/;
 /** As UTF-8 two such ids would become one. */
 const loneSurrogate = /\p{Surrogate}/u;
+const reservedEvent = /^(?:pusher|pusher_internal|starling):/;
 const socketIdPattern = /^\d{1,20}\.\d{1,20}$/;
 
 // Longest first: `private-cache-` is also `private-`.
@@ -86,8 +87,11 @@ export function parseEventName(name: unknown): Checked<string> {
       `The event name has ${name.length} characters, the limit is ${limits.eventNameLength}`,
     );
   }
-  if (name.startsWith('pusher:') || name.startsWith('pusher_internal:')) {
-    return refuse('event_name_invalid', `Event names that begin with "pusher:" or "pusher_internal:" are reserved`);
+  if (reservedEvent.test(name)) {
+    return refuse(
+      'event_name_invalid',
+      'Event names that begin with "pusher:", "pusher_internal:" or "starling:" are reserved',
+    );
   }
   return { ok: true, value: name };
 }

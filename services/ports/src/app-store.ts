@@ -1,3 +1,5 @@
+import { limits } from '@starling/protocol';
+
 export interface AppKey {
   readonly key: string;
   readonly secret: string;
@@ -72,8 +74,8 @@ export const defaultAppLimits: AppLimits = {
 
 export const defaultTokenSettings: TokenSettings = { isEnabled: true };
 
-/** No token lives longer than this from its `iat`, in milliseconds: so long a revocation must be kept. */
-export const maxTokenLifetimeMs = 24 * 60 * 60 * 1_000;
+/** No token lives longer than this from its `iat`, in milliseconds. */
+export const maxTokenLifetimeMs = limits.tokenLifetimeSeconds * 1_000;
 
 /**
  * The apps and their keys. Answers come from memory on the message path; what is behind (a database, a cache over
@@ -87,8 +89,22 @@ export interface AppStore {
   onChange(listener: (appId: string, app: App | undefined) => void): () => void;
 }
 
+/**
+ * The app's revocations with one more: the latest of each user and each token, none that no token can outlive. A token
+ * may have been minted by a clock that was a little ahead.
+ */
+export function withRevocation(kept: readonly Revocation[], added: Revocation, nowMs: number): readonly Revocation[] {
+  const oldest = nowMs - maxTokenLifetimeMs - limits.tokenSkewSeconds * 1_000;
+  const isSame = ({ by, id }: Revocation): boolean => by === added.by && id === added.id;
+  const at = Math.max(added.at, ...kept.filter(isSame).map((each) => each.at));
+  return [...kept.filter((each) => !isSame(each) && each.at >= oldest), { ...added, at }];
+}
+
 /** Where a backend's order to refuse tokens goes. Once resolved it is kept, and on its way to every node. */
 export interface Revoker {
-  /** Rejects with a StarlingError `app_id_unknown` when there is no such app, `unavailable` when the world fails. */
+  /**
+   * The app's version grows, and it tells its listeners of the change. Rejects with a StarlingError `app_id_unknown` when
+   * there is no such app, `unavailable` when the world fails.
+   */
   revoke(appId: string, revocation: Revocation): Promise<void>;
 }

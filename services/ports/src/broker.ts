@@ -47,9 +47,9 @@ export type Deliver = (topic: Topic, message: BrokerMessage) => void;
 /**
  * Carries messages from publishers to the nodes that have a subscriber for the topic.
  *
- * Order: messages of one topic published one after another (the second after the first call resolved) reach every
- * node in that order. Delivery: at most once to each node. A node that subscribed before a publish began receives it,
- * except while its link is down.
+ * Order: messages of one topic that this node publishes reach every node in the order of the calls; a caller need not
+ * wait for the answer to one before the next, except where either is retained or has an id. Delivery: at most once to
+ * each node. A node that subscribed before a publish began receives it, except while its link is down.
  *
  * Every method rejects with a StarlingError `unavailable` when the world fails; then nothing was done, or, for a
  * publish whose answer was lost, nothing more will be.

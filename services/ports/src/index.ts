@@ -5,5 +5,6 @@ export * from './clock.ts';
 export * from './observer.ts';
 export * from './presence-store.ts';
 export * from './rate-limiter.ts';
+export * from './token-verifier.ts';
 export * from './topic.ts';
 export * from './transport.ts';

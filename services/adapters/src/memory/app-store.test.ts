@@ -1,16 +1,23 @@
-import { appOf, appStoreContract } from '@starling/ports/contract';
+import type { App } from '@starling/ports';
+import { appOf, appStoreContract, revokerContract } from '@starling/ports/contract';
 import { describe, expect, it } from 'vitest';
 import { MemoryAppStore } from './app-store.ts';
 
-appStoreContract('MemoryAppStore', async () => {
-  const store = new MemoryAppStore();
+const make = async () => {
+  const now = () => Date.UTC(2026, 0, 1);
+  const store = new MemoryAppStore([], now);
   return {
     store,
-    put: async (app) => store.put(app),
-    remove: async (id) => store.remove(id),
+    revoker: store,
+    now,
+    put: async (app: App) => store.put(app),
+    remove: async (id: string) => store.remove(id),
     close: async () => undefined,
   };
-});
+};
+
+appStoreContract('MemoryAppStore', make);
+revokerContract('MemoryAppStore', make);
 
 describe('MemoryAppStore', () => {
   it('holds the apps it is made with', async () => {

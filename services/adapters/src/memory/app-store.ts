@@ -1,14 +1,18 @@
 /** The apps of a single process, held as they are given. */
-import type { App, AppStore } from '@starling/ports';
+import { type App, type AppStore, type Revocation, type Revoker, withRevocation } from '@starling/ports';
+import { StarlingError } from '@starling/protocol';
 
 type Listener = (appId: string, app: App | undefined) => void;
 
-export class MemoryAppStore implements AppStore {
+export class MemoryAppStore implements AppStore, Revoker {
   readonly #byId = new Map<string, App>();
   readonly #byKey = new Map<string, App>();
   readonly #listeners = new Set<Listener>();
+  readonly #now: () => number;
 
-  constructor(apps: readonly App[] = []) {
+  /** `now`: in milliseconds since 1970; by it revocations are dropped that no token can outlive. */
+  constructor(apps: readonly App[] = [], now: () => number = Date.now) {
+    this.#now = now;
     for (const app of apps) this.put(app);
   }
 
@@ -42,6 +46,13 @@ export class MemoryAppStore implements AppStore {
     this.#byId.set(app.id, app);
     for (const { key } of app.keys) this.#byKey.set(key, app);
     this.#tell(app.id, app);
+  }
+
+  async revoke(appId: string, revocation: Revocation): Promise<void> {
+    const app = this.#byId.get(appId);
+    if (app === undefined) throw new StarlingError('app_id_unknown', `There is no app ${appId}`);
+    const revocations = withRevocation(app.revocations, revocation, this.#now());
+    this.put({ ...app, version: app.version + 1, revocations });
   }
 
   /** Does nothing when there is no such app. */

@@ -7,3 +7,4 @@ export { MemoryBroker, type MemoryBrokerOptions } from './broker.ts';
 export { FakeClock } from './fake-clock.ts';
 export { MemoryPresenceStore } from './presence-store.ts';
 export { MemoryRateLimiter } from './rate-limiter.ts';
+export { MemoryTokenVerifier } from './token-verifier.ts';

@@ -10,6 +10,8 @@ export class RedisBroker implements Broker {
   readonly #observer: Observer;
   /** By Redis channel: what arrives is of these topics or of none. */
   readonly #topics = new Map<string, Topic>();
+  /** By Redis channel: the last publish under way, where the next must wait for it. */
+  readonly #publishing = new Map<string, Promise<void>>();
 
   /** The link may still have to be started. */
   constructor(link: RedisLink, observer: Observer) {
@@ -31,7 +33,23 @@ export class RedisBroker implements Broker {
     } else if (id !== undefined) {
       const given = [encodeEnvelope(message), publishVerb, limits.messageIdSeconds];
       await this.#link.run(scripts.once, [channel, ...seen], given);
-    } else await this.#link.publish(channel, encodeEnvelope(message));
+    } else {
+      const bytes = encodeEnvelope(message);
+      await (this.#link.keepsOrder ? this.#link.publish(channel, bytes) : this.#publishInTurn(channel, bytes));
+    }
+  }
+
+  async #publishInTurn(channel: string, bytes: Buffer): Promise<void> {
+    const before = this.#publishing.get(channel) ?? Promise.resolve();
+    const publish = (): Promise<void> => this.#link.publish(channel, bytes);
+    // Whatever became of the one before.
+    const own = before.then(publish, publish);
+    this.#publishing.set(channel, own);
+    try {
+      await own;
+    } finally {
+      if (this.#publishing.get(channel) === own) this.#publishing.delete(channel);
+    }
   }
 
   async retained(topic: Topic): Promise<RetainedMessage | undefined> {

@@ -82,6 +82,11 @@ export class RedisLink {
     return this.#pubSub === 'sharded' ? 'spublish' : 'publish';
   }
 
+  /** Whether messages of one channel all go out by one connection. To a cluster without sharded pub/sub they do not. */
+  get keepsOrder(): boolean {
+    return this.#pubSub === 'sharded' || !(this.#client instanceof Cluster);
+  }
+
   /** Resolves when Redis answers and everything is subscribed that should be. */
   async ping(): Promise<void> {
     await this.command('ping', (client) => client.ping());

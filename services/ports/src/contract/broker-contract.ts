@@ -129,6 +129,19 @@ export function brokerContract(name: string, nodes: 1 | 2, make: () => Promise<B
         expect(inbox.texts(news)).toEqual(numbers(200));
       });
 
+      it('keeps the order of calls that do not wait for one another', async () => {
+        await broker.subscribe(news);
+        await broker.subscribe(sport);
+        const calls = numbers(500).flatMap((text) =>
+          [news, sport].map((topic) => broker.publish(topic, eventOf(text))),
+        );
+        await Promise.all(calls);
+        for (const topic of [news, sport]) {
+          await inbox.until(topic, 500);
+          expect(inbox.texts(topic)).toEqual(numbers(500));
+        }
+      });
+
       it('brings each message once when many are published at once', async () => {
         await broker.subscribe(news);
         await Promise.all(numbers(200).map((text) => broker.publish(news, eventOf(text))));

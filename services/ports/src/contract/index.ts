@@ -7,3 +7,5 @@ export { type BrokerFixture, brokerContract } from './broker-contract.ts';
 export { type ClockFixture, clockContract } from './clock-contract.ts';
 export { type PresenceFixture, presenceStoreContract } from './presence-store-contract.ts';
 export { type RateLimiterFixture, rateLimiterContract } from './rate-limiter-contract.ts';
+export { type RevokerFixture, revokerContract } from './revoker-contract.ts';
+export { tokenOf, tokenVerifierContract } from './token-verifier-contract.ts';

@@ -1,0 +1,2 @@
+/** Capability tokens, by the library that knows JWT. */
+export { JoseTokenVerifier, type JoseTokenVerifierOptions } from './token-verifier.ts';

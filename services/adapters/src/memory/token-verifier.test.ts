@@ -1,0 +1,4 @@
+import { tokenVerifierContract } from '@starling/ports/contract';
+import { MemoryTokenVerifier } from './token-verifier.ts';
+
+tokenVerifierContract('MemoryTokenVerifier', () => new MemoryTokenVerifier());
