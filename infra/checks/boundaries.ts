@@ -149,7 +149,13 @@ function bareFault(
 
   const allowed = [
     ...(mayImport[room] ?? []),
-    ...(isTest(path) ? testsMayImport : isProof(path) ? ['vitest', 'node:crypto'] : isBuild(path) ? ['esbuild', 'node:*'] : []),
+    ...(isTest(path)
+      ? testsMayImport
+      : isProof(path)
+        ? ['vitest', 'node:crypto']
+        : isBuild(path)
+          ? ['esbuild', 'node:*']
+          : []),
   ];
   const own = manifestOf(room);
   if (name !== own?.name && ![specifier, name, ...(isNode ? ['node:*'] : [])].some((each) => allowed.includes(each))) {

@@ -1,6 +1,7 @@
 /** The HTTP API's table of contents. */
 import type { FastifyPluginAsync } from 'fastify';
 import { getChannel, getChannels, getStats, getUsers } from './inspect-channels.ts';
+import { revokeTokens } from './revoke-tokens.ts';
 import { type ApiDeps, answerFailures, signed, takeRawBodies } from './signed-route.ts';
 import { terminateConnections } from './terminate-connections.ts';
 import { triggerBatch, triggerEvent, triggerOnChannel } from './trigger-event.ts';
@@ -35,6 +36,7 @@ export function api(deps: ApiDeps): FastifyPluginAsync {
         apps.get('/:appId/channels/:channel', get, signed(deps, getChannel));
         apps.get('/:appId/channels/:channel/users', get, signed(deps, getUsers));
         apps.post('/:appId/users/:userId/terminate_connections', signed(deps, terminateConnections));
+        apps.post('/:appId/revocations', signed(deps, revokeTokens));
 
         // Deprecated by Pusher, still sent by libraries from before 2012.
         apps.post('/:appId/channels/:channel/events', signed(deps, triggerOnChannel, 202));

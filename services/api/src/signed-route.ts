@@ -1,12 +1,13 @@
 /** What every operation of the HTTP API has in common: the body's bytes, the signature, the answer. */
 import { type AppTraffic, authenticateRequest, type Traffic } from '@starling/core';
-import type { App, AppStore, Broker, Clock, Observer, PresenceStore, RateLimiter } from '@starling/ports';
+import type { App, AppStore, Broker, Clock, Observer, PresenceStore, RateLimiter, Revoker } from '@starling/ports';
 import { type Checked, problems, type Refusal } from '@starling/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { sendJson, sendProblem } from './reply.ts';
 
 export interface ApiDeps {
   readonly appStore: AppStore;
+  readonly revoker: Revoker;
   readonly broker: Broker;
   readonly presenceStore: PresenceStore;
   readonly rateLimiter: RateLimiter;

@@ -48,7 +48,7 @@ export async function startApi(options: StartOptions = {}) {
   const clock = new FakeClock(options.nowMs ?? Date.now());
   const broker = options.broker?.(clock) ?? new MemoryBroker(clock);
   const presenceStore = new MemoryPresenceStore(broker);
-  const appStore = new MemoryAppStore(options.apps ?? [app3]);
+  const appStore = new MemoryAppStore(options.apps ?? [app3], () => clock.now());
   const traffic = new Traffic();
   const problems: unknown[] = [];
   const observer: Observer = {
@@ -66,6 +66,7 @@ export async function startApi(options: StartOptions = {}) {
   await server.app.register(
     api({
       appStore,
+      revoker: appStore,
       broker,
       presenceStore,
       rateLimiter: new MemoryRateLimiter(clock),

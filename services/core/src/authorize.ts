@@ -1,11 +1,12 @@
 /** Pure decisions about who may: signatures compared, members taken from what was signed. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import type { App } from '@starling/ports';
+import type { App, VerifiedToken } from '@starling/ports';
 import {
   type Channel,
   type Checked,
   channelSignatureText,
   type Member,
+  type Operation,
   parseMember,
   parseUser,
   quote,
@@ -51,6 +52,7 @@ function checkAuth(app: App, auth: string, text: string, what: string): Checked<
 export interface Subscriber {
   readonly socketId: string;
   readonly user: Member | null;
+  readonly token: VerifiedToken | null;
 }
 
 /** The membership that the subscribe brings with it; null on channels without presence. */
@@ -66,7 +68,10 @@ export function authorizeSubscription(
     return { ok: true, value: null };
   }
   const what = `subscription to ${channel.name}`;
-  if (command.auth === undefined) return refuse('auth_missing', `Auth info required for ${what}`);
+  if (command.auth === undefined) {
+    if (subscriber.token === null) return refuse('auth_missing', `Auth info required for ${what}`);
+    return authorizeByToken(subscriber.token, channel);
+  }
   if (command.isChannelDataBroken) {
     return refuse('channel_data_invalid', 'channel_data must be a string: the exact one that was signed');
   }
@@ -76,6 +81,36 @@ export function authorizeSubscription(
   if (channel.kind === 'private') return { ok: true, value: null };
   if (command.channelData !== undefined) return parseMember(command.channelData);
   return subscriber.user === null ? refuse('user_required') : { ok: true, value: subscriber.user };
+}
+
+/** The membership that a token brings to a private or presence channel; null for a private one. */
+export function authorizeByToken(token: VerifiedToken, channel: Channel): Checked<Member | null> {
+  if (channel.isEncrypted) {
+    return refuse(
+      'auth_missing',
+      `Auth info required for ${channel.name}: no token has the secret of an encrypted channel`,
+    );
+  }
+  const operation = channel.kind === 'presence' ? 'presence' : 'subscribe';
+  if (!token.capabilities.allows(operation, channel.name)) return missing(operation, channel.name);
+  if (channel.kind !== 'presence') return { ok: true, value: null };
+  return token.user === null
+    ? refuse('user_required', 'A presence channel needs a token with a "sub"')
+    : { ok: true, value: token.user };
+}
+
+export function authorizePublish(token: VerifiedToken | null, channels: readonly Channel[]): Checked<null> {
+  if (token === null)
+    return refuse('capability_missing', 'Publishing over the connection needs a token that allows it');
+  for (const { name } of channels) if (!token.capabilities.allows('publish', name)) return missing('publish', name);
+  return { ok: true, value: null };
+}
+
+function missing(operation: Operation, channel: string) {
+  return refuse(
+    'capability_missing',
+    `The token's cap needs "${operation}" for ${quote(channel)}, or for a pattern such as "${channel.slice(0, 32)}*"`,
+  );
 }
 
 /** Every refusal is `signin_refused`: the wire has one answer for all of them. */

@@ -60,6 +60,8 @@ export function gatedWorld(order: Order, app: NonNullable<WorldOptions['app']> =
     app,
     wrapBroker: (broker) => gate.around(broker, ['subscribe', 'unsubscribe', 'retained', 'publish'], order),
     wrapPresence: (store) => gate.around(store, ['join', 'leave', 'members', 'occupancies'], order),
+    wrapVerifier: (verifier) => gate.around(verifier, ['verify'], order),
+    wrapRateLimiter: (limiter) => gate.around(limiter, ['take'], order),
   });
   return { ...world, gate };
 }

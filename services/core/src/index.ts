@@ -17,6 +17,14 @@ export {
 } from './inspect.ts';
 export type { OutboxLimits } from './outbox.ts';
 export { type PublishCommand, type PublishDeps, publish, terminateConnections } from './publish.ts';
+export {
+  type EventRequest,
+  type Fields,
+  nameType,
+  parseChannels,
+  parseEventRequest,
+  toPublishCommand,
+} from './publish-request.ts';
 export { type AuthenticatedRequest, authenticateRequest, type SignedRequest } from './request-auth.ts';
 export { defaultSessionSettings, type Greeting, type Session, type SessionSettings } from './session.ts';
 export { defaultOutboxLimits, Sessions, type SessionsDeps } from './sessions.ts';

@@ -1,6 +1,6 @@
-/** What joining, leaving and signing in need of a session: no more, so that they can be read without it. */
+/** What joining, leaving, signing in and tokens need of a session: no more, so that they can be read without it. */
 
-import type { App, Broker, Observer, PresenceStore, Seat } from '@starling/ports';
+import type { App, Broker, Clock, Observer, PresenceStore, Seat, TokenVerifier, VerifiedToken } from '@starling/ports';
 import type { Member, ProblemCode, Refusal } from '@starling/protocol';
 import type { Hub, Receiver, Subscription } from './hub.ts';
 import type { SubscriptionCounts } from './subscription-counts.ts';
@@ -11,6 +11,8 @@ export interface PeerDeps {
   readonly hub: Hub;
   readonly counts: SubscriptionCounts;
   readonly observer: Observer;
+  readonly clock: Clock;
+  readonly tokenVerifier: TokenVerifier;
 }
 
 /** Whom a session is signed in as, and what it holds for it. */
@@ -28,9 +30,15 @@ export interface Peer extends Receiver {
   /** To be asked again after every await: a session may end at any of them. */
   readonly isClosed: boolean;
   user: SignedIn | null;
+  /** The one in force. */
+  readonly token: VerifiedToken | null;
   send(frame: string): void;
   refuse(code: ProblemCode, message?: string): void;
+  /** Puts it in force, says so, and leaves the channels that it does not allow. */
+  useToken(token: VerifiedToken): void;
+  /** The connection stays open, with the token that it has. */
+  refuseToken(refusal: Refusal): void;
   refuseSubscription(channel: string, refusal: Refusal): void;
-  /** Signed in, or in a private or presence channel. */
+  /** Signed in, with a token, or in a private or presence channel. */
   authorized(): void;
 }

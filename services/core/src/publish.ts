@@ -1,12 +1,12 @@
 /**
- * What a backend asks for, handed to the broker.
+ * What backends, and clients with a token, ask for, handed to the broker.
  *
  * Hot path, as in hub.ts: no database, no schema library, no log line; each message is encoded here, once, and never
  * again on its way to any client.
  */
 
 import { type App, type Broker, channelTopic, type RateLimiter, type Topic, userTopic } from '@starling/ports';
-import { type Channel, type Checked, encodeEvent, limits, refuse } from '@starling/protocol';
+import { type Channel, type Checked, encodeEvent, limits, type Refusal, refuse } from '@starling/protocol';
 import type { Traffic } from './traffic.ts';
 
 /** One event for one channel, already checked. */
@@ -30,9 +30,6 @@ export interface PublishDeps {
 /**
  * Resolved, every command is with the broker; refused (`rate_limited`), none is. It rejects when the broker fails, and
  * then some may have gone out.
- *
- * The broker keeps the order of one topic only for calls made one after another, so a topic's second message waits
- * until what went before it has been taken. Messages of different topics are called in order and wait together.
  */
 export async function publish(
   deps: PublishDeps,
@@ -41,32 +38,106 @@ export async function publish(
 ): Promise<Checked<void>> {
   if (commands.length === 0) return done;
   const perSecond = app.limits.publishesPerSecond;
-  const budget = await deps.rateLimiter.take(`publish:${app.id}`, commands.length, perSecond);
+  const budget = await deps.rateLimiter.take(budgetOf(app), commands.length, perSecond);
+  if (!budget.isAllowed) return overBudget(app, commands.length, budget.remaining);
+  const [failure] = await send(deps, app, [commands]);
+  if (failure !== undefined) throw failure;
+  return done;
+}
+
+/** What became of one of several requests. */
+export type Published =
+  | { readonly ok: true }
+  /** Not sent. */
+  | { readonly ok: false; readonly refusal: Refusal; readonly retryAfterMs: number }
+  /** Some of it may have gone out. */
+  | { readonly ok: false; readonly failure: unknown };
+
+/**
+ * Several requests, each with a command at least, taking effect in their order: as many of the first as the budget holds.
+ * One call of the limiter, or two, whatever their number. Rejects when the limiter fails; then nothing was sent.
+ */
+export async function publishAll(
+  deps: PublishDeps,
+  app: App,
+  requests: ReadonlyArray<readonly PublishCommand[]>,
+): Promise<readonly Published[]> {
+  const perSecond = app.limits.publishesPerSecond;
+  const cost = requests.reduce((sum, commands) => sum + commands.length, 0);
+  const budget = await deps.rateLimiter.take(budgetOf(app), cost, perSecond);
+  let admitted = budget.isAllowed ? requests.length : 0;
   if (!budget.isAllowed) {
-    return refuse(
-      'rate_limited',
-      `The request makes ${commands.length} messages, ${budget.remaining} are left of the app's ${perSecond} per second`,
-    );
-  }
-  const underWay = new Map<Topic, Promise<void>>();
-  for (const { event, channel, data, except, id } of commands) {
-    const topic = channelTopic(app.id, channel.name);
-    if (underWay.has(topic)) {
-      await Promise.all(underWay.values());
-      underWay.clear();
+    let [some, next] = [0, requests[0]?.length ?? 0];
+    while (admitted < requests.length && some + next <= budget.remaining) {
+      some += next;
+      next = requests[++admitted]?.length ?? 0;
     }
-    const payload = Buffer.from(encodeEvent(event, channel.name, data));
-    const message =
-      except === undefined ? ({ kind: 'event', payload } as const) : ({ kind: 'event', payload, except } as const);
-    const options =
-      channel.isCache || id !== undefined
+    // Others may have taken it in the meantime.
+    if (some > 0 && !(await deps.rateLimiter.take(budgetOf(app), some, perSecond)).isAllowed) admitted = 0;
+  }
+  const failures = await send(deps, app, requests.slice(0, admitted));
+  return requests.map((commands, index) => {
+    if (index >= admitted) {
+      const { refusal } = overBudget(app, commands.length, budget.remaining);
+      return { ok: false, refusal, retryAfterMs: budget.retryAfterMs };
+    }
+    const failure = failures[index];
+    return failure === undefined ? done : { ok: false, failure };
+  });
+}
+
+const budgetOf = (app: App): string => `publish:${app.id}`;
+
+function overBudget(app: App, cost: number, remaining: number) {
+  return refuse(
+    'rate_limited',
+    `The request makes ${cost} messages, ${remaining} are left of the app's ${app.limits.publishesPerSecond} per second`,
+  );
+}
+
+/**
+ * Calls the broker in order, and waits for all together: it keeps the order of calls for one topic. Only not of what it
+ * retains or knows by an id: that, and what follows it on its channel, waits until what went before has been taken. For
+ * each request the failure of one of its messages, or undefined.
+ */
+async function send(
+  deps: PublishDeps,
+  app: App,
+  requests: ReadonlyArray<readonly PublishCommand[]>,
+): Promise<readonly unknown[]> {
+  const failures: unknown[] = new Array(requests.length).fill(undefined);
+  let underWay: Array<Promise<void>> = [];
+  /** By topic: whether anything of it under way has been one of those. */
+  const isSlow = new Map<Topic, boolean>();
+  let sent = 0;
+  for (const [index, commands] of requests.entries()) {
+    const fail = (err: unknown): void => {
+      failures[index] ??= err;
+    };
+    for (const { event, channel, data, except, id } of commands) {
+      const topic = channelTopic(app.id, channel.name);
+      const isSlowHere = channel.isCache || id !== undefined;
+      const before = isSlow.get(topic);
+      if (before === true || (before === false && isSlowHere)) {
+        await Promise.all(underWay);
+        underWay = [];
+        isSlow.clear();
+      }
+      isSlow.set(topic, isSlowHere);
+      const payload = Buffer.from(encodeEvent(event, channel.name, data));
+      const message =
+        except === undefined ? ({ kind: 'event', payload } as const) : ({ kind: 'event', payload, except } as const);
+      const options = isSlowHere
         ? { ...(channel.isCache && { retainSeconds: limits.cacheSeconds }), ...(id !== undefined && { id }) }
         : undefined;
-    underWay.set(topic, deps.broker.publish(topic, message, options));
+      underWay.push(deps.broker.publish(topic, message, options).catch(fail));
+    }
+    sent += commands.length;
   }
-  await Promise.all(underWay.values());
-  deps.traffic.of(app.id).published += commands.length;
-  return done;
+  await Promise.all(underWay);
+  for (const [index, failure] of failures.entries()) if (failure !== undefined) sent -= requests[index]?.length ?? 0;
+  deps.traffic.of(app.id).published += sent;
+  return failures;
 }
 
 const done = { ok: true, value: undefined } as const;

@@ -1,10 +1,13 @@
 /** The server side of one connection, from the handshake to the last seat given back: read it from top to bottom. */
 import { randomInt } from 'node:crypto';
-import type { App, AppStore, Clock, Transport } from '@starling/ports';
+import type { App, AppStore, RateLimiter, Transport, VerifiedToken } from '@starling/ports';
 import {
+  type AuthCommand,
   type ClientCommand,
   type ClientEventCommand,
   decodeCommand,
+  encodeAuthError,
+  encodeAuthSuccess,
   encodeConnectionEstablished,
   encodeError,
   encodeEvent,
@@ -17,17 +20,21 @@ import {
   problems,
   type Refusal,
   type SigninCommand,
+  type SocketPublishCommand,
   StarlingError,
   type SubscribeCommand,
   utf8Length,
 } from '@starling/protocol';
-import { isOriginAllowed } from './authorize.ts';
+import { authorizePublish, isOriginAllowed } from './authorize.ts';
 import { type Flusher, Outbox } from './outbox.ts';
 import type { Peer, PeerDeps, SignedIn } from './peer.ts';
+import { PublishLine } from './publish-line.ts';
+import { parseChannels, parseEventRequest, toPublishCommand } from './publish-request.ts';
 import { Rate } from './rate.ts';
-import { leaveUser, signin } from './signin.ts';
-import { joinChannel, leaveChannel, type Seating } from './subscribe.ts';
+import { becomeUser, leaveUser, signin, startUser } from './signin.ts';
+import { joinChannel, leaveChannel, recheckChannel, type Seating } from './subscribe.ts';
 import type { TimingWheel } from './timing-wheel.ts';
+import { renewToken, tokenFault, verifyToken } from './token.ts';
 import type { AppTraffic, Traffic } from './traffic.ts';
 
 /** What a transport knows of a peer when the conversation opens. */
@@ -52,7 +59,10 @@ export interface SessionSettings {
   /** How long a probe may stay unanswered. */
   readonly pongTimeoutMs: number;
   readonly authorizationTimeoutMs: number;
-  /** Inbound frames of one session, beside its app's client events. The burst lets a client join all its channels. */
+  /**
+   * Inbound frames of one session, beside its app's client events and, with a token to publish, its app's publishes. The
+   * burst lets a client join all its channels.
+   */
   readonly framesPerSecond: number;
 }
 
@@ -68,7 +78,7 @@ export interface SessionDeps extends PeerDeps {
   readonly appStore: AppStore;
   readonly flusher: Flusher;
   readonly wheel: TimingWheel<Session>;
-  readonly clock: Clock;
+  readonly rateLimiter: RateLimiter;
   readonly traffic: Traffic;
   readonly settings: SessionSettings;
   /** The sessions' own house-keeping: admits one more connection, or says which limit refuses it. */
@@ -98,6 +108,8 @@ export class Session implements Peer {
   readonly seatings = new Map<string, Seating>();
 
   #app: App | null = null;
+  #token: VerifiedToken | null = null;
+  #publishes: PublishLine | null = null;
   #state: 'opening' | 'open' | 'closed' = 'opening';
   #hasEnded = false;
   #early: string[] | null = null;
@@ -127,14 +139,18 @@ export class Session implements Peer {
     return this.#app;
   }
 
+  get token(): VerifiedToken | null {
+    return this.#token;
+  }
+
   get isClosed(): boolean {
     return this.#state === 'closed';
   }
 
   // ── Opening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Looks the app up, then greets or refuses. Called once; never rejects. */
-  async open(): Promise<void> {
+  /** Looks the app up, verifies the token if there is one, then greets or refuses. Called once; never rejects. */
+  async open(token?: string): Promise<void> {
     try {
       const { protocol, key } = this.greeting;
       if (protocol !== undefined && !protocols.includes(protocol)) {
@@ -144,11 +160,38 @@ export class Session implements Peer {
       const app = await this.deps.appStore.byKey(key);
       if (this.#state !== 'opening') return;
       const refusal = this.#admit(app);
-      if (refusal !== null) this.refuse(refusal.code, refusal.message);
-      else this.#greet();
+      if (refusal !== null) {
+        this.refuse(refusal.code, refusal.message);
+        return;
+      }
+      // 66 bits: unguessable, and two alike are not met in the life of a planet.
+      this.socketId = `${randomInt(1, 10 ** 10)}.${randomInt(1, 10 ** 10)}`;
+      if (token === undefined) this.#greet();
+      else {
+        const opening = this.#openWithToken(token);
+        // What the end of the session gives back, it gives back behind this.
+        this.#signins = opening.catch(() => undefined);
+        await opening;
+      }
     } catch (err) {
       this.#fail(err, 'opening a connection');
     }
+  }
+
+  /** Greets only when the user is signed in: from then on a terminate must reach it. */
+  async #openWithToken(text: string): Promise<void> {
+    const checked = await verifyToken(this, text);
+    if (this.#state !== 'opening') return;
+    if (!checked.ok) {
+      this.refuse(checked.refusal.code, checked.refusal.message);
+      return;
+    }
+    this.#token = checked.value;
+    const { user } = checked.value;
+    const reading = user === null ? null : await becomeUser(this, user, []);
+    if (this.#state !== 'opening') return;
+    this.#greet();
+    if (reading !== null) startUser(this, reading);
   }
 
   #admit(app: App | undefined): Refusal | null {
@@ -167,13 +210,12 @@ export class Session implements Peer {
 
   #greet(): void {
     const { clock, settings, observer } = this.deps;
-    // 66 bits: unguessable, and two alike are not met in the life of a planet.
-    this.socketId = `${randomInt(1, 10 ** 10)}.${randomInt(1, 10 ** 10)}`;
     this.#state = 'open';
     this.traffic.connections++;
     this.traffic.connectionsOpened++;
     this.send(encodeConnectionEstablished(this.socketId, settings.activityTimeoutSeconds));
-    if (this.app.admitsAuthorizedOnly) this.#authorizeBy = clock.now() + settings.authorizationTimeoutMs;
+    if (this.#token !== null) this.#sayToken(this.#token);
+    else if (this.app.admitsAuthorizedOnly) this.#authorizeBy = clock.now() + settings.authorizationTimeoutMs;
     this.#scheduleCheck();
     if (observer.notes) {
       const { client, version, address } = this.greeting;
@@ -198,9 +240,11 @@ export class Session implements Peer {
     }
     try {
       this.traffic.framesIn++;
-      const { channelsPerConnection, clientEventsPerSecond } = this.app.limits;
+      const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.app.limits;
       const perSecond = this.deps.settings.framesPerSecond + clientEventsPerSecond;
-      if (!this.#frames.take(now, perSecond, 2 * perSecond + 2 * channelsPerConnection)) {
+      const publishes = this.#token?.capabilities.has('publish') === true ? publishesPerSecond : 0;
+      const burst = 2 * perSecond + 2 * channelsPerConnection + publishes;
+      if (!this.#frames.take(now, perSecond + publishes, burst)) {
         this.refuse('frame_rate');
         return;
       }
@@ -241,6 +285,12 @@ export class Session implements Peer {
         else this.#relay(command).catch((err: unknown) => this.#fail(err, 'relaying a client event'));
         return;
       }
+      case 'publish':
+        this.#publish(command);
+        return;
+      case 'auth':
+        this.#auth(command);
+        return;
       default:
         command satisfies never;
     }
@@ -260,7 +310,14 @@ export class Session implements Peer {
         this.refuseSubscription(command.channel, { code: 'channel_limit', message });
         return;
       }
-      seating = { channel: channel.value, seat: null, subscription: null, waiting: 0, last: null };
+      seating = {
+        channel: channel.value,
+        seat: null,
+        subscription: null,
+        isByToken: false,
+        waiting: 0,
+        last: null,
+      };
       this.seatings.set(command.channel, seating);
     }
     const joining = seating;
@@ -268,14 +325,36 @@ export class Session implements Peer {
   }
 
   #signin(command: SigninCommand): void {
-    // One after another: the second must see what the first came to.
+    this.#identify(() => signin(this, command), 'a sign-in');
+  }
+
+  #auth({ token }: AuthCommand): void {
+    this.#identify(() => renewToken(this, token), 'taking over a token');
+  }
+
+  /** One after another: the second must see what the first came to. */
+  #identify(run: () => Promise<void>, what: string): void {
     if (!this.#mayWait()) return;
     this.#signins = this.#signins
-      .then(() => signin(this, command))
-      .catch((err: unknown) => this.#fail(err, 'a sign-in'))
+      .then(run)
+      .catch((err: unknown) => this.#fail(err, what))
       .finally(() => {
         this.#waiting--;
       });
+  }
+
+  #publish({ id, fields }: SocketPublishCommand): void {
+    this.#publishes ??= new PublishLine(this, this.deps);
+    const event = parseEventRequest(this.app, fields);
+    const channels = event.ok ? parseChannels(fields) : event;
+    const allowed = channels.ok ? authorizePublish(this.#token, channels.value) : channels;
+    if (!event.ok || !channels.ok || !allowed.ok) {
+      const [refused] = [event, channels, allowed].filter((each) => !each.ok);
+      if (refused !== undefined && !refused.ok) this.#publishes.refuse(id, refused.refusal);
+      return;
+    }
+    const commands = channels.value.map((channel) => toPublishCommand(event.value, channel));
+    this.#publishes.add(id, commands);
   }
 
   async #relay(command: ClientEventCommand): Promise<void> {
@@ -383,13 +462,37 @@ export class Session implements Peer {
     for (const frame of encodeSubscriptionError(name, { type, error: refusal.message, status })) this.send(frame);
   }
 
+  useToken(token: VerifiedToken): void {
+    this.#token = token;
+    this.#sayToken(token);
+    this.#scheduleCheck();
+    // Behind what is under way: a subscribe that the former token allowed may be about to succeed.
+    for (const seating of this.seatings.values()) {
+      this.#waiting++;
+      this.#queue(seating, () => recheckChannel(this, seating));
+    }
+  }
+
+  #sayToken({ user, expiresAtMs, capabilities }: VerifiedToken): void {
+    this.authorized();
+    const expiresInSeconds = Math.max(0, Math.floor((expiresAtMs - this.deps.clock.now()) / 1_000));
+    this.send(encodeAuthSuccess(user?.userId ?? null, expiresInSeconds, capabilities.json));
+  }
+
+  refuseToken(refusal: Refusal): void {
+    if (this.#state === 'closed') return;
+    this.traffic.refused(refusal.code);
+    this.#note('token refused', refusal.code, refusal.message);
+    this.send(encodeAuthError(refusal));
+  }
+
   drained(): void {
     this.outbox.drained();
   }
 
   // ── Liveness ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Signed in, or in a private or presence channel. */
+  /** Signed in, with a token, or in a private or presence channel. */
   authorized(): void {
     this.#authorizeBy = 0;
   }
@@ -400,6 +503,10 @@ export class Session implements Peer {
     const now = this.deps.clock.now();
     if (this.#authorizeBy !== 0 && now >= this.#authorizeBy) {
       this.refuse('authorization_timeout');
+      return;
+    }
+    if (this.#token !== null && now >= this.#token.expiresAtMs) {
+      this.refuse('token_expired');
       return;
     }
     const { activityTimeoutSeconds, activityGraceMs, pongTimeoutMs } = this.deps.settings;
@@ -423,7 +530,8 @@ export class Session implements Peer {
       this.#probedAt === 0
         ? this.#heardAt + activityTimeoutSeconds * 1_000 + activityGraceMs
         : this.#probedAt + pongTimeoutMs;
-    this.deps.wheel.schedule(this, this.#authorizeBy === 0 ? quietBy : Math.min(quietBy, this.#authorizeBy));
+    const authorizeBy = this.#authorizeBy === 0 ? quietBy : this.#authorizeBy;
+    this.deps.wheel.schedule(this, Math.min(quietBy, authorizeBy, this.#token?.expiresAtMs ?? quietBy));
   }
 
   // ── Closing ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -443,11 +551,15 @@ export class Session implements Peer {
 
   /** The app was changed; undefined when it is gone. */
   appChanged(app: App | undefined): void {
-    if (this.#state !== 'open') return;
+    if (this.#state === 'closed' || this.#app === null) return;
     if (app === undefined) this.refuse('app_unknown', 'The app has been deleted');
     else if (!app.isEnabled) this.refuse('app_disabled');
     else if (!isKeyEnabled(app, this.greeting.key)) this.refuse('app_disabled', 'This key is disabled');
-    else this.#app = app;
+    else {
+      this.#app = app;
+      const fault = this.#token === null ? null : tokenFault(app, this.#token);
+      if (fault !== null) this.refuse(fault.code, fault.message);
+    }
   }
 
   /** The conversation is over, whatever the reason. */
@@ -458,6 +570,7 @@ export class Session implements Peer {
   }
 
   #close(code: number, reason: string): void {
+    this.#publishes?.cut();
     this.outbox.flush();
     this.#leaveAll();
     this.transport.close(code, reason);
@@ -487,7 +600,7 @@ export class Session implements Peer {
   #fail(err: unknown, during: string): void {
     this.deps.observer.problem(`failed: ${during}`, { err, app: this.#app?.id, socketId: this.socketId });
     const isUnavailable = err instanceof StarlingError && err.code === 'unavailable';
-    if (this.#state === 'opening') this.refuse('over_capacity', 'The app could not be looked up: try again');
+    if (this.#state === 'opening') this.refuse('over_capacity', 'The connection could not be opened: try again');
     else if (!isUnavailable) this.refuse('internal_close');
   }
 

@@ -9,6 +9,8 @@ import {
   channelOfTopic,
   type Observer,
   type PresenceStore,
+  type RateLimiter,
+  type TokenVerifier,
   type Topic,
   type Transport,
 } from '@starling/ports';
@@ -25,6 +27,8 @@ export interface SessionsDeps {
   readonly appStore: AppStore;
   readonly broker: Broker;
   readonly presenceStore: PresenceStore;
+  readonly rateLimiter: RateLimiter;
+  readonly tokenVerifier: TokenVerifier;
   readonly hub: Hub;
   readonly clock: Clock;
   readonly observer: Observer;
@@ -82,12 +86,15 @@ export class Sessions {
     };
   }
 
-  /** Never throws; a refusal is sent through the transport. */
-  open(transport: Transport, greeting: Greeting): Session {
+  /**
+   * Never throws; a refusal is sent through the transport. `token`: the capability token of the address; beside the
+   * greeting, which is kept as long as the connection.
+   */
+  open(transport: Transport, greeting: Greeting, token?: string): Session {
     const session = new Session(this.#deps, transport, greeting);
     // Not "reconnect now": where this node is the only one, it would be asked again at once until it is gone.
     if (this.#isDraining) session.refuse('over_capacity', 'The server is restarting: try again');
-    else void session.open();
+    else void session.open(token);
     return session;
   }
 

@@ -6,6 +6,7 @@ import {
   encodeSigninSuccess,
   encodeWatchlistEvents,
   limits,
+  type Member,
   problems,
   type SigninCommand,
 } from '@starling/protocol';
@@ -15,7 +16,7 @@ import type { Peer } from './peer.ts';
 
 export async function signin(session: Peer, command: SigninCommand): Promise<void> {
   if (session.isClosed) return;
-  const { app, deps } = session;
+  const { app } = session;
   const user = authorizeSignin(app, session.socketId, command);
   if (!user.ok) {
     refuseSignin(session, user.refusal.message);
@@ -28,29 +29,12 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
     return;
   }
   const watched = app.hasWatchlists ? user.value.watchlist.slice(0, limits.watchlistLength) : [];
-  const own = new Subscription(userTopic(app.id, userId), session);
-  const watches = watched.map((id) => new Subscription(watchTopic(app.id, id), session));
-  const subscriptions = [own, ...watches];
-  const seat: Seat = { topic: own.topic, socketId: session.socketId, member: { userId, userInfo } };
-  session.user = { userId, userInfo, seat, subscriptions, watched };
   try {
-    await Promise.all(subscriptions.map((subscription) => deps.hub.add(subscription)));
-    if (session.isClosed) return;
-    await deps.presenceStore.join(seat, {
-      announce: {
-        topic: watchTopic(app.id, userId),
-        added: watchEvent('online', userId),
-        removed: watchEvent('offline', userId),
-      },
-    });
-    if (session.isClosed) return;
-    const { snapshot, positions } = await readWatched(session, watched);
-    if (session.isClosed) return;
+    const reading = await becomeUser(session, { userId, userInfo }, watched);
+    if (reading === null) return;
     session.authorized();
     session.send(encodeSigninSuccess(command.userData));
-    if (snapshot !== null) session.send(snapshot);
-    for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
-    for (const subscription of subscriptions) subscription.release();
+    startUser(session, reading);
     if (app.hasWatchlists && user.value.watchlist.length > limits.watchlistLength) {
       const text = `Watchlist limit exceeded. Only the first ${limits.watchlistLength} user ids are accepted`;
       session.traffic.refused('watchlist_too_long');
@@ -63,8 +47,49 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
   }
 }
 
-/** Who of these is online and who is not, as a frame; and the position up to which that is true of each. */
-async function readWatched({ app, deps }: Peer, ids: readonly string[]) {
+/** Who of a watchlist is online and who is not, as a frame; and the position up to which that is true of each. */
+interface Reading {
+  readonly snapshot: string | null;
+  readonly positions: readonly number[];
+}
+
+/**
+ * Takes the user's seat and topics, and reads who of the watched is online. Null when the session has ended meanwhile;
+ * when it rejects, what it took is for `leaveUser` to give back. What arrives is held until `startUser`.
+ */
+export async function becomeUser(session: Peer, user: Member, watched: readonly string[]): Promise<Reading | null> {
+  const { app, deps } = session;
+  const { userId, userInfo } = user;
+  const own = new Subscription(userTopic(app.id, userId), session);
+  const watches = watched.map((id) => new Subscription(watchTopic(app.id, id), session));
+  const subscriptions = [own, ...watches];
+  const seat: Seat = { topic: own.topic, socketId: session.socketId, member: { userId, userInfo } };
+  session.user = { userId, userInfo, seat, subscriptions, watched };
+  await Promise.all(subscriptions.map((subscription) => deps.hub.add(subscription)));
+  if (session.isClosed) return null;
+  await deps.presenceStore.join(seat, {
+    announce: {
+      topic: watchTopic(app.id, userId),
+      added: watchEvent('online', userId),
+      removed: watchEvent('offline', userId),
+    },
+  });
+  if (session.isClosed) return null;
+  const reading = await readWatched(session, watched);
+  return session.isClosed ? null : reading;
+}
+
+/** Once the session has been told that it is signed in. */
+export function startUser(session: Peer, { snapshot, positions }: Reading): void {
+  const [own, ...watches] = session.user?.subscriptions ?? [];
+  if (snapshot !== null) session.send(snapshot);
+  for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
+  own?.release();
+  for (const watch of watches) watch.release();
+}
+
+async function readWatched({ app, deps }: Peer, ids: readonly string[]): Promise<Reading> {
+  if (ids.length === 0) return { snapshot: null, positions: [] };
   const occupancies = await deps.presenceStore.occupancies(ids.map((id) => userTopic(app.id, id)));
   const isOnline = (_id: string, index: number): boolean => (occupancies[index]?.connectionCount ?? 0) > 0;
   const offline = ids.filter((id, index) => !isOnline(id, index));

@@ -12,7 +12,7 @@ import {
   StarlingError,
   type SubscribeCommand,
 } from '@starling/protocol';
-import { authorizeSubscription } from './authorize.ts';
+import { authorizeByToken, authorizeSubscription } from './authorize.ts';
 import { Subscription } from './hub.ts';
 import type { Peer } from './peer.ts';
 
@@ -23,6 +23,8 @@ export interface Seating {
   seat: Seat | null;
   /** In the hub; set once the channel is joined. */
   subscription: Subscription | null;
+  /** Joined, or about to be, by what a token allows: it goes when a later token does not. */
+  isByToken: boolean;
   /** Commands queued or under way. */
   waiting: number;
   last: Promise<void> | null;
@@ -36,10 +38,13 @@ export async function joinChannel(session: Peer, seating: Seating, command: Subs
     session.refuseSubscription(channel.name, member.refusal);
     return;
   }
+  const isByToken = command.auth === undefined && (channel.kind === 'private' || channel.kind === 'presence');
   if (seating.subscription !== null) {
+    seating.isByToken &&= isByToken;
     await repeatSuccess(session, seating, seating.subscription);
     return;
   }
+  seating.isByToken = isByToken;
   const topic = channelTopic(session.app.id, channel.name);
   const subscription = new Subscription(topic, session);
   try {
@@ -135,6 +140,16 @@ async function repeatSuccess(session: Peer, { channel, seat }: Seating, subscrip
   } finally {
     subscription.release();
   }
+}
+
+/** After another token was taken: leaves the channel if that one does not allow it. */
+export async function recheckChannel(session: Peer, seating: Seating): Promise<void> {
+  const { channel, isByToken, subscription } = seating;
+  if (session.isClosed || session.token === null || !isByToken || subscription === null) return;
+  const allowed = authorizeByToken(session.token, channel);
+  if (allowed.ok) return;
+  session.refuseSubscription(channel.name, allowed.refusal);
+  await leaveChannel(session, seating);
 }
 
 /** Gives back whatever the session has of the channel; nothing when it has nothing. */

@@ -9,9 +9,9 @@ export class AppTraffic {
   connectionsOpened = 0;
   /** Frames received from clients. */
   framesIn = 0;
-  /** Messages published by backends, one per channel. */
+  /** Messages published by backends and by clients with a token, one per channel. */
   published = 0;
-  /** Messages published by clients. */
+  /** Client events. */
   clientEvents = 0;
   /** Frames queued to clients. */
   delivered = 0;

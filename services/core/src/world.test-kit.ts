@@ -1,6 +1,13 @@
 /** A node without a network, for the engine's tests: memory adapters, a clock that stands still, peers that keep what they get. */
 import { createHmac } from 'node:crypto';
-import { FakeClock, MemoryAppStore, MemoryBroker, MemoryPresenceStore } from '@starling/adapters/memory';
+import {
+  FakeClock,
+  MemoryAppStore,
+  MemoryBroker,
+  MemoryPresenceStore,
+  MemoryRateLimiter,
+  MemoryTokenVerifier,
+} from '@starling/adapters/memory';
 import {
   type App,
   type Broker,
@@ -10,8 +17,11 @@ import {
   type Fanout,
   type Observer,
   type PresenceStore,
+  type RateLimiter,
+  type TokenVerifier,
   type Transport,
 } from '@starling/ports';
+import { tokenOf } from '@starling/ports/contract';
 import { type Greeting, Hub, type Session, type SessionSettings, Sessions, Traffic } from './index.ts';
 import { defaultSessionSettings } from './session.ts';
 
@@ -103,14 +113,18 @@ export interface WorldOptions {
   /** Stand between the engine and a store: to delay its answers, or to fail. */
   readonly wrapBroker?: (broker: MemoryBroker) => Broker;
   readonly wrapPresence?: (store: MemoryPresenceStore) => PresenceStore;
+  readonly wrapVerifier?: (verifier: TokenVerifier) => TokenVerifier;
+  readonly wrapRateLimiter?: (limiter: RateLimiter) => RateLimiter;
 }
 
 export function createWorld(options: WorldOptions = {}) {
   const clock = new FakeClock();
   const broker = new MemoryBroker(clock);
   const presenceStore = new MemoryPresenceStore(broker);
+  const rateLimiter = new MemoryRateLimiter(clock);
+  const tokenVerifier = new MemoryTokenVerifier();
   const app: App = { ...testApp, ...options.app };
-  const appStore = new MemoryAppStore([app]);
+  const appStore = new MemoryAppStore([app], () => clock.now());
   const traffic = new Traffic();
   const problems: Array<{ what: string; err?: unknown }> = [];
   const observer: Observer = {
@@ -128,6 +142,8 @@ export function createWorld(options: WorldOptions = {}) {
       appStore,
       broker: engineBroker,
       presenceStore: options.wrapPresence?.(presenceStore) ?? presenceStore,
+      rateLimiter: options.wrapRateLimiter?.(rateLimiter) ?? rateLimiter,
+      tokenVerifier: options.wrapVerifier?.(tokenVerifier) ?? tokenVerifier,
       hub,
       clock,
       observer,
@@ -144,8 +160,8 @@ export function createWorld(options: WorldOptions = {}) {
     clock.flush();
   }
 
-  function open(greeting: Partial<Greeting> = {}, peer = new TestPeer()): TestPeer {
-    peer.session = sessions.open(peer, {
+  function open(greeting: Partial<Greeting> = {}, peer = new TestPeer(), token?: string): TestPeer {
+    const whole = {
       key: 'app-key',
       protocol: '7',
       client: 'test',
@@ -154,16 +170,35 @@ export function createWorld(options: WorldOptions = {}) {
       address: '192.0.2.1',
       isTls: false,
       ...greeting,
-    });
+    };
+    peer.session = sessions.open(peer, whole, token);
     return peer;
   }
 
   /** Opens and takes the handshake away. */
-  async function connect(greeting: Partial<Greeting> = {}, peer = new TestPeer()): Promise<TestPeer> {
-    open(greeting, peer);
+  async function connect(greeting: Partial<Greeting> = {}, peer = new TestPeer(), token?: string): Promise<TestPeer> {
+    open(greeting, peer, token);
     await settle();
     peer.take();
     return peer;
+  }
+
+  /** Good for an hour from now, unless `claims` say otherwise; signed by hand. */
+  function mint(claims: Readonly<Record<string, unknown>> = {}, key = 'app-key', secret = 'app-secret'): string {
+    const iat = Math.floor(clock.now() / 1_000);
+    return tokenOf({ alg: 'HS256', kid: key }, { iat, exp: iat + 3_600, cap: {}, ...claims }, secret);
+  }
+
+  /** Connects with a token of these claims, and takes the handshake away. */
+  async function connectWith(claims: Readonly<Record<string, unknown>>): Promise<TestPeer> {
+    return connect({}, new TestPeer(), mint(claims));
+  }
+
+  /** What is told in answer to `starling:auth`, and because of it. */
+  async function renew(peer: TestPeer, token: unknown): Promise<Received[]> {
+    peer.say({ event: 'starling:auth', data: { token } });
+    await settle();
+    return peer.take();
   }
 
   /** Everything a subscribe needs for this peer, signed. */
@@ -206,10 +241,14 @@ export function createWorld(options: WorldOptions = {}) {
     broker,
     clock,
     connect,
+    connectWith,
     hub,
+    mint,
     open,
     presenceStore,
     problems,
+    rateLimiter,
+    renew,
     sessions,
     settle,
     signin,

@@ -1,6 +1,12 @@
 /** The edge as an app's browser meets it: through the stock client library. */
 import type { AddressInfo } from 'node:net';
-import { MemoryAppStore, MemoryBroker, MemoryPresenceStore } from '@starling/adapters/memory';
+import {
+  MemoryAppStore,
+  MemoryBroker,
+  MemoryPresenceStore,
+  MemoryRateLimiter,
+  MemoryTokenVerifier,
+} from '@starling/adapters/memory';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { Hub, Sessions, Traffic } from '@starling/core';
 import { channelTopic } from '@starling/ports';
@@ -24,7 +30,13 @@ it('lets pusher-js connect, subscribe, receive, and leave when it stops', { time
   hub.start();
   const presenceStore = new MemoryPresenceStore(broker);
   const appStore = new MemoryAppStore([app]);
-  const sessions = new Sessions({ appStore, broker, presenceStore, hub, clock, observer, traffic: new Traffic() });
+  const [rateLimiter, tokenVerifier, traffic] = [
+    new MemoryRateLimiter(clock),
+    new MemoryTokenVerifier(),
+    new Traffic(),
+  ];
+  const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
+  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic });
   const server = Fastify();
   server.register(edge({ sessions, observer }));
   await server.listen({ host: '127.0.0.1', port: 0 });

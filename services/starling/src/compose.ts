@@ -1,5 +1,6 @@
 /** What each program is made of: memory or Redis beneath, the engine, the parts that were asked for. Names the adapters. */
 import { randomUUID } from 'node:crypto';
+import { JoseTokenVerifier } from '@starling/adapters/jose';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore, MemoryRateLimiter } from '@starling/adapters/memory';
 import { LineAppStore, serveApps } from '@starling/adapters/process';
 import { parseRedisUrl, RedisBroker, RedisLink, RedisPresenceStore, RedisRateLimiter } from '@starling/adapters/redis';
@@ -65,11 +66,16 @@ export function compose(
       : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
   const appStore = 'line' in apps ? new LineAppStore(apps.line) : new MemoryAppStore([apps]);
 
+  // Programs that meet in Redis keep no apps together yet: what one of them revoked, the others would go on taking.
+  const revoker = settings.REDIS_URL === undefined ? appStore : { revoke: revokeNowhere };
+
   // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
   // of other nodes their count when this one has given back the seats of a node that died.
   const hub = new Hub({ broker, clock, observer, nodeId });
   lifecycle.add('hub', () => hub.start());
-  const sessions = new Sessions({ appStore, broker, presenceStore, hub, clock, observer, traffic });
+  const tokenVerifier = new JoseTokenVerifier(observer, { mayBePrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS });
+  const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
+  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic });
   lifecycle.add('sessions', () => sessions.start());
 
   const seat = { topic: probeTopic(nodeId), socketId: nodeId };
@@ -101,7 +107,7 @@ export function compose(
     }
     if (parts.includes('api')) {
       await server.app.register(
-        api({ appStore, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
+        api({ appStore, revoker, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
       );
     }
     onReady(await server.listen(settings.STARLING_HOST, settings.STARLING_PORT));
@@ -167,6 +173,10 @@ export function composeWorkers(
     stopLimitMs + 5_000,
   );
   return lifecycle;
+}
+
+async function revokeNowhere(): Promise<never> {
+  throw new StarlingError('unavailable', 'Tokens cannot be revoked where programs keep no apps together');
 }
 
 interface Stores {

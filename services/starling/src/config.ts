@@ -36,6 +36,9 @@ const appSettings = {
 
 /** Of the programs that hold connections. */
 const edgeSettings = {
+  STARLING_ALLOW_PRIVATE_TARGETS: flag()
+    .default(false)
+    .describe('Whether URLs that apps name, such as those of key sets, may lead into private networks.'),
   STARLING_FANOUT: z
     .enum(['auto', 'js'])
     .default('auto')

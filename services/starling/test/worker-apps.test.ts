@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { LineAppStore, serveApps } from '@starling/adapters/process';
 import type { App, AppStore } from '@starling/ports';
-import { appOf, appStoreContract } from '@starling/ports/contract';
+import { appOf, appStoreContract, revokerContract } from '@starling/ports/contract';
 import { Line } from '@starling/runtime';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
@@ -16,15 +16,21 @@ beforeAll(() => {
 });
 afterAll(() => void keeper.kill('SIGKILL'));
 
-appStoreContract('LineAppStore', async () => {
+const make = async () => {
   await line.ask('begin anew', undefined, 20_000);
+  const store = new LineAppStore(line);
   return {
-    store: new LineAppStore(line),
-    put: async (app) => void (await line.ask('put', app)),
-    remove: async (id) => void (await line.ask('remove', id)),
+    store,
+    revoker: store,
+    now: Date.now,
+    put: async (app: App) => void (await line.ask('put', app)),
+    remove: async (id: string) => void (await line.ask('remove', id)),
     close: async () => undefined,
   };
-});
+};
+
+appStoreContract('LineAppStore', make);
+revokerContract('LineAppStore', make);
 
 /** Both ends in this process, every step of the way between them in the test's hands. */
 function makeWatched() {
@@ -44,10 +50,10 @@ function makeWatched() {
     return () => listeners.delete(listener);
   };
   const end = serveApps(
-    { byId: look, byKey: look, onChange },
+    { byId: look, byKey: look, onChange, revoke: async () => undefined },
     {
-      answer: (_what, answer) => {
-        ways.answer = answer;
+      answer: (what, answer) => {
+        if (what === 'app') ways.answer = answer;
       },
       tell: (_what, about) => ways.hear(about),
     },

@@ -1,5 +1,5 @@
 /** The apps of another process of this machine: one process keeps the store, those it started ask it. */
-import type { App, AppStore } from '@starling/ports';
+import type { App, AppStore, Revocation, Revoker } from '@starling/ports';
 
 /** The end of a connection between two processes at which questions are asked. It keeps the order of what it carries. */
 export interface AskingLine {
@@ -14,15 +14,20 @@ export interface AnsweringLine {
 }
 
 type Question = { readonly by: 'id' | 'key'; readonly value: string };
+type Order = { readonly appId: string; readonly revocation: Revocation };
 type Change = { readonly id: string; readonly app: App | undefined };
 
-const [question, change] = ['app', 'app changed'] as const;
+const [question, order, change] = ['app', 'revoke', 'app changed'] as const;
 
 /** Answers for the store until the other end is gone. Returns the function that stops the news of changes. */
-export function serveApps(store: AppStore, line: AnsweringLine): () => void {
+export function serveApps(store: AppStore & Revoker, line: AnsweringLine): () => void {
   line.answer(question, (about) => {
     const { by, value } = about as Question;
     return by === 'id' ? store.byId(value) : store.byKey(value);
+  });
+  line.answer(order, (about) => {
+    const { appId, revocation } = about as Order;
+    return store.revoke(appId, revocation);
   });
   return store.onChange((id, app) => line.tell(change, { id, app } satisfies Change));
 }
@@ -31,7 +36,7 @@ export function serveApps(store: AppStore, line: AnsweringLine): () => void {
  * Asks once for each app, and from then on is told of its changes. An id or a key that no app has is asked for each
  * time: to remember those would be to remember whatever strangers make up.
  */
-export class LineAppStore implements AppStore {
+export class LineAppStore implements AppStore, Revoker {
   readonly #line: AskingLine;
   readonly #byId = new Map<string, App>();
   readonly #byKey = new Map<string, App>();
@@ -63,6 +68,10 @@ export class LineAppStore implements AppStore {
     const entry: typeof listener = (appId, app) => listener(appId, app);
     this.#listeners.add(entry);
     return () => this.#listeners.delete(entry);
+  }
+
+  async revoke(appId: string, revocation: Revocation): Promise<void> {
+    await this.#line.ask(order, { appId, revocation } satisfies Order);
   }
 
   async #ask(about: Question): Promise<App | undefined> {

@@ -1,6 +1,12 @@
 /** For tests: the transport under the real engine, on a port, with one app and clients that shake hands with it. */
 import type { AddressInfo, Socket } from 'node:net';
-import { MemoryAppStore, MemoryBroker, MemoryPresenceStore } from '@starling/adapters/memory';
+import {
+  MemoryAppStore,
+  MemoryBroker,
+  MemoryPresenceStore,
+  MemoryRateLimiter,
+  MemoryTokenVerifier,
+} from '@starling/adapters/memory';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { Hub, type OutboxLimits, Sessions, Traffic } from '@starling/core';
 import type { SocketWriter } from '@starling/fanout';
@@ -46,7 +52,9 @@ export async function startEngine(options: EngineOptions = {}) {
     const byKey = appStore.byKey.bind(appStore);
     appStore.byKey = (key) => beforeApp().then(() => byKey(key));
   }
-  const sessions = new Sessions({ appStore, broker, presenceStore, hub, clock, observer, traffic }, undefined, outbox);
+  const [rateLimiter, tokenVerifier] = [new MemoryRateLimiter(clock), new MemoryTokenVerifier()];
+  const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
+  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic }, undefined, outbox);
   sessions.start();
   const server = Fastify();
   /** How often the kernel was given something for each connection, the first connection first. */

@@ -1,4 +1,5 @@
 /** The transport under the real engine: several peers of one app, one of whom misbehaves. */
+import { tokenOf } from '@starling/ports/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Engine, event, startEngine } from './engine.test-kit.ts';
 import { clientFrame, closePayload, opcodes } from './raw-client.test-kit.ts';
@@ -60,6 +61,21 @@ describe('under the engine', () => {
     const error = JSON.parse(await client.text());
     expect(error).toMatchObject({ event: 'pusher:error', data: { code: 4001 } });
     expect(await client.close()).toEqual({ code: 4001, reason: error.data.message });
+  });
+
+  it('[TK7] takes a token from the address', async () => {
+    const iat = Math.floor(Date.now() / 1_000);
+    const claims = { sub: 'ü/+', cap: {}, iat, exp: iat + 60 };
+    const good = tokenOf({ alg: 'HS256', kid: 'key' }, claims, 'secret');
+    const client = await engine.open(`/app/key?protocol=7&token=${good}`);
+    expect(await event(client)).toBe('pusher:connection_established');
+    const { event: name, data } = JSON.parse(await client.text());
+    expect([name, JSON.parse(data).user_id]).toEqual(['starling:auth_success', 'ü/+']);
+    for (const query of ['token=', `token=${good}x`, `token=x&token=${good}`]) {
+      const refused = await engine.open(`/app/key?${query}`);
+      expect(JSON.parse(await refused.text())).toMatchObject({ event: 'pusher:error', data: { code: 4010 } });
+      expect((await refused.close()).code).toBe(4010);
+    }
   });
 
   it('[HS7] answers a command that came with the handshake', async () => {

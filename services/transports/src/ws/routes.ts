@@ -65,8 +65,8 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
           detachFromHttp(socket);
           // The plugin's own listener would keep the request and its reply as long as the connection lives.
           ws.removeAllListeners('error');
-          const { protocol, client, version } = request.query;
-          conversations.open(ws, socket, {
+          const { protocol, client, version, token } = request.query;
+          const greeting = {
             key: request.params.key,
             protocol: first(protocol),
             client: first(client),
@@ -74,7 +74,8 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
             origin: request.headers.origin,
             address: request.ip,
             isTls: request.protocol === 'https',
-          });
+          };
+          conversations.open(ws, socket, greeting, first(token));
         },
       });
     }

@@ -35,7 +35,7 @@ export type PeerSession = Pick<Session, 'receive' | 'refuse' | 'touch' | 'draine
 
 export interface WsDeps {
   /** The engine's `Sessions`. */
-  readonly sessions: { open(transport: Transport, greeting: Greeting): PeerSession };
+  readonly sessions: { open(transport: Transport, greeting: Greeting, token?: string): PeerSession };
   readonly observer: Observer;
   readonly limits?: Partial<WsLimits>;
   /** How frames get to many sockets at once; one by one when not given. */
@@ -67,9 +67,9 @@ export class Conversations implements Fanout {
     this.#writer = deps.writer ?? new StreamSocketWriter();
   }
 
-  open(ws: WebSocket, socket: Socket, greeting: Greeting): void {
+  open(ws: WebSocket, socket: Socket, greeting: Greeting, token?: string): void {
     const codec = inflateHere(ws, this.limits.maxMessageBytes) ? this.#deflateCodec : webSocketCodec;
-    this.#open.add(new WsTransport(ws, socket, codec, this, greeting));
+    this.#open.add(new WsTransport(ws, socket, codec, this, greeting, token));
   }
 
   ended(transport: WsTransport): void {
@@ -123,6 +123,7 @@ export class WsTransport implements Transport {
     codec: Codec,
     conversations: Conversations,
     greeting: Greeting,
+    token: string | undefined,
   ) {
     this.codec = codec;
     this.#ws = ws;
@@ -136,7 +137,7 @@ export class WsTransport implements Transport {
     ws.on('pong', onPong);
     ws.on('error', onError);
     ws.on('close', onClose);
-    this.#session = conversations.sessions.open(this, greeting);
+    this.#session = conversations.sessions.open(this, greeting, token);
   }
 
   // ── To the peer ────────────────────────────────────────────────────────────────────────────────────────────────

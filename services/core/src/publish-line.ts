@@ -1,0 +1,117 @@
+/**
+ * The publishes of one connection, in the order in which they came.
+ *
+ * Hot path. What arrives while a publish waits for its answer goes out together when that has come: one call of the
+ * limiter for all, and none waits for a turn of its own. So the order holds, and the pace is not that of the answers.
+ */
+import type { App, Observer } from '@starling/ports';
+import { encodePublishAck, encodePublishError, limits, type Refusal, refuse, StarlingError } from '@starling/protocol';
+import { type PublishCommand, type PublishDeps, type Published, publishAll } from './publish.ts';
+import type { AppTraffic } from './traffic.ts';
+
+/** Whose publishes they are. */
+export interface Publisher {
+  readonly app: App;
+  readonly isClosed: boolean;
+  readonly traffic: AppTraffic;
+  send(frame: string): void;
+}
+
+export interface PublishLineDeps extends PublishDeps {
+  readonly observer: Observer;
+}
+
+interface Waiting {
+  readonly id: string;
+  readonly commands: readonly PublishCommand[];
+  /** UTF-16 units of data. */
+  readonly units: number;
+}
+
+/** What is told when a retry may do, and nothing knows when. */
+const retrySeconds = 1;
+
+export class PublishLine {
+  readonly #publisher: Publisher;
+  readonly #deps: PublishLineDeps;
+  #waiting: Waiting[] = [];
+  #isRunning = false;
+  /** Messages and their data that have no answer yet. */
+  #messages = 0;
+  #units = 0;
+
+  constructor(publisher: Publisher, deps: PublishLineDeps) {
+    this.#publisher = publisher;
+    this.#deps = deps;
+  }
+
+  /** `commands`: one for each channel, with the same data. */
+  add(id: string, commands: readonly PublishCommand[]): void {
+    const units = commands[0]?.data.length ?? 0;
+    const isTooMuch =
+      this.#messages + commands.length > limits.publishesUnderWay || this.#units + units > limits.publishUnitsUnderWay;
+    // Alone one may be of any size.
+    if (this.#messages > 0 && isTooMuch) {
+      this.refuse(id, refuse('publish_backlog').refusal, retrySeconds);
+      return;
+    }
+    this.#messages += commands.length;
+    this.#units += units;
+    this.#waiting.push({ id, commands, units });
+    if (!this.#isRunning) void this.#run();
+  }
+
+  refuse(id: string, refusal: Refusal, retryAfterSeconds?: number): void {
+    const { isClosed, traffic } = this.#publisher;
+    traffic.refused(refusal.code);
+    if (!isClosed) this.#publisher.send(encodePublishError(id, refusal, retryAfterSeconds));
+  }
+
+  /** Drops what waits. What is with the broker stays there. */
+  cut(): void {
+    this.#waiting = [];
+  }
+
+  /** Never rejects. */
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      const answers = await this.#publish(batch);
+      for (const [index, waiting] of batch.entries()) {
+        this.#messages -= waiting.commands.length;
+        this.#units -= waiting.units;
+        this.#answer(waiting.id, answers[index]);
+      }
+    }
+    // Those cut took their share with them.
+    this.#messages = 0;
+    this.#units = 0;
+    this.#isRunning = false;
+  }
+
+  async #publish(batch: readonly Waiting[]): Promise<readonly (Published | undefined)[]> {
+    try {
+      const requests = batch.map(({ commands }) => commands);
+      return await publishAll(this.#deps, this.#publisher.app, requests);
+    } catch (failure) {
+      return batch.map(() => ({ ok: false, failure }));
+    }
+  }
+
+  #answer(id: string, published: Published | undefined): void {
+    if (published === undefined) return;
+    if (published.ok) {
+      if (!this.#publisher.isClosed) this.#publisher.send(encodePublishAck(id));
+    } else if ('refusal' in published) {
+      this.refuse(id, published.refusal, Math.max(1, Math.ceil(published.retryAfterMs / 1_000)));
+    } else {
+      const { failure } = published;
+      this.#deps.observer.problem('failed: a publish over a connection', { err: failure, app: this.#publisher.app.id });
+      const isUnavailable = failure instanceof StarlingError && failure.code === 'unavailable';
+      if (isUnavailable) this.refuse(id, refuse('unavailable').refusal, failure.retryAfterSeconds ?? retrySeconds);
+      else this.refuse(id, refuse('internal').refusal);
+    }
+  }
+}
