@@ -74,6 +74,7 @@ export const memberOperations = {
         'No mail is sent: pass on the token of the answer, which is not shown again. It is good for seven days, and for ' +
         'one person. An older invitation of the same address ends.',
       needs: 'admin',
+      creates: true,
     },
     {
       body: z.strictObject({ email: emailText, role }),

@@ -185,6 +185,7 @@ export const peopleOperations = {
       summary: 'Make an access token',
       description: 'The token is not shown again.',
       needs: 'signed-in',
+      creates: true,
     },
     {
       body: z.strictObject({

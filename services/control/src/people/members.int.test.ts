@@ -1,0 +1,261 @@
+/** Members, invitations and access tokens: who may do what to whom. */
+import { databaseOf, engines } from '@starling/database/test-kit';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Browser, owner, type StartedPeople, startPeople } from './people.test-kit.ts';
+
+const [minute, day] = [60_000, 24 * 3_600_000];
+
+describe.each(engines)('members on %s', (engine) => {
+  const database = databaseOf(engine);
+  let started: StartedPeople;
+  let ada: Browser;
+  let ours: string;
+  let adaId: string;
+  beforeEach(async () => {
+    started = await startPeople(database);
+    ada = await started.visitOwner();
+    ours = `/organisations/${await started.organisationId()}`;
+    adaId = (await ada.ask('GET', '/me')).json.id;
+  });
+  afterEach(async () => {
+    expect(started.problems).toEqual([]);
+    await started.close();
+  });
+  const invite = async (email: string, role: string, by = ada) =>
+    by.ask('POST', `${ours}/invitations`, { body: { email, role } });
+  const accept = (browser: Browser, body: object) => browser.ask('POST', '/invitations/accept', { body });
+  /** The owner of another organisation. */
+  const stranger = async (): Promise<Browser> => {
+    const browser = await started.visitMember(ada, 'mallory@example.com', 'viewer');
+    await database.sql`insert into organisations (id, name) values ('org_theirs', 'Theirs')`;
+    await database.sql`update memberships set organisation_id = 'org_theirs', role = 'owner' where user_id = ${browser.userId}`;
+    return browser;
+  };
+
+  test('[AU13] an invitation is accepted once, by a new user who then is signed in', async () => {
+    const made = await invite(' Eve@Example.com ', 'developer');
+    expect(made).toMatchObject({ status: 201, json: { invitation: { email: 'eve@example.com', role: 'developer' } } });
+    const { token } = made.json;
+    const eve = started.visit();
+    expect(await eve.ask('POST', '/invitations/read', { body: { token } })).toMatchObject({
+      status: 200,
+      json: { email: 'eve@example.com', role: 'developer', hasUser: false },
+    });
+    expect(await accept(eve, { token })).toMatchObject({ status: 400, code: 'fields_invalid' });
+    expect(await accept(eve, { token, name: 'Eve', password: 'short' })).toMatchObject({ code: 'password_weak' });
+    expect(await accept(eve, { token, name: 'Eve', password: 'another sentence' })).toMatchObject({ status: 200 });
+    expect((await eve.ask('GET', '/me')).json).toMatchObject({ name: 'Eve', memberships: [{ role: 'developer' }] });
+    for (const path of ['read', 'accept']) {
+      const body = { token, ...(path === 'accept' ? { name: 'Eve', password: 'another sentence' } : {}) };
+      expect(await started.visit().ask('POST', `/invitations/${path}`, { body })).toMatchObject({
+        status: 410,
+        code: 'link_spent',
+      });
+    }
+    expect((await ada.ask('GET', `${ours}/invitations`)).json.items).toEqual([]);
+    expect((await ada.ask('GET', `${ours}/members`)).json.items).toMatchObject([
+      { email: owner.email, role: 'owner' },
+      { email: 'eve@example.com', role: 'developer', hasSecondFactor: false },
+    ]);
+  });
+
+  test('[AU13] of two who accept one invitation at the same moment, one is let in', async () => {
+    const { token } = (await invite('eve@example.com', 'viewer')).json;
+    const answers = await Promise.all(
+      [1, 2, 3].map((at) =>
+        accept(started.visit(`192.0.2.${at}`), { token, name: 'Eve', password: 'another sentence' }),
+      ),
+    );
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(await database.sql`select 1 from users where email = 'eve@example.com'`).toHaveLength(1);
+  });
+
+  test('[AU13] a user there is accepts signed in, as the one who was invited', async () => {
+    const eve = await started.visitMember(ada, 'eve@example.com', 'viewer');
+    expect(await invite('eve@example.com', 'admin')).toMatchObject({ status: 409, code: 'state_conflict' });
+    await eve.ask('DELETE', `${ours}/members/${eve.userId}`);
+    const { token } = (await invite('eve@example.com', 'admin')).json;
+    expect(await accept(started.visit(), { token, name: 'Eve', password: 'another sentence' })).toMatchObject({
+      status: 409,
+      code: 'email_taken',
+    });
+    expect(await accept(ada, { token })).toMatchObject({ status: 403, code: 'invitation_of_other' });
+    expect((await accept(eve, { token })).json).toMatchObject({ role: 'admin' });
+    expect((await eve.ask('GET', '/me')).json.memberships).toMatchObject([{ role: 'admin' }]);
+  });
+
+  test('[AU13] an invitation ends by time, by being taken back, and by a newer one', async () => {
+    const old = (await invite('eve@example.com', 'viewer')).json;
+    const newer = (await invite('eve@example.com', 'developer')).json;
+    const read = (token: string) => started.visit().ask('POST', '/invitations/read', { body: { token } });
+    expect((await read(old.token)).status).toBe(410);
+    expect((await read(newer.token)).status).toBe(200);
+    expect((await ada.ask('DELETE', `${ours}/invitations/${newer.invitation.id}`)).status).toBe(204);
+    expect((await ada.ask('DELETE', `${ours}/invitations/${newer.invitation.id}`)).status).toBe(404);
+    expect((await read(newer.token)).status).toBe(410);
+    const last = (await invite('eve@example.com', 'viewer')).json;
+    started.clock.advance(7 * day);
+    expect((await read(last.token)).status).toBe(410);
+  });
+
+  test('[AU14] nobody gives or takes a role above their own', async () => {
+    const admin = await started.visitMember(ada, 'admin@example.com', 'admin');
+    const viewer = await started.visitMember(ada, 'viewer@example.com', 'viewer');
+    const role = (by: Browser, userId: string, to: string) =>
+      by.ask('PATCH', `${ours}/members/${userId}`, { body: { role: to } });
+    expect(await invite('x@example.com', 'owner', admin)).toMatchObject({ status: 403, code: 'role_too_low' });
+    expect(await role(admin, viewer.userId, 'owner')).toMatchObject({ status: 403, code: 'role_too_low' });
+    expect(await role(admin, adaId, 'viewer')).toMatchObject({ status: 403, code: 'role_too_low' });
+    expect(await admin.ask('DELETE', `${ours}/members/${adaId}`)).toMatchObject({ status: 403 });
+    expect(await role(admin, viewer.userId, 'developer')).toMatchObject({ status: 200, json: { role: 'developer' } });
+    expect(await viewer.ask('DELETE', `${ours}/members/${admin.userId}`)).toMatchObject({ status: 403 });
+    expect(await role(viewer, viewer.userId, 'admin')).toMatchObject({ status: 403 });
+    expect(await invite('x@example.com', 'viewer', viewer)).toMatchObject({ status: 403 });
+    expect(await role(admin, viewer.userId, 'king')).toMatchObject({ status: 400, code: 'fields_invalid' });
+    expect((await viewer.ask('DELETE', `${ours}/members/${viewer.userId}`)).status).toBe(204);
+    // At once: the roles are read with every request.
+    expect((await viewer.ask('GET', `${ours}/members`)).status).toBe(404);
+  });
+
+  test('[AU14] the last owner stays one, also when two leave at the same moment', async () => {
+    const leave = (browser: Browser, id: string) => browser.ask('DELETE', `${ours}/members/${id}`);
+    expect(await leave(ada, adaId)).toMatchObject({ status: 409, code: 'last_owner' });
+    expect(await ada.ask('PATCH', `${ours}/members/${adaId}`, { body: { role: 'admin' } })).toMatchObject({
+      status: 409,
+      code: 'last_owner',
+    });
+    const bea = await started.visitMember(ada, 'bea@example.com', 'owner');
+    const answers = await Promise.all([leave(ada, adaId), leave(bea, bea.userId)]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([204, 409]);
+    expect(await database.sql`select 1 from memberships where role = 'owner'`).toHaveLength(1);
+  });
+
+  test('[AU14] members come a page at a time', async () => {
+    for (const name of ['b', 'c', 'd']) await started.visitMember(ada, `${name}@example.com`, 'viewer');
+    const emails: string[] = [];
+    for (let cursor = ''; ; ) {
+      const { json } = await ada.ask('GET', `${ours}/members?limit=2${cursor}`);
+      emails.push(...json.items.map(({ email }: { email: string }) => email));
+      if (json.nextCursor === null) break;
+      cursor = `&cursor=${json.nextCursor}`;
+    }
+    expect(emails).toEqual([owner.email, 'b@example.com', 'c@example.com', 'd@example.com']);
+    expect(await ada.ask('GET', `${ours}/members?cursor=nonsense`)).toMatchObject({ status: 400 });
+  });
+
+  test('[AU14] to those of another organisation this one does not exist, and nor do its people', async () => {
+    const mallory = await stranger();
+    const made = (await invite('eve@example.com', 'viewer')).json.invitation.id;
+    const asked: [string, string, object?][] = [
+      ['GET', `${ours}/members`],
+      ['PATCH', `${ours}/members/${adaId}`, { role: 'viewer' }],
+      ['DELETE', `${ours}/members/${adaId}`],
+      ['GET', `${ours}/invitations`],
+      ['POST', `${ours}/invitations`, { email: 'x@example.com', role: 'viewer' }],
+      ['DELETE', `${ours}/invitations/${made}`],
+      ['PATCH', `/organisations/org_theirs/members/${adaId}`, { role: 'viewer' }],
+      ['DELETE', `/organisations/org_theirs/members/${adaId}`],
+      ['DELETE', `/organisations/org_theirs/invitations/${made}`],
+    ];
+    for (const [method, path, body] of asked) {
+      expect(await mallory.ask(method, path, { body })).toMatchObject({ status: 404, code: 'resource_unknown' });
+      expect(await started.visit().ask(method, path, { body })).toMatchObject({ status: 401 });
+    }
+    expect((await ada.ask('GET', `${ours}/invitations`)).json.items).toHaveLength(1);
+  });
+
+  const tokenOf = async (browser: Browser, body: object) => {
+    const made = await browser.ask('POST', '/me/access-tokens', { body: { label: 'ci', role: 'owner', ...body } });
+    expect(made).toMatchObject({ status: 201, json: { token: expect.stringMatching(/^sta_[\w-]{43}$/) } });
+    return made.json as { readonly token: string; readonly accessToken: { readonly id: string } };
+  };
+  const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+
+  test('[AU11] an access token does what its user may, and no more than it was made for', async () => {
+    await database.sql`insert into organisations (id, name) values ('org_other', 'Other')`;
+    await database.sql`
+      insert into memberships (organisation_id, user_id, role, created_at) values ('org_other', ${adaId}, 'owner', now())`;
+    const program = started.visit();
+    const ask = (token: string, path: string, method = 'GET', body?: object) =>
+      program.ask(method, path, { headers: bearer(token), body });
+    const { token: viewer } = await tokenOf(ada, { role: 'viewer' });
+    expect((await ask(viewer, `${ours}/members`)).status).toBe(200);
+    expect((await ask(viewer, '/organisations/org_other/members')).status).toBe(200);
+    expect(await ask(viewer, `${ours}/invitations`)).toMatchObject({ status: 403, code: 'role_too_low' });
+
+    const { token: single } = await tokenOf(ada, { organisationId: 'org_other' });
+    expect((await ask(single, '/organisations/org_other/invitations')).status).toBe(200);
+    expect((await ask(single, `${ours}/members`)).status).toBe(404);
+
+    // It falls with its user.
+    const eve = await started.visitMember(ada, 'eve@example.com', 'admin');
+    const { token: eves } = await tokenOf(eve, {});
+    expect((await ask(eves, `${ours}/invitations`)).status).toBe(200);
+    await ada.ask('PATCH', `${ours}/members/${eve.userId}`, { body: { role: 'viewer' } });
+    expect((await ask(eves, `${ours}/invitations`)).status).toBe(403);
+    await ada.ask('DELETE', `${ours}/members/${eve.userId}`);
+    expect((await ask(eves, `${ours}/members`)).status).toBe(404);
+  });
+
+  test('[AU11] an access token ends by time and by being revoked, and says when it was used', async () => {
+    const expiresAt = new Date(started.clock.now() + day).toISOString();
+    const short = await tokenOf(ada, { expiresAt });
+    const long = await tokenOf(ada, {});
+    const status = async (token: string) =>
+      (await started.visit().ask('GET', '/me', { headers: bearer(token) })).status;
+    expect((await ada.ask('GET', '/me/access-tokens')).json.items).toMatchObject([
+      { lastUsedAt: null },
+      { lastUsedAt: null },
+    ]);
+    expect([await status(short.token), await status(long.token)]).toEqual([200, 200]);
+    started.clock.advance(10 * minute);
+    const { items } = (await ada.ask('GET', '/me/access-tokens')).json;
+    for (const { lastUsedAt } of items) expect(Date.parse(lastUsedAt)).toBeLessThan(started.clock.now() - 9 * minute);
+    started.clock.advance(day);
+    expect([await status(short.token), await status(long.token)]).toEqual([401, 200]);
+    expect((await ada.ask('DELETE', `/me/access-tokens/${long.accessToken.id}`)).status).toBe(204);
+    expect((await ada.ask('DELETE', `/me/access-tokens/${long.accessToken.id}`)).status).toBe(404);
+    expect(await status(long.token)).toBe(401);
+    const past = new Date(started.clock.now()).toISOString();
+    expect(
+      await ada.ask('POST', '/me/access-tokens', { body: { label: 'ci', role: 'viewer', expiresAt: past } }),
+    ).toMatchObject({ status: 400 });
+  });
+
+  test('[AU12] a token decides nothing about its user, and a wrong one is not made good by a cookie', async () => {
+    const { token, accessToken } = await tokenOf(ada, {});
+    const asked: [string, string, object?][] = [
+      ['POST', '/sign-out'],
+      ['PATCH', '/me', { name: 'Eve' }],
+      ['PUT', '/me/password', { current: owner.password, password: 'a new sentence' }],
+      ['DELETE', '/me/sessions'],
+      ['DELETE', '/me/sessions/any'],
+      ['POST', '/me/second-factor', { password: owner.password }],
+      ['PUT', '/me/second-factor', { code: '000000' }],
+      ['POST', '/me/second-factor/remove', { password: owner.password }],
+      ['POST', '/me/second-factor/recovery-codes', { password: owner.password }],
+      ['POST', '/me/access-tokens', { label: 'ci', role: 'owner' }],
+      ['DELETE', `/me/access-tokens/${accessToken.id}`],
+    ];
+    for (const [method, path, body] of asked) {
+      expect(await started.visit().ask(method, path, { headers: bearer(token), body })).toMatchObject({
+        status: 403,
+        code: 'session_needed',
+      });
+      expect(await started.visit().ask(method, path, { body })).toMatchObject({ status: 401 });
+    }
+    for (const authorization of ['Bearer sta_wrong', `Bearer ${token}x`, `Basic ${token}`, 'Bearer', token]) {
+      expect((await ada.ask('GET', '/me', { headers: { authorization } })).status).toBe(401);
+    }
+    expect((await ada.ask('GET', '/me')).status).toBe(200);
+  });
+
+  test("[AU12] nobody sees or ends another's tokens, or makes one for an organisation that is not theirs", async () => {
+    const { accessToken } = await tokenOf(ada, {});
+    const mallory = await stranger();
+    expect((await mallory.ask('GET', '/me/access-tokens')).json.items).toEqual([]);
+    expect((await mallory.ask('DELETE', `/me/access-tokens/${accessToken.id}`)).status).toBe(404);
+    const body = { label: 'ci', role: 'viewer', organisationId: await started.organisationId() };
+    expect((await mallory.ask('POST', '/me/access-tokens', { body })).status).toBe(404);
+  });
+});

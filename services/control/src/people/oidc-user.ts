@@ -1,0 +1,86 @@
+/** Which user somebody is whom an identity provider vouches for. */
+import { type Checked, refuse } from '@starling/protocol';
+import { now, type PeopleDeps } from './deps.ts';
+import { domainOf, parseEmail } from './email.ts';
+import { defaultOrganisation } from './first-owner.ts';
+import { isInvited } from './invitation.ts';
+import type { Identity } from './oidc-provider.ts';
+import type { Role } from './principal.ts';
+import { createUser, findUser, hasUsers, join } from './user.ts';
+
+type Deps = Pick<PeopleDeps, 'database' | 'clock'>;
+
+export interface OidcRules {
+  /** Whose addresses may come in; empty: any that the provider vouches for. */
+  readonly allowedDomains: readonly string[];
+  /** What newcomers are in the default organisation; undefined: only those come in who are users or invited. */
+  readonly defaultRole: Role | undefined;
+}
+
+/**
+ * The user of this issuer and subject; else the one with this address, if the provider has verified it; else a new one,
+ * where the rules or an invitation allow that. Gives the user's id.
+ */
+export async function userOf(
+  deps: Deps,
+  { allowedDomains, defaultRole }: OidcRules,
+  { issuer, subject, verifiedEmail, name }: Identity,
+): Promise<Checked<string>> {
+  const email = verifiedEmail === undefined ? undefined : parseEmail(verifiedEmail);
+  const address = email?.ok === true ? email.value : undefined;
+  if (allowedDomains.length > 0 && (address === undefined || !allowedDomains.includes(domainOf(address)))) {
+    return refuse('provider_refused', 'Your address is of no domain that may come in here');
+  }
+  return deps.database.tx(async (sql) => {
+    // Somebody who comes in by two tabs is made once.
+    await sql`select pg_advisory_xact_lock(hashtext(${`starling identity ${issuer} ${subject}`}))`;
+    const [linked] = await sql<{ userId: string }[]>`
+      select user_id as "userId" from identities where issuer = ${issuer} and subject = ${subject}`;
+    if (linked !== undefined) return { ok: true, value: linked.userId };
+    if (address === undefined) {
+      return refuse('provider_refused', 'The identity provider does not vouch for your e-mail address');
+    }
+    const known = await findUser(deps.database, { email: address });
+    if (known !== undefined && !known.hasProvenEmail) await takeOver(deps, known.id);
+    const userId = known === undefined ? await newcomer() : { ok: true as const, value: known.id };
+    if (!userId.ok) return userId;
+    await sql`
+      insert into identities (issuer, subject, user_id, created_at)
+      values (${issuer}, ${subject}, ${userId.value}, ${now(deps)})`;
+    return userId;
+
+    async function newcomer(): Promise<Checked<string>> {
+      if (address === undefined || !(await hasUsers(deps.database))) {
+        return refuse('provider_refused', 'Set Starling up first, by the link that its start has printed');
+      }
+      if (defaultRole === undefined && !(await isInvited(deps, address))) {
+        return refuse('provider_refused', 'Nobody has invited you: ask an owner for an invitation');
+      }
+      const made = await createUser(deps, {
+        email: address,
+        name: name ?? address,
+        passwordHash: null,
+        hasProvenEmail: true,
+      });
+      if (made.ok && defaultRole !== undefined) {
+        const organisationId = await defaultOrganisation(sql);
+        await join(deps, { organisationId, userId: made.value, role: defaultRole });
+      }
+      return made;
+    }
+  });
+}
+
+/**
+ * Whoever was handed an invitation could make an account with somebody else's address. The one whom the provider
+ * vouches for gets it, and the ways in that the other had end.
+ */
+async function takeOver({ database }: Deps, userId: string): Promise<void> {
+  await database.sql`
+    update users set has_proven_email = true, password_hash = null, totp_secret_sealed = null,
+      totp_offered_sealed = null
+    where id = ${userId}`;
+  await database.sql`delete from recovery_codes where user_id = ${userId}`;
+  await database.sql`delete from sessions where user_id = ${userId}`;
+  await database.sql`delete from access_tokens where user_id = ${userId}`;
+}

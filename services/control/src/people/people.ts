@@ -1,0 +1,77 @@
+/** The people's table of contents: what the admin API and the program are given of them. */
+import type { Database, Keyring } from '@starling/database';
+import type { Clock, Observer, RateLimiter } from '@starling/ports';
+import type { Checked } from '@starling/protocol';
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import type { Implementation } from '../frame/implement.ts';
+import { type Authenticate, authentication } from './authenticate.ts';
+import { takeCookies } from './browser.ts';
+import type { PeopleDeps } from './deps.ts';
+import { createSetupToken, ensureFirstOwner, type FirstOwner } from './first-owner.ts';
+import { memberImplementations } from './member-operations.ts';
+import { oidcPages } from './oidc-pages.ts';
+import { OidcProvider, type OidcSettings } from './oidc-provider.ts';
+import type { OidcRules } from './oidc-user.ts';
+import { peopleImplementations } from './operations.ts';
+import { Passwords } from './password.ts';
+import { pruneSessions } from './session.ts';
+import { setupPage } from './setup-page.ts';
+import { pruneTries } from './throttle.ts';
+import { Tickets } from './ticket.ts';
+
+export interface PeopleOptions {
+  readonly database: Database;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly rateLimiter: RateLimiter;
+  readonly observer: Observer;
+  /** Like `/realtime`, or empty. */
+  readonly pathPrefix?: string;
+  /** Undefined: people sign in here only. */
+  readonly oidc?: OidcSettings & OidcRules;
+}
+
+export interface People {
+  /** To be called with the server whose requests are asked about. */
+  authentication(server: FastifyInstance): Promise<Authenticate>;
+  readonly implementations: readonly Implementation[];
+  /** `/setup` and `/sign-in/oidc`, below no prefix of the admin API's. */
+  readonly pages: FastifyPluginAsync;
+  /** Of the link that leads to the account of the first owner; undefined once there is a user. The one before ends. */
+  createSetupToken(): Promise<string | undefined>;
+  /** Makes the first owner, if there is no user yet; says whether it did. */
+  ensureFirstOwner(given: FirstOwner): Promise<Checked<boolean>>;
+  /** Removes what is out of date, now and then. Returns the function that ends that. */
+  start(): () => void;
+}
+
+const pruneEveryMs = 3_600_000;
+
+export function people({ pathPrefix = '', oidc, ...given }: PeopleOptions): People {
+  const deps: PeopleDeps = { ...given, passwords: new Passwords(), tickets: new Tickets(given.keyring) };
+  const { clock, observer } = deps;
+  return {
+    authentication: (server) => authentication(deps, server),
+    implementations: [...peopleImplementations(deps, oidc !== undefined), ...memberImplementations(deps)],
+    pages: async (server) => {
+      await takeCookies(server);
+      await server.register(async (setup) => setupPage(setup, deps));
+      if (oidc === undefined) return;
+      const provider = new OidcProvider(oidc, clock);
+      await server.register(async (pages) => oidcPages(pages, deps, { provider, rules: oidc, pathPrefix }));
+    },
+    createSetupToken: () => createSetupToken(deps),
+    ensureFirstOwner: (owner) => ensureFirstOwner(deps, owner),
+    start() {
+      const schedule = () => clock.after(pruneEveryMs, prune);
+      const prune = (): void => {
+        Promise.all([pruneSessions(deps), pruneTries(deps)]).catch((err: unknown) =>
+          observer.problem('sessions were not pruned', { err }),
+        );
+        cancel.run = schedule();
+      };
+      const cancel = { run: schedule() };
+      return () => cancel.run();
+    },
+  };
+}
