@@ -29,10 +29,10 @@ function escaped(text: string): string {
 }
 
 const style = `
-:root { color-scheme: light dark; --ground: #f4f5f8; --card: #fff; --ink: #171923; --soft: #5a6072; --line: #cfd3de;
-  --accent: #4338ca; --on-accent: #fff; --bad: #b42318; --bad-ground: #fef3f2; --good: #067647; }
+:root { color-scheme: light dark; --ground: #f4f5f8; --card: #fff; --ink: #171923; --soft: #5a6072; --line: #dcdfe8;
+  --edge: #868da1; --accent: #4338ca; --on-accent: #fff; --bad: #b42318; }
 @media (prefers-color-scheme: dark) { :root { --ground: #0e1017; --card: #171a24; --ink: #eef0f6; --soft: #a3aabd;
-  --line: #3a4052; --accent: #a5b4fc; --on-accent: #14162a; --bad: #fda29b; --bad-ground: #2d1614; --good: #75e0a7; } }
+  --line: #2b3040; --edge: #6b7390; --accent: #a5b4fc; --on-accent: #14162a; --bad: #fda29b; } }
 * { box-sizing: border-box; }
 body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-items: center; padding: 24px 16px;
   background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
@@ -47,12 +47,11 @@ p { margin: 0 0 24px; color: var(--soft); }
 .field { margin: 0 0 20px; }
 label { display: block; margin: 0 0 6px; font-weight: 550; font-size: 15px; }
 input { width: 100%; padding: 10px 12px; font: inherit; color: inherit; background: transparent;
-  border: 1px solid var(--line); border-radius: 8px; }
+  border: 1px solid var(--edge); border-radius: 8px; }
 input:focus-visible, .button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 input[aria-invalid] { border-color: var(--bad); }
 .hint, .fault { margin: 6px 0 0; font-size: 14px; }
 .fault { color: var(--bad); }
-.alert { margin: 0 0 20px; padding: 12px 14px; border-radius: 8px; background: var(--bad-ground); color: var(--bad); }
 .button { display: block; width: 100%; padding: 12px 16px; border: 0; border-radius: 8px; background: var(--accent);
   color: var(--on-accent); font: inherit; font-weight: 600; text-align: center; text-decoration: none; cursor: pointer; }
 .button:hover { filter: brightness(1.1); }

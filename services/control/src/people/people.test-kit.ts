@@ -95,8 +95,10 @@ export interface StartedPeople {
   close(): Promise<void>;
 }
 
-export async function startPeople(database: Database, over: Partial<PeopleOptions> = {}): Promise<StartedPeople> {
-  const clock = new FakeClock();
+export async function startPeople(
+  database: Database,
+  { clock = new FakeClock(), ...over }: Partial<PeopleOptions> & { clock?: FakeClock } = {},
+): Promise<StartedPeople> {
   const parsed = Keyring.parse(Keyring.make());
   if (!parsed.ok) throw new Error(parsed.refusal.message);
   const keyring = parsed.value;
