@@ -6,8 +6,16 @@ export interface Result {
   readonly outcome: Outcome | { readonly failure: string };
 }
 
-/** One scenario: a row for each figure, a column for each server, and how each compares with the naive server. */
-export function scenarioTable({ name, title, group }: Scenario, results: readonly Result[], baseline: string): string {
+/** One scenario on all its servers. */
+export interface Report {
+  readonly scenario: Scenario;
+  readonly results: readonly Result[];
+  /** The server that the others are compared with. */
+  readonly baseline: string;
+}
+
+/** One scenario: a row for each figure, a column for each server, and how each compares with the baseline. */
+export function scenarioTable({ scenario: { name, title, group }, results, baseline }: Report): string {
   const figuresOf = (server: string): readonly Figure[] => {
     const outcome = results.find((result) => result.server === server)?.outcome;
     return outcome !== undefined && 'figures' in outcome ? outcome.figures : [];
@@ -27,13 +35,23 @@ export function scenarioTable({ name, title, group }: Scenario, results: readonl
     }),
     group === undefined ? (row.target ?? '') : '',
   ]);
+  const header = ['', ...servers, rows.some((row) => row.at(-1) !== '') ? 'target' : ''];
+  return [
+    `${title}  [${name}]`,
+    ...grid([header, ...rows]),
+    ...remarksOf({ results }).map((text) => `  ${text}`),
+    '',
+  ].join('\n');
+}
+
+/** What a reader must know before believing the figures. */
+export function remarksOf({ results }: Pick<Report, 'results'>): readonly string[] {
   const remarks = results.flatMap(({ server, outcome }) =>
     'failure' in outcome
-      ? [`  ${server} FAILED: ${outcome.failure}`]
-      : outcome.remarks.map((text) => `  ${server}: ${text}`),
+      ? [`${server} FAILED: ${outcome.failure}`]
+      : outcome.remarks.map((text) => `${server}: ${text}`),
   );
-  const header = ['', ...servers, rows.some((row) => row.at(-1) !== '') ? 'target' : ''];
-  return [`${title}  [${name}]`, ...grid([header, ...rows]), ...new Set(remarks), ''].join('\n');
+  return [...new Set(remarks)];
 }
 
 /** Columns lined up: the first to the left, figures to the right, the last to the left. */
@@ -51,7 +69,7 @@ function grid(rows: ReadonlyArray<readonly string[]>): string[] {
   );
 }
 
-function number(value: number): string {
+export function number(value: number): string {
   if (value >= 1_000) return Math.round(value).toLocaleString('en-US');
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }

@@ -8,8 +8,9 @@ import { parseArgs } from 'node:util';
 import { findProgram } from '../testing/find-program.ts';
 import { Children } from './children.ts';
 import { buildLoad } from './load/load.ts';
+import { cpuPicture } from './picture.ts';
 import { forgetProfiles, profileFlags, topFunctions } from './profile.ts';
-import { type Result, scenarioTable } from './report.ts';
+import { type Report, type Result, scenarioTable } from './report.ts';
 import { type Outcome, type Scenario, Stage, scenarios } from './scenarios.ts';
 import { type Server, Servers } from './servers.ts';
 import { cpuModel, openFilesLimit } from './usage.ts';
@@ -17,10 +18,11 @@ import { cpuModel, openFilesLimit } from './usage.ts';
 const usage = `npm run bench -- [scenario ...] [options]
 
   scenarios         ${scenarios.map(({ name }) => name).join(' ')}; all of them when none is named;
-                    redis: all whose names begin so
+                    redis: all of them over Redis
   --quick           fewer and shorter, starling and the naive server only, and those over Redis only when named: to see
                     that it works, in less than a minute
   --only NAME       only servers whose name begins so (repeatable): starling, naive, socket.io, nginx, peer, cluster
+  --picture FILE    where the picture of CPU goes, an SVG, in the place of build/bench/cpu.svg
   --profile         starling alone, under node --cpu-prof: the functions with the most time of their own
   --peer-url URL    a Pusher-compatible server that is running already, with
   --peer-pid PID    its process,
@@ -39,6 +41,7 @@ async function main(): Promise<void> {
       help: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
+      picture: { type: 'string', default: join(buildDir, 'cpu.svg') },
       only: { type: 'string', multiple: true, default: [] },
       'peer-url': { type: 'string' },
       'peer-pid': { type: 'string' },
@@ -64,20 +67,22 @@ async function main(): Promise<void> {
   );
   const servers = wanted.some(({ group }) => group === undefined) ? chooseServers(values) : [];
   const overRedis = wanted.some(({ group }) => group === 'redis') ? chooseOverRedis(values) : [];
-  const chosen = wanted.filter(({ group }) => group !== 'redis' || overRedis.length > 0);
+  const compressing = wanted.some(({ group }) => group === 'compression') ? chooseCompressing(values) : [];
+  const serversOf = ({ group }: Scenario): readonly Server[] =>
+    group === 'redis' ? overRedis : group === 'compression' ? compressing : servers;
+  const chosen = wanted.filter((scenario) => serversOf(scenario).length > 0);
   const profileDir = join(buildDir, 'profile');
 
   const machine = describeMachine();
-  const legend = new Map([...servers, ...overRedis].map(({ name, what }) => [name, what]));
+  const legend = new Map([...servers, ...overRedis, ...compressing].map(({ name, what }) => [name, what]));
   process.stdout.write(`${machine.text}\n${[...legend].map(([name, what]) => `  ${name}: ${what}\n`).join('')}`);
   if (values.quick) process.stdout.write('  Quick: fewer and shorter than the titles say; the figures are rough.\n');
   process.stdout.write('  In parentheses: the figure as a multiple of the naive server’s, in this same run;\n');
-  process.stdout.write('  where the cluster is measured, of the single process’s.\n\n');
-  const raw: Array<{ scenario: string; results: readonly Result[] }> = [];
+  process.stdout.write('  where the cluster or compression is measured, of the first one’s.\n\n');
+  const reports: Report[] = [];
   for (const scenario of chosen) {
     const results: Result[] = [];
-    const isOverRedis = scenario.group === 'redis';
-    for (const server of isOverRedis ? overRedis : servers) {
+    for (const server of serversOf(scenario)) {
       if (values.profile) forgetProfiles(profileDir);
       const stage = new Stage({
         children,
@@ -90,14 +95,23 @@ async function main(): Promise<void> {
       });
       results.push({ server: server.name, outcome: await perform(scenario, stage) });
     }
-    process.stdout.write(`${scenarioTable(scenario, results, isOverRedis ? 'starling' : 'naive ws')}\n`);
+    const baseline = scenario.group === undefined ? 'naive ws' : (serversOf(scenario)[0]?.name ?? '');
+    const report = { scenario, results, baseline };
+    process.stdout.write(`${scenarioTable(report)}\n`);
     if (values.profile) process.stdout.write(`${topFunctions(profileDir, 30)}\n`);
-    raw.push({ scenario: scenario.name, results });
+    reports.push(report);
   }
   const file = join(buildDir, `${values.profile ? 'profile' : 'results'}.json`);
   const { text: _, ...conditions } = machine;
+  const raw = reports.map(({ scenario, results }) => ({ scenario: scenario.name, results }));
   writeFileSync(file, `${JSON.stringify({ conditions, isQuick: values.quick, scenarios: raw }, null, 2)}\n`);
   process.stdout.write(`Raw numbers: ${file}\n`);
+  if (values.profile) return;
+  writeFileSync(
+    values.picture,
+    cpuPicture(reports, `${values.quick ? 'A quick run, the figures are rough. ' : ''}${machine.text}`),
+  );
+  process.stdout.write(`CPU as a picture: ${values.picture}\n`);
 }
 
 function isNamed({ name, group }: Scenario, asked: string): boolean {
@@ -119,6 +133,21 @@ function chooseOverRedis({ profile, only }: { readonly profile: boolean; readonl
     process.stdout.write(`The scenarios over Redis are LEFT OUT: ${err instanceof Error ? err.message : err}\n`);
     return [];
   }
+}
+
+/** Without compression, with it, and the usual way with it. */
+function chooseCompressing({
+  profile,
+  only,
+}: {
+  readonly profile: boolean;
+  readonly only: readonly string[];
+}): Server[] {
+  const known = new Servers(children, buildDir);
+  const on = known.starling('starling, on', { STARLING_COMPRESSION: 'on' });
+  if (profile) return [on];
+  const off = known.starling('starling, off', { STARLING_COMPRESSION: 'off' });
+  return [off, on, known.deflatingNaiveWs()].filter(({ name }) => isAmong(only, name));
 }
 
 const findRedis = (): string =>

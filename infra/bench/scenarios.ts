@@ -29,8 +29,11 @@ export interface Outcome {
 
 export interface Scenario {
   readonly name: string;
-  /** `redis`: a cluster beside the single process, rather than Starling beside others. */
-  readonly group?: 'redis';
+  /**
+   * `redis`: a cluster beside the single process, rather than Starling beside others. `compression`: one that compresses
+   * beside one that does not.
+   */
+  readonly group?: 'redis' | 'compression';
   readonly title: string;
   run(stage: Stage): Promise<void>;
 }
@@ -95,13 +98,14 @@ export class Stage {
     return { figures: this.#figures, remarks: this.#remarks, raw: this.#raw };
   }
 
-  /** Starts the server, and a load generator that speaks its dialect. */
-  async set(channels: number, options: StartOptions = {}): Promise<void> {
+  /** Starts the server, and a load generator that speaks its dialect and sends these headers beside. */
+  async set(channels: number, options: StartOptions = {}, headers: readonly string[] = []): Promise<void> {
     const { children, loadProgram, server, nodeFlags } = this.#deps;
     this.#server = await server.start({ nodeFlags: [...nodeFlags, ...(options.nodeFlags ?? [])] });
     this.#load = new Load(children, loadProgram, this.#server);
     this.load.order('path', this.dialect.path);
     this.load.order('channels', channels);
+    for (const header of headers) this.load.order('header', header);
     for (const [expect, send] of this.dialect.steps) this.load.order('step', expect, send);
     if (this.dialect.answer !== undefined) this.load.order('answer', ...this.dialect.answer);
   }
@@ -113,11 +117,15 @@ export class Stage {
   }
 
   /** Writes down the requests to replay: `dataBytes` of data each, to one channel after the other. */
-  prepare(request: (channel: number, data: string) => Buffer, channels: number, dataBytes: number): void {
+  prepare(
+    request: (channel: number, data: string) => Buffer,
+    channels: number,
+    dataBytes: number,
+    dataOf: (mark: string, bytes: number) => string = (mark, bytes) => mark.padEnd(bytes, 'x'),
+  ): void {
     const parts: Buffer[] = [uint32(slots)];
     for (let slot = 0; slot < slots; slot++) {
-      const data = `#${String(slot).padStart(8, '0')}#`.padEnd(dataBytes, 'x');
-      const bytes = request(slot % channels, data);
+      const bytes = request(slot % channels, dataOf(`#${String(slot).padStart(8, '0')}#`, dataBytes));
       parts.push(uint32(bytes.byteLength), bytes);
     }
     mkdirSync(this.#deps.buildDir, { recursive: true });
@@ -128,6 +136,11 @@ export class Stage {
 
   prepareEvents(channels: number, dataBytes = 100): void {
     this.prepare((channel, data) => this.dialect.request(channelName(channel), data), channels, dataBytes);
+  }
+
+  /** With data such as an application would send. */
+  prepareJsonEvents(dataBytes: number): void {
+    this.prepare((channel, data) => this.dialect.request(channelName(channel), data), 1, dataBytes, orders());
   }
 
   /** Publishes, and says what was used in the whole run, from sending to the last delivery. */
@@ -208,6 +221,32 @@ export class Stage {
   }
 }
 
+/** Lists of orders as JSON, of exactly so many bytes, no two alike and the same in each run. */
+function orders(): (mark: string, bytes: number) => string {
+  let seed = 1;
+  const below = (limit: number): number => {
+    // Knuth's multiplier; its high bits are the random ones.
+    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((seed / 2 ** 32) * limit);
+  };
+  const digits = (count: number): string => Array.from({ length: count }, () => below(10)).join('');
+  // Of one length each, so that all events are.
+  const cities = ['Berlin', 'London', 'Madrid', 'Athens', 'Lisbon', 'Prague'];
+  const states = ['shipped', 'pending', 'waiting', 'refused', 'ordered'];
+  const one = (texts: readonly string[]): string => texts[below(texts.length)] ?? '';
+  return (mark, bytes) => {
+    let text = `{"mark":"${mark}","note":"","orders":[`;
+    for (;;) {
+      const order =
+        `{"id":"${digits(8)}","price":${1 + below(9)}${digits(2)}.${digits(2)},"city":"${one(cities)}",` +
+        `"state":"${one(states)}","at":"2026-11-${10 + below(20)}T1${digits(1)}:${10 + below(50)}:00Z"}`;
+      if (text.length + order.length + 2 > bytes) break;
+      text += `${text.endsWith('[') ? '' : ','}${order}`;
+    }
+    return `${text}]}`.replace('"note":"', (note) => note.padEnd(note.length + bytes - text.length - 2, '-'));
+  };
+}
+
 function uint32(value: number): Buffer {
   const bytes = Buffer.allocUnsafe(4);
   bytes.writeUInt32LE(value);
@@ -245,6 +284,26 @@ const fanOutPaced: Scenario = {
     stage.cost('CPU per delivery', run.used, run.delivered, target);
     stage.latency('publish to delivery', run.delivery);
     stage.shares(run.used);
+  },
+};
+
+const compression: Scenario = {
+  name: 'compression',
+  group: 'compression',
+  title:
+    'Compression: 1,000 subscribers that offer permessage-deflate, JSON events of 100 and 2,000 bytes, 4 in flight',
+  async run(stage) {
+    await stage.set(1, {}, ['Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits']);
+    await stage.load.open(0, 1_000, 100);
+    for (const bytes of [100, 2_000]) {
+      stage.prepareJsonEvents(bytes);
+      await stage.publish({ sockets: 4, seconds: stage.isQuick ? 0.5 : 1.5 });
+      const run = await stage.publish({ sockets: 4, seconds: stage.isQuick ? 0.5 : 3.5 });
+      stage.cost(`CPU per delivery of ${bytes} bytes`, run.used, run.delivered);
+      stage.figure(`on the wire, of ${bytes} bytes`, 'B', run.bytes / run.delivered);
+      stage.figure(`deliveries of ${bytes} bytes`, '1/s', (1_000 * run.delivered) / run.ms);
+      if (bytes > 100) stage.shares(run.used);
+    }
   },
 };
 
@@ -438,6 +497,7 @@ export const scenarios: readonly Scenario[] = [
   idleMemory,
   latency,
   storm,
+  compression,
   overRedis(fanOut),
   overRedis(fanOutPaced),
   overRedis(latency),

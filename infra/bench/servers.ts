@@ -52,13 +52,14 @@ export class Servers {
     this.#buildDir = buildDir;
   }
 
-  starling(): Server {
+  starling(name = 'starling', settings: Readonly<Record<string, string>> = {}): Server {
+    const said = Object.entries(settings).map(([setting, value]) => `, ${setting}=${value}`);
     return {
-      name: 'starling',
-      what: 'services/starling/dist/starling.js start',
+      name,
+      what: `services/starling/dist/starling.js start${said.join('')}`,
       dialect: pusherDialect(app),
       start: (options) => {
-        const env = { STARLING_DATA_DIR: join(this.#buildDir, 'data') };
+        const env = { STARLING_DATA_DIR: join(this.#buildDir, 'data'), ...settings };
         return this.#startStarling('start', options, env);
       },
     };
@@ -154,6 +155,17 @@ export class Servers {
       what: 'ws, JSON.stringify and send for each client; no auth',
       dialect: pusherDialect(app),
       start: async (options) => this.#startNode([await this.#bundle('naive-ws')], options),
+    };
+  }
+
+  /** The library compresses for each client anew. */
+  deflatingNaiveWs(): Server {
+    return {
+      name: 'naive ws, on',
+      what: 'naive ws with perMessageDeflate',
+      dialect: pusherDialect(app),
+      start: async (options) =>
+        this.#startNode([await this.#bundle('naive-ws')], options, (port) => ({ PORT: String(port), DEFLATE: 'on' })),
     };
   }
 

@@ -4,6 +4,7 @@
  * separated by tabs; what came of an order it says on stdout, one JSON object a line. The end of stdin ends it.
  *
  *   path P                        the address to upgrade at; a first %06d in it becomes the channel's number
+ *   header NAME: VALUE            one more header of the upgrade
  *   channels N                    how many each group has: connection i of group g belongs to channel g * N + i % N
  *   step EXPECT SEND              wait for a text frame that contains EXPECT (empty: do not wait), then send SEND
  *   answer IN OUT                 whenever a text frame is exactly IN, send OUT
@@ -19,6 +20,7 @@
  *
  * An event's data begins with #SLOT# in eight digits, the number of its request. An event is in flight until it is
  * answered and has reached all of group 0. Latency is counted from when the event was due, not from when it was sent.
+ * A compressed frame is counted and not read: which event it brought, and so its latency, is not known.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -119,6 +121,7 @@ static struct sockaddr_in publish_door, doors[MAX_DOORS];
 static unsigned door_count;
 static char host_header[64];
 static char *path = "/";
+static char *more_headers = "";
 static unsigned channels = 1;
 static step steps[MAX_STEPS];
 static int step_count;
@@ -349,13 +352,20 @@ static bool say_round(subscriber *s) {
   return !*talk.last || send_frame(s->fd, 1, talk.last, strlen(talk.last));
 }
 
-static bool on_frame(subscriber *s, int opcode, const char *body, size_t length, int64_t now) {
+static bool on_frame(subscriber *s, int first_byte, const char *body, size_t length, int64_t now) {
+  int opcode = first_byte & 15;
   if (opcode == 8) {
     last_close_code = length >= 2 ? ((uint8_t)body[0] << 8 | (uint8_t)body[1]) : 1005;
     return false;
   }
   if (opcode == 9) return send_frame(s->fd, 10, body, length);
   if (opcode != 1) return true;
+  if (first_byte & 0x40) {
+    if (s->state != READY || s->group != 0) die("a compressed frame came where text was to be read");
+    run.delivered++;
+    run.last_progress = now;
+    return true;
+  }
   if (answer_in && length == strlen(answer_in) && !memcmp(body, answer_in, length)) {
     return send_frame(s->fd, 1, answer_out, strlen(answer_out));
   }
@@ -394,19 +404,20 @@ static ssize_t read_frames(subscriber *s, const char *bytes, size_t length, int6
     }
     if (header + body > READ_BYTES / 2) die("a frame is too long to be one of ours");
     if (length - at < header + body) break;
-    if (!on_frame(s, head[0] & 15, bytes + at + header, body, now)) return -1;
+    if (!on_frame(s, head[0], bytes + at + header, body, now)) return -1;
     at += header + body;
   }
   return (ssize_t)at;
 }
 
 static bool upgrade(subscriber *s) {
-  char place[512], text[1024];
+  char place[512], text[2048];
   snprintf(place, sizeof place, path, s->channel);
   int length = snprintf(text, sizeof text,
                         "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                        place, host_header);
+                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+                        place, host_header, more_headers);
+  if (length >= (int)sizeof text) die("the headers are too long");
   s->state = UPGRADING;
   watch(s->fd, s, EPOLLIN, EPOLL_CTL_MOD);
   return send_whole(s->fd, text, (size_t)length);
@@ -667,7 +678,9 @@ static void obey(char *line) {
   for (int i = count; i < 8; i++) field[i] = "";
   char *order = field[0];
   if (!strcmp(order, "path")) path = strdup(field[1]);
-  else if (!strcmp(order, "channels")) channels = (unsigned)atoi(field[1]);
+  else if (!strcmp(order, "header")) {
+    if (asprintf(&more_headers, "%s%s\r\n", more_headers, field[1]) < 0) die("out of memory");
+  } else if (!strcmp(order, "channels")) channels = (unsigned)atoi(field[1]);
   else if (!strcmp(order, "step")) {
     if (step_count == MAX_STEPS) die("too many steps");
     steps[step_count++] = (step){strdup(field[1]), strdup(field[2]), strlen(field[1])};

@@ -30,7 +30,8 @@ const server = createServer(async (req, res) => {
   res.end('{}');
 });
 
-new WebSocketServer({ server }).on('connection', (client) => {
+const perMessageDeflate = process.env['DEFLATE'] === 'on' && { serverNoContextTakeover: true, threshold: 512 };
+new WebSocketServer({ server, perMessageDeflate }).on('connection', (client) => {
   const joined = new Set<string>();
   client.on('message', (message) => {
     const { event, data } = JSON.parse(String(message)) as { event: string; data: { channel: string } };
