@@ -108,14 +108,20 @@ export class Cluster {
 
   /** The user ids that the API gives for a presence channel, sorted. */
   async usersOf(node: Node, channel: string): Promise<string[]> {
-    const { body } = await this.request(node, 'GET', `/channels/${channel}/users`);
+    const body = await this.#get(node, `/channels/${channel}/users`);
     return (body['users'] as { id: string }[]).map(({ id }) => id).sort();
   }
 
   /** The names of all occupied channels, sorted. */
   async channels(node: Node, prefix = ''): Promise<string[]> {
-    const { body } = await this.request(node, 'GET', `/channels${prefix === '' ? '' : `?filter_by_prefix=${prefix}`}`);
+    const body = await this.#get(node, `/channels${prefix === '' ? '' : `?filter_by_prefix=${prefix}`}`);
     return Object.keys(body['channels'] as object).sort();
+  }
+
+  async #get(node: Node, path: string): Promise<Answer['body']> {
+    const { status, body } = await this.request(node, 'GET', path);
+    if (status !== 200) throw new Error(`${node.url}${path} is ${status}: ${JSON.stringify(body)}`);
+    return body;
   }
 
   /** Resolves with the milliseconds it took until `/readyz` said so. */

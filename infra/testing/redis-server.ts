@@ -201,7 +201,8 @@ async function untilIt(does: string, ask: () => Promise<true | string>): Promise
   }
 }
 
-async function freePort(): Promise<number> {
+/** On which nobody listens just now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

@@ -23,6 +23,8 @@ function retryDelayMs(attempt: number): number {
 function options(address: RedisAddress, connectionName: string, socketTimeout: number) {
   return {
     connectionName,
+    // Its CLIENT SETINFO is one more command for which a user of few rights would need leave.
+    disableClientInfo: true,
     lazyConnect: true,
     connectTimeout: connectTimeoutMs,
     socketTimeout,

@@ -254,7 +254,7 @@ async function untilReady(client: CommandClient): Promise<void> {
 
 /** Answers that say nothing of the call and all of the state in which Redis is. */
 const worldFailures =
-  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|BUSY|OOM|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM)|-READONLY/;
+  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|BUSY|OOM|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|ERR The user executing the script)|-READONLY/;
 
 async function guarded<T>(what: string, call: () => Promise<T>): Promise<T> {
   try {
