@@ -34,10 +34,13 @@ interface Breakage extends Window {
   readonly node: Node | undefined;
 }
 
+/** A seed takes half a minute: on most days those that have failed once are enough. */
+const moreSeeds = inject('fuzzFactor') > 1 ? 1 : 0;
+
 test('nothing is heard twice, out of order, by the excluded, or lost while all was well; and all agree at rest', {
   timeout: 150_000 * inject('fuzzFactor'),
 }, async () => {
-  await fuzzInTurn(seedsOf(failingSeeds, 1), async (random, given) => {
+  await fuzzInTurn(seedsOf(failingSeeds, moreSeeds), async (random, given) => {
     const run = await Run.open(random, given);
     try {
       await run.play();
