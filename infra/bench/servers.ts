@@ -141,6 +141,7 @@ export class Servers {
       STARLING_HOST: '127.0.0.1',
       STARLING_LOG_LEVEL: 'warn',
       STARLING_DRAIN_SECONDS: '0',
+      STARLING_DATA_DIR: join(this.#buildDir, `data-${port}`),
       STARLING_APP_ID: app.id,
       STARLING_APP_KEY: app.key,
       STARLING_APP_SECRET: app.secret,

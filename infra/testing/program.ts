@@ -62,7 +62,9 @@ export function openProgram(): Program {
   const folder = mkdtempSync(join(tmpdir(), 'starling-'));
   const runs: Run[] = [];
 
-  const run: Program['run'] = (args, { env = {}, cwd = folder, belowShell = false } = {}) => {
+  // Each in a folder of its own: a data folder serves one process.
+  const makeFolder = () => mkdtempSync(join(folder, 'run-'));
+  const run: Program['run'] = (args, { env = {}, cwd = makeFolder(), belowShell = false } = {}) => {
     const command = [process.execPath, join(room, build), ...args];
     // The second command keeps the shell from becoming the first.
     const [file = '', ...rest] = belowShell ? ['/bin/sh', '-c', '"$@"; true', 'sh', ...command] : command;
@@ -91,9 +93,9 @@ export function openProgram(): Program {
   };
 
   return {
-    makeFolder: () => mkdtempSync(join(folder, 'run-')),
+    makeFolder,
     run,
-    start: async ({ args = [], env = {}, cwd = mkdtempSync(join(folder, 'run-')), ...options } = {}) => {
+    start: async ({ args = [], env = {}, cwd = makeFolder(), ...options } = {}) => {
       const started = run(['start', ...args], { ...options, env: { STARLING_PORT: '0', ...env }, cwd });
       const [, url = '', id = '', key = '', secret = ''] = await started.said(
         /ready at (\S+)\s+app id +(\S+)\s+key +(\S+)\s+secret +(\S+)[\s\S]*\n\)\n/,

@@ -1,4 +1,5 @@
 /** Puts all our rooms into one file for Node; packages from npm stay outside it. */
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,3 +34,11 @@ await build({
 
 // Redis's scripts are read from beside the program.
 cpSync(join(services, 'adapters/src/redis/lua'), join(dirname(outfile), 'lua'), { recursive: true });
+
+// So are what the embedded database starts from, and the tables.
+const database = join(services, 'database');
+execFileSync(process.execPath, [join(database, 'build.mjs')], { stdio: 'inherit' });
+const embedded = join(dirname(outfile), 'embedded');
+cpSync(join(database, 'src/embedded/worker.mjs'), join(embedded, 'worker.mjs'));
+cpSync(join(database, 'dist/seed.tar.gz'), join(embedded, 'seed.tar.gz'));
+cpSync(join(database, 'src/migrations'), join(dirname(outfile), 'migrations'), { recursive: true });

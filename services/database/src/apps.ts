@@ -1,5 +1,7 @@
 /** Apps as rows: read whole, and every change of them put into the order that all nodes follow. */
+import { randomBytes } from 'node:crypto';
 import { type App, type Bulletin, maxTokenLifetimeMs, type Revocation } from '@starling/ports';
+import { limits } from '@starling/protocol';
 import { type AppSettings, parseAppSettings } from './app-settings.ts';
 import type { Database, Sql } from './database.ts';
 import type { Keyring } from './keyring.ts';
@@ -27,6 +29,8 @@ export interface AppKeyRow {
   readonly last_used_at: Date | null;
 }
 
+/** As long as a token may live that was minted by a clock a little ahead. */
+const revocationLastsMs = maxTokenLifetimeMs + limits.tokenSkewSeconds * 1_000;
 /** Any number that no other lock is taken by in this database. */
 const changeLock = 727_303;
 
@@ -91,7 +95,7 @@ export async function readApps(sql: Sql, keyring: Keyring, ids?: readonly string
         select jsonb_agg(jsonb_build_object(
           'by', by, 'id', app_revocations.id, 'at', round(extract(epoch from at) * 1000)
         ) order by at, by, app_revocations.id)
-        from app_revocations where app_id = apps.id and at > now() - ${maxTokenLifetimeMs} * interval '1 millisecond'
+        from app_revocations where app_id = apps.id and at > now() - ${revocationLastsMs} * interval '1 millisecond'
       ), '[]') as revocations
     from apps ${ids === undefined ? sql`` : sql`where apps.id = any(${[...ids]})`}
     order by apps.created_at, apps.id`;
@@ -126,6 +130,16 @@ export async function pruneApps(database: Database): Promise<void> {
     // The newest stays, so that a node that has read it can tell that it has missed nothing.
     await sql`
       delete from app_changes where at < now() - interval '1 day' and seq < (select max(seq) from app_changes)`;
-    await sql`delete from app_revocations where at < now() - ${maxTokenLifetimeMs} * interval '1 millisecond'`;
+    await sql`delete from app_revocations where at < now() - ${revocationLastsMs} * interval '1 millisecond'`;
   });
+}
+
+/** The organisation that was there first: of the first app, and of the first owner. Made where there is none. */
+export async function defaultOrganisation(sql: Sql): Promise<string> {
+  await lockApps(sql);
+  const [first] = await sql<Array<{ id: string }>>`select id from organisations order by created_at, id limit 1`;
+  if (first !== undefined) return first.id;
+  const id = `org_${randomBytes(10).toString('hex')}`;
+  await sql`insert into organisations (id, name) values (${id}, 'Default')`;
+  return id;
 }

@@ -4,6 +4,7 @@ export {
   type AppRow,
   appChanged,
   appSecretPurpose,
+  defaultOrganisation,
   lockApps,
   pruneApps,
   type ReadApp,
@@ -12,5 +13,11 @@ export {
 } from './apps.ts';
 export { type Database, isDangling, isDuplicate, type Sql } from './database.ts';
 export { Keyring } from './keyring.ts';
-export { type DatabaseAddress, type OpenDatabaseOptions, openDatabase } from './open-database.ts';
+export {
+  type ClosedDatabase,
+  createDatabase,
+  type DatabaseAddress,
+  type OpenDatabaseOptions,
+  openDatabase,
+} from './open-database.ts';
 export { adoptKeyring, keptKeyring } from './secret-key.ts';

@@ -5,7 +5,7 @@ import type { Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import postgres from 'postgres';
 import { type Database, databaseOver } from './database.ts';
-import { startEmbedded } from './embedded/embedded.ts';
+import { Embedded } from './embedded/embedded.ts';
 import { type Migration, migrate, readMigrations } from './migrate.ts';
 
 /** A Postgres by its URL, or one inside this process that keeps its files in a folder. */
@@ -27,19 +27,42 @@ const waitMs = 20_000;
 const closeSeconds = 5;
 const retrySeconds = 0.1;
 
-/** Throws a StarlingError whose text tells the operator what to mend. */
-export async function openDatabase(address: DatabaseAddress, options: OpenDatabaseOptions = {}): Promise<Database> {
-  const database = 'url' in address ? overUrl(address.url, options) : await overFolder(address.dataDir, options);
-  try {
-    await migrate(database, await ownMigrations());
-  } catch (err) {
-    await database.close();
-    throw err;
-  }
+export interface ClosedDatabase extends Database {
+  /**
+   * Starts it where it is embedded, and brings its tables to the newest shape; until then nothing may be asked. Throws a
+   * StarlingError whose text tells the operator what to mend, and leaves nothing open.
+   */
+  open(): Promise<void>;
+}
+
+/** Nothing has started when it returns. */
+export function createDatabase(address: DatabaseAddress, options: OpenDatabaseOptions = {}): ClosedDatabase {
+  const { database, start } = 'url' in address ? atUrl(address.url, options) : inFolder(address.dataDir, options);
+  return Object.defineProperty(database as ClosedDatabase, 'open', {
+    value: async () => {
+      try {
+        await start();
+        await migrate(database, await ownMigrations());
+      } catch (err) {
+        await database.close();
+        throw err;
+      }
+    },
+  });
+}
+
+export async function openDatabase(address: DatabaseAddress, options?: OpenDatabaseOptions): Promise<Database> {
+  const database = createDatabase(address, options);
+  await database.open();
   return database;
 }
 
-function overUrl(url: string, { connections = 10 }: OpenDatabaseOptions): Database {
+interface Unstarted {
+  readonly database: Database;
+  readonly start: () => Promise<void>;
+}
+
+function atUrl(url: string, { connections = 10 }: OpenDatabaseOptions): Unstarted {
   const pool = poolOf(url, {
     max: connections,
     idle_timeout: 60,
@@ -51,11 +74,14 @@ function overUrl(url: string, { connections = 10 }: OpenDatabaseOptions): Databa
       idle_in_transaction_session_timeout: transactionIdleMs,
     },
   });
-  return databaseOver(pool, { waitMs }, () => pool.end({ timeout: closeSeconds }));
+  return {
+    database: databaseOver(pool, { waitMs }, () => pool.end({ timeout: closeSeconds })),
+    start: async () => {},
+  };
 }
 
-async function overFolder(dataDir: string, { observer }: OpenDatabaseOptions): Promise<Database> {
-  const embedded = await startEmbedded(dataDir, (err) => observer?.problem('the embedded database ended', { err }));
+function inFolder(dataDir: string, { observer }: OpenDatabaseOptions): Unstarted {
+  const embedded = new Embedded(dataDir, (err) => observer?.problem('the embedded database ended', { err }));
   const pool = poolOf(undefined, {
     path: embedded.socketPath,
     user: 'postgres',
@@ -65,10 +91,13 @@ async function overFolder(dataDir: string, { observer }: OpenDatabaseOptions): P
     idle_timeout: 0,
     max_lifetime: null,
   });
-  return databaseOver(pool, { waitMs }, async () => {
-    await pool.end({ timeout: closeSeconds });
-    await embedded.stop();
-  });
+  return {
+    database: databaseOver(pool, { waitMs }, async () => {
+      await pool.end({ timeout: closeSeconds });
+      await embedded.stop();
+    }),
+    start: () => embedded.start(),
+  };
 }
 
 type PoolOptions = postgres.Options<{ bigint: postgres.PostgresType<number> }>;

@@ -1,6 +1,6 @@
 /** The keyring of an installation: as the environment gives it, or made once and kept beside the embedded database. */
 import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { StarlingError } from '@starling/protocol';
 import { appSecretPurpose, lockApps, webhookSecretPurpose } from './apps.ts';
 import type { Database, Sql } from './database.ts';
@@ -18,7 +18,7 @@ const sealedColumns = [
 
 /** The key kept in the folder, made when it is the first time. Throws a StarlingError when the file is another's. */
 export function keptKeyring(dataDir: string): Keyring {
-  const path = join(dataDir, 'secret-key');
+  const path = resolve(dataDir, 'secret-key');
   const text = readIfThere(path) ?? keep(dataDir, path);
   const parsed = Keyring.parse(text.trim());
   if (parsed.ok) return parsed.value;

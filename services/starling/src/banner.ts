@@ -1,10 +1,17 @@
 /** What `starling start` prints on stdout: all that is needed to send the first event, to be pasted as it is. */
 
+export interface BannerApp {
+  readonly id: string;
+  readonly key: string;
+  readonly secret: string;
+}
+
 export interface BannerFacts {
   /** Where it listens, as `http://127.0.0.1:6001`. */
   readonly url: string;
   readonly pathPrefix: string;
-  readonly app: { readonly id: string; readonly key: string; readonly secret: string };
+  /** Undefined when there is none left that could be used. */
+  readonly app: BannerApp | undefined;
   readonly hasColour: boolean;
 }
 
@@ -12,9 +19,11 @@ export function banner({ url, pathPrefix, app, hasColour }: BannerFacts): string
   const paint = (code: number) => (text: string) => (hasColour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const [strong, faint] = [paint(1), paint(2)];
   const base = reachable(url) + pathPrefix;
-  return `
+  const greeting = `
   ${strong('Starling')} is ready at ${strong(base)}
-
+`;
+  if (app === undefined) return `${greeting}\n`;
+  return `${greeting}
     app id   ${app.id}
     key      ${app.key}
     secret   ${app.secret}   ${faint('for your backend only')}
@@ -60,7 +69,7 @@ function page(base: string, key: string): string {
 }
 
 /** In a subshell, so that it leaves no variables behind; openssl prints more than the digest, which sed takes off. */
-function command(base: string, { id, key, secret }: BannerFacts['app']): string {
+function command(base: string, { id, key, secret }: BannerApp): string {
   const { origin, pathname } = new URL(base);
   const prefix = pathname === '/' ? '' : pathname;
   return `(

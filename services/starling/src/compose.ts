@@ -2,21 +2,25 @@
 import { randomUUID } from 'node:crypto';
 import { JoseTokenVerifier } from '@starling/adapters/jose';
 import { MemoryAppStore, MemoryBroker, MemoryPresenceStore, MemoryRateLimiter } from '@starling/adapters/memory';
+import { PostgresAppStore } from '@starling/adapters/postgres';
 import { LineAppStore, serveApps } from '@starling/adapters/process';
 import { parseRedisUrl, RedisBroker, RedisLink, RedisPresenceStore, RedisRateLimiter } from '@starling/adapters/redis';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
-import { Hub, Sessions, Traffic } from '@starling/core';
+import { BrokerBulletin, Hub, Sessions, Traffic } from '@starling/core';
+import { adoptKeyring, createDatabase, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
 import {
-  type App,
+  type AppStore,
   type Broker,
+  type Bulletin,
   type Clock,
   type Observer,
   type PresenceStore,
   probeTopic,
   type RateLimiter,
+  type Revoker,
 } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import {
@@ -33,20 +37,23 @@ import {
   Workers,
 } from '@starling/runtime';
 import type { PartSettings, StartSettings } from './config.ts';
+import { type Credentials, givenApp, keptCredentials, settleFirstApp, wantedApp } from './first-app.ts';
 
 /** What a program may serve: connections, the HTTP API. */
 export type Part = 'edge' | 'api';
 
-/**
- * Nothing has started when it returns. `onReady` is told the address, such as `http://127.0.0.1:6001`. In a worker the
- * apps are those of its supervisor.
- */
+type Settings = StartSettings | PartSettings;
+
+/** Told the address, such as `http://127.0.0.1:6001`, and the first app, if there is any left. */
+export type OnReady = (url: string, app: Credentials | undefined) => void;
+
+/** Nothing has started when it returns. What only one process may have, a worker has from its `supervisor`. */
 export function compose(
-  settings: StartSettings | PartSettings,
+  settings: Settings,
   parts: readonly Part[],
-  apps: App | Supervisor,
+  supervisor: Supervisor | undefined,
   log: Log,
-  onReady: (url: string) => void,
+  onReady: OnReady,
 ): Lifecycle {
   const { STARLING_TLS_CERT: certFile, STARLING_TLS_KEY: keyFile, STARLING_PATH_PREFIX: pathPrefix } = settings;
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
@@ -55,7 +62,6 @@ export function compose(
   const observer = new PinoObserver(log);
   const clock = new SystemClock();
   const traffic = new Traffic();
-  const supervisor = 'line' in apps ? apps : undefined;
   const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
   metrics.watchTraffic(traffic);
   supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
@@ -64,15 +70,17 @@ export function compose(
     settings.REDIS_URL === undefined
       ? inProcess(clock)
       : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
-  const appStore = 'line' in apps ? new LineAppStore(apps.line) : new MemoryAppStore([apps]);
-
-  // Programs that meet in Redis keep no apps together yet: what one of them revoked, the others would go on taking.
-  const revoker = settings.REDIS_URL === undefined ? appStore : { revoke: revokeNowhere };
-
   // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
   // of other nodes their count when this one has given back the seats of a node that died.
   const hub = new Hub({ broker, clock, observer, nodeId });
   lifecycle.add('hub', () => hub.start());
+  const bulletin = new BrokerBulletin({ broker, hub, observer });
+  lifecycle.add('bulletin', () => bulletin.start());
+  const world = { nodeId, lifecycle, clock, observer, metrics, log, bulletin };
+  const { appStore, first } = appsOf(settings, supervisor, world);
+  // Programs that meet in Redis alone keep no apps together: what one of them revoked, the others would go on taking.
+  const isShared = settings.DATABASE_URL !== undefined || settings.REDIS_URL === undefined;
+  const revoker: Revoker = isShared ? appStore : { revoke: revokeNowhere };
   const tokenVerifier = new JoseTokenVerifier(observer, { mayBePrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS });
   const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
   const sessions = new Sessions({ ...stores, hub, clock, observer, traffic });
@@ -84,7 +92,8 @@ export function compose(
       { name: 'broker', run: () => Promise.all([hub.probe(2_000), ping()]), limitMs: 2_500 },
       // A seat taken and given back: a store that can be read need not be one that can be written.
       { name: 'presence', run: () => presenceStore.join(seat).then(() => presenceStore.leave(seat)), limitMs: 2_500 },
-      // An id that no app has: one that is known would be answered from memory.
+      // An id that no app has: a worker would answer one that it knows from memory. A database that is away is no reason
+      // not to be ready, since all that has to do with connections and events goes on without it.
       { name: 'apps', run: () => appStore.byId('0'), limitMs: 2_500 },
     ],
     observer,
@@ -110,7 +119,7 @@ export function compose(
         api({ appStore, revoker, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
       );
     }
-    onReady(await server.listen(settings.STARLING_HOST, settings.STARLING_PORT));
+    onReady(await server.listen(settings.STARLING_HOST, settings.STARLING_PORT), first.app);
     return () => server.close();
   });
 
@@ -129,19 +138,29 @@ async function readAll({ line }: Supervisor): Promise<string> {
 
 /**
  * The process that keeps what only one process may keep, and has workers that serve. It holds no connections itself.
- * Nothing has started when it returns. `onReady` is told the address when all of them are ready, `onGivenUp` that none
- * is left.
+ * Nothing has started when it returns. `onReady` is told when all of them are ready, `onGivenUp` that none is left.
  */
-export function composeWorkers(
-  settings: StartSettings | PartSettings,
-  app: App,
-  log: Log,
-  onReady: (url: string) => void,
-  onGivenUp: () => void,
-): Lifecycle {
+export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, onGivenUp: () => void): Lifecycle {
   const lifecycle = new Lifecycle(log);
   const metrics = new Metrics({ worker: 'supervisor' });
-  const appStore = new MemoryAppStore([app]);
+  const observer = new PinoObserver(log);
+  const clock = new SystemClock();
+  const nodeId = randomUUID();
+  // Nobody but this process changes what it keeps: who can, has a database of its own to do it in.
+  const { broker } = inProcess(clock);
+  const hub = new Hub({ broker, clock, observer, nodeId });
+  lifecycle.add('hub', () => hub.start());
+  const bulletin = new BrokerBulletin({ broker, hub, observer });
+  lifecycle.add('bulletin', () => bulletin.start());
+  const { appStore, first } = appsOf(settings, undefined, {
+    nodeId,
+    lifecycle,
+    clock,
+    observer,
+    metrics,
+    log,
+    bulletin,
+  });
   // What a worker needs to stop in order: its drain, and then each of its steps its own limit.
   const stopLimitMs = settings.STARLING_DRAIN_SECONDS * 1_000 + 30_000;
   const workers = new Workers({
@@ -167,7 +186,7 @@ export function composeWorkers(
   lifecycle.add(
     'workers',
     async () => {
-      onReady(String(await workers.start()));
+      onReady(String(await workers.start()), first.app);
       return () => workers.stop();
     },
     stopLimitMs + 5_000,
@@ -176,7 +195,10 @@ export function composeWorkers(
 }
 
 async function revokeNowhere(): Promise<never> {
-  throw new StarlingError('unavailable', 'Tokens cannot be revoked where programs keep no apps together');
+  throw new StarlingError(
+    'unavailable',
+    'Tokens cannot be revoked where programs keep no apps together: set DATABASE_URL',
+  );
 }
 
 interface Stores {
@@ -205,6 +227,91 @@ interface World {
   readonly metrics: Metrics;
 }
 
+interface Apps {
+  readonly appStore: AppStore & Revoker;
+  /** Known when the step `apps` is open. */
+  readonly first: { app?: Credentials };
+}
+
+interface Neighbours extends World {
+  readonly log: Log;
+  readonly bulletin: Bulletin;
+}
+
+/** From the supervisor where the database is one that only it may have open; from a database; or as given. */
+function appsOf(settings: Settings, supervisor: Supervisor | undefined, world: Neighbours): Apps {
+  const wanted = wantedApp(settings);
+  const { DATABASE_URL: url } = settings;
+  if (url === undefined && supervisor !== undefined) return { appStore: new LineAppStore(supervisor.line), first: {} };
+  if (url !== undefined || 'STARLING_DATA_DIR' in settings)
+    return fromDatabase(settings, supervisor === undefined, world);
+  const app = givenApp(wanted);
+  return {
+    appStore: new MemoryAppStore([app]),
+    first: wanted.credentials === undefined ? {} : { app: wanted.credentials },
+  };
+}
+
+function fromDatabase(settings: Settings, settlesFirst: boolean, world: Neighbours): Apps {
+  const { lifecycle, metrics, observer, bulletin, log } = world;
+  const { DATABASE_URL: url } = settings;
+  // Programs other than start have no folder, and always a URL.
+  const dataDir = 'STARLING_DATA_DIR' in settings ? settings.STARLING_DATA_DIR : '';
+  const database = createDatabase(url === undefined ? { dataDir } : { url }, { observer });
+  const keyring = settings.STARLING_SECRET_KEY ?? keyringIn(dataDir);
+  const appStore = new PostgresAppStore({ ...world, database, keyring });
+  const first: { app?: Credentials } = {};
+  lifecycle.add(
+    'database',
+    async () => {
+      if (url === undefined) log.warn(embeddedNotice);
+      await database.open().catch(explainedDatabase);
+      return () => database.close();
+    },
+    10_000,
+  );
+  lifecycle.add('apps', async () => {
+    await adoptKeyring(database, keyring).catch(explainedDatabase);
+    const isFirstOurs = settlesFirst && ('STARLING_DATA_DIR' in settings || settings.STARLING_APP_ID !== undefined);
+    if (isFirstOurs) {
+      const kept = () => ('STARLING_DATA_DIR' in settings ? keptCredentials(dataDir) : undefined);
+      const app = await settleFirstApp({ database, keyring, bulletin }, wantedApp(settings), kept).catch(
+        explainedDatabase,
+      );
+      if (app !== undefined) first.app = app;
+    }
+    return appStore.start().catch(explainedDatabase);
+  });
+  metrics.watchNumber('starling_database_up', 'Whether the apps could be read when last tried, 1 or 0', () =>
+    Number(appStore.isUp),
+  );
+  metrics.watchNumber(
+    'starling_apps_age_seconds',
+    'How long ago this node last knew every change of the apps: more than a few seconds while the database is away',
+    () => appStore.ageMs / 1_000,
+  );
+  return { appStore, first };
+}
+
+const embeddedNotice =
+  'The database is embedded: it survives a crash of this process, but not a power cut, and serves this process only. ' +
+  'For what must not be lost set DATABASE_URL to a Postgres';
+
+function keyringIn(dataDir: string): Keyring {
+  try {
+    return keptKeyring(dataDir);
+  } catch (err) {
+    return explainedDatabase(err);
+  }
+}
+
+function explainedDatabase(err: unknown): never {
+  if (err instanceof StarlingError) throw new StartError(`the database cannot be used: ${err.message}`);
+  if (err instanceof Error && err.name === 'PostgresError')
+    throw new StartError(`the database refuses: ${err.message}`);
+  throw err;
+}
+
 function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }: World): Stores {
   const address = parseRedisUrl(url);
   if (!address.ok) throw new StartError(`REDIS_URL: ${address.message}`);
@@ -216,9 +323,9 @@ function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }:
     'How often subscriptions were cut and came back, each time with messages that may have been missed',
     () => link.gapCount,
   );
-  lifecycle.add('redis', () => link.start().catch(explained));
+  lifecycle.add('redis', () => link.start().catch(explainedRedis));
   // Gives back the seats that are left and ends the lease: longer than a Redis that is gone takes to say so.
-  lifecycle.add('presence', () => presenceStore.start().catch(explained), 10_000);
+  lifecycle.add('presence', () => presenceStore.start().catch(explainedRedis), 10_000);
   return {
     broker: new RedisBroker(link, observer),
     presenceStore,
@@ -227,7 +334,7 @@ function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }:
   };
 }
 
-function explained(err: unknown): never {
+function explainedRedis(err: unknown): never {
   if (!(err instanceof StarlingError)) throw err;
   throw new StartError(`the Redis of REDIS_URL cannot be used. ${err.message}`);
 }

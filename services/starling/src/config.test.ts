@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { Keyring } from '@starling/database';
 import { readConfig } from '@starling/runtime';
 import { describe, expect, test } from 'vitest';
 import { healthSettings, partSettings, startSettings } from './config.ts';
@@ -95,6 +96,36 @@ describe('startSettings', () => {
   });
 });
 
+const database = { DATABASE_URL: 'postgres://127.0.0.1/starling', STARLING_SECRET_KEY: Keyring.make() };
+
+describe.each([
+  ['startSettings', startSettings],
+  ['partSettings', partSettings],
+] as const)('the database in %s', (_name, schema) => {
+  const problemsWith = (env: Record<string, string>) => {
+    const read = readConfig(schema, { ...app, REDIS_URL: 'redis://127.0.0.1:6379', ...env });
+    return read.ok ? '' : read.text;
+  };
+
+  test('[OP4] refuses a database without the key that seals its secrets, and says how to make one', () => {
+    expect(problemsWith(database)).toBe('');
+    const { DATABASE_URL } = database;
+    expect(problemsWith({ DATABASE_URL })).toContain('STARLING_SECRET_KEY: must be given with DATABASE_URL');
+    expect(problemsWith({ DATABASE_URL })).toContain('openssl rand -base64 32');
+  });
+
+  test('[OP4] refuses a key that is none, without showing it, and an address that is none', () => {
+    const text = problemsWith({ ...database, STARLING_SECRET_KEY: 'hunter2' });
+    expect(text).toContain('STARLING_SECRET_KEY: must be 32 bytes in base64');
+    expect(text).not.toContain('hunter2');
+    expect(problemsWith({ ...database, DATABASE_URL: 'mysql://h/d' })).toContain(
+      'DATABASE_URL: must look like postgres://',
+    );
+    const several = `${Keyring.make()}, ${Keyring.make()}`;
+    expect(problemsWith({ ...database, STARLING_SECRET_KEY: several })).toBe('');
+  });
+});
+
 describe('partSettings', () => {
   const given = { ...app, REDIS_URL: 'redis://127.0.0.1:6379' };
 
@@ -108,8 +139,13 @@ describe('partSettings', () => {
     expect(text).toContain('  REDIS_URL: must be given, such as redis://127.0.0.1:6379');
     expect(text).toContain('For one process that needs no Redis run: starling start');
     for (const name of Object.keys(app)) {
-      expect(text).toContain(`  ${name}: must be given: programs run apart share no store of apps yet`);
+      expect(text).toContain(`  ${name}: must be given, the same to every program, or DATABASE_URL`);
     }
+  });
+
+  test('takes a database in place of an app', () => {
+    const { REDIS_URL } = given;
+    expect(readConfig(partSettings, { REDIS_URL, ...database })).toMatchObject({ ok: true });
   });
 
   test('[OP4] refuses what start refuses of an app', () => {

@@ -1,9 +1,10 @@
 /** The settings of each command. */
+import { Keyring } from '@starling/database';
 import { flag, type SettingsRule, serverSettings, settings, tlsIsWhole, workers } from '@starling/runtime';
 import { z } from 'zod';
 
-const credential = (what: string, absence?: string) =>
-  z.string(absence).regex(/^[\w.~-]{1,128}$/, `must be 1 to 128 of A-Z a-z 0-9 _ - . ~, ${what}`);
+const credential = (what: string) =>
+  z.string().regex(/^[\w.~-]{1,128}$/, `must be 1 to 128 of A-Z a-z 0-9 _ - . ~, ${what}`);
 
 const originPattern = /^(https?:\/\/)?(\[[\da-f:.]+\]|(\*\.)?[\w-]+(\.[\w-]+)*)(:\d+)?$/i;
 
@@ -32,6 +33,25 @@ const appSettings = {
   STARLING_APP_ALLOWED_ORIGINS: origins()
     .default([])
     .describe('Whose pages may connect to the first app: origins like https://*.example.com, with commas between.'),
+} as const;
+
+/** Of the programs that share a database. */
+const databaseSettings = {
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\/./, 'must look like postgres://user:password@host:5432/database')
+    .optional()
+    .describe('The Postgres that holds apps and users. Without it, start keeps its own in the data folder.'),
+  STARLING_SECRET_KEY: z
+    .string()
+    .transform((text, context): Keyring => {
+      const read = Keyring.parse(text);
+      if (read.ok) return read.value;
+      context.addIssue(read.refusal.message);
+      return z.NEVER;
+    })
+    .optional()
+    .describe('Seals the secrets in the database: 32 bytes in base64. A new one goes in front, with a comma between.'),
 } as const;
 
 /** Of the programs that hold connections. */
@@ -71,12 +91,27 @@ const [idPattern, idProblem] = [
   'must be 1 to 15 digits: Pusher libraries read it as a number',
 ] as const;
 const [idPurpose, keyPurpose, secretPurpose, redisPurpose] = [
-  "The first app's id. Made and kept in the data folder when not given.",
+  "The first app's id. Made at the first start when not given; given, the app is made or changed to be as given.",
   "The first app's key, which clients know.",
   "The first app's secret, which only its backends know.",
   'The Redis in which the programs of a cluster meet: redis://, rediss://, redis+cluster:// or redis+sentinel://.',
 ] as const;
 const [keyExample, secretExample] = ['like 278d425bdf160c739803', 'like 7ad3773142a6692b25b8'] as const;
+
+/** A key that each program made for itself would seal what the others cannot open. */
+const keyIsShared: SettingsRule = {
+  name: 'STARLING_SECRET_KEY',
+  problem:
+    'must be given with DATABASE_URL, the same to all programs that share the database: it seals the secrets there. ' +
+    'Make one with: openssl rand -base64 32',
+  holds: (given) => given['DATABASE_URL'] === undefined || given['STARLING_SECRET_KEY'] !== undefined,
+};
+
+const credentialSettings = {
+  STARLING_APP_ID: z.string().regex(idPattern, idProblem).optional().describe(idPurpose),
+  STARLING_APP_KEY: credential(keyExample).optional().describe(keyPurpose),
+  STARLING_APP_SECRET: credential(secretExample).optional().describe(secretPurpose),
+} as const;
 
 const credentials = ['STARLING_APP_ID', 'STARLING_APP_KEY', 'STARLING_APP_SECRET'];
 
@@ -99,18 +134,27 @@ export const startSettings = settings(
   {
     ...serverSettings,
     REDIS_URL: z.string().optional().describe(redisPurpose),
+    ...databaseSettings,
     STARLING_DATA_DIR: z.string().default('.starling').describe('The folder that holds what outlives a restart.'),
-    STARLING_APP_ID: z.string().regex(idPattern, idProblem).optional().describe(idPurpose),
-    STARLING_APP_KEY: credential(keyExample).optional().describe(keyPurpose),
-    STARLING_APP_SECRET: credential(secretExample).optional().describe(secretPurpose),
+    ...credentialSettings,
     ...appSettings,
     ...edgeSettings,
     ...workerSettings,
   },
-  [tlsIsWhole, appIsWhole, secretIsSecret, workersMeet],
+  [tlsIsWhole, appIsWhole, secretIsSecret, workersMeet, keyIsShared],
 );
 
-const appIsElsewhere = 'must be given: programs run apart share no store of apps yet, so each is told the same app';
+/** Without a database the programs share no store of apps, so each is told the same app. */
+const appIsGiven = credentials.map(
+  (name): SettingsRule => ({
+    name,
+    problem: 'must be given, the same to every program, or DATABASE_URL, where they find all apps',
+    holds: (given) =>
+      given[name] !== undefined ||
+      credentials.some((each) => given[each] !== undefined) ||
+      given['DATABASE_URL'] !== undefined,
+  }),
+);
 
 /** A program of a cluster: what it would have to make up, the others would not know. */
 export const partSettings = settings(
@@ -122,14 +166,13 @@ export const partSettings = settings(
           'would be alone. For one process that needs no Redis run: starling start',
       )
       .describe(redisPurpose),
-    STARLING_APP_ID: z.string(appIsElsewhere).regex(idPattern, idProblem).describe(idPurpose),
-    STARLING_APP_KEY: credential(keyExample, appIsElsewhere).describe(keyPurpose),
-    STARLING_APP_SECRET: credential(secretExample, appIsElsewhere).describe(secretPurpose),
+    ...databaseSettings,
+    ...credentialSettings,
     ...appSettings,
     ...edgeSettings,
     ...workerSettings,
   },
-  [tlsIsWhole, secretIsSecret],
+  [tlsIsWhole, appIsWhole, secretIsSecret, keyIsShared, ...appIsGiven],
 );
 
 /** Enough to find a program that runs with these settings. */

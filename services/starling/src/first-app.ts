@@ -1,76 +1,190 @@
-/** The app that is there from the first start on: as the environment says, or made once and kept in a file. */
+/** The app that is there from the first start on: as the environment says, or made once. It is a row like any other. */
 import { randomBytes, randomInt } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { type App, defaultAppLimits, defaultTokenSettings } from '@starling/ports';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import {
+  type AppSettings,
+  appChanged,
+  appSecretPurpose,
+  type Database,
+  defaultAppSettings,
+  defaultOrganisation,
+  type Keyring,
+  lockApps,
+  readApps,
+} from '@starling/database';
+import type { App, Bulletin } from '@starling/ports';
 import { StartError } from '@starling/runtime';
 import { z } from 'zod';
 import type { PartSettings, StartSettings } from './config.ts';
 
-export interface FirstAppCredentials {
+export interface Credentials {
   readonly id: string;
   readonly key: string;
   readonly secret: string;
 }
 
-const kept = z.object({
+/** What the environment says of the first app; undefined credentials: whatever they are. */
+export interface WantedApp {
+  readonly credentials: Credentials | undefined;
+  readonly settings: AppSettings;
+}
+
+const credentialsShape = z.object({
   id: z.string().regex(/^[1-9]\d{0,14}$/),
   key: z.string().regex(/^[0-9a-f]{20}$/),
   secret: z.string().regex(/^[0-9a-f]{20}$/),
 });
 
-/** The app as given, else as kept in the data folder, else made and kept there. */
-export function firstApp(settings: StartSettings): App {
-  const { STARLING_APP_ID: id, STARLING_APP_KEY: key, STARLING_APP_SECRET: secret } = settings;
-  const isGiven = id !== undefined && key !== undefined && secret !== undefined;
-  return appOf(isGiven ? { id, key, secret } : keptCredentials(settings.STARLING_DATA_DIR), settings);
-}
+const firstName = 'First app';
 
-/** The app as given. */
-export function givenApp(settings: PartSettings): App {
+export function wantedApp(settings: StartSettings | PartSettings): WantedApp {
   const { STARLING_APP_ID: id, STARLING_APP_KEY: key, STARLING_APP_SECRET: secret } = settings;
-  return appOf({ id, key, secret }, settings);
-}
-
-function appOf({ id, key, secret }: FirstAppCredentials, settings: StartSettings | PartSettings): App {
   return {
-    id,
-    version: 1,
-    name: 'First app',
-    isEnabled: true,
-    keys: [{ key, secret, isEnabled: true }],
-    hasClientEvents: settings.STARLING_APP_CLIENT_EVENTS,
-    hasSubscriptionCounts: settings.STARLING_APP_SUBSCRIPTION_COUNTS,
-    hasWatchlists: settings.STARLING_APP_WATCHLISTS,
-    admitsAuthorizedOnly: settings.STARLING_APP_AUTHORIZED_ONLY,
-    requiresTls: false,
-    allowedOrigins: settings.STARLING_APP_ALLOWED_ORIGINS,
-    tokens: defaultTokenSettings,
-    revocations: [],
-    limits: defaultAppLimits,
+    credentials: id !== undefined && key !== undefined && secret !== undefined ? { id, key, secret } : undefined,
+    settings: {
+      ...defaultAppSettings,
+      hasClientEvents: settings.STARLING_APP_CLIENT_EVENTS,
+      hasSubscriptionCounts: settings.STARLING_APP_SUBSCRIPTION_COUNTS,
+      hasWatchlists: settings.STARLING_APP_WATCHLISTS,
+      admitsAuthorizedOnly: settings.STARLING_APP_AUTHORIZED_ONLY,
+      allowedOrigins: settings.STARLING_APP_ALLOWED_ORIGINS,
+    },
   };
 }
 
-function keptCredentials(dataDir: string): FirstAppCredentials {
+/** The app of a program that has no database: it lives as long as the program. */
+export function givenApp({ credentials, settings }: WantedApp): App {
+  if (credentials === undefined)
+    throw new StartError('STARLING_APP_ID, STARLING_APP_KEY and STARLING_APP_SECRET are not given');
+  const { id, key, secret } = credentials;
+  return {
+    id,
+    version: 1,
+    name: firstName,
+    isEnabled: true,
+    keys: [{ key, secret, isEnabled: true }],
+    revocations: [],
+    ...settings,
+  };
+}
+
+/** What an installation without a database had kept in its data folder. Throws when the file is not ours. */
+export function keptCredentials(dataDir: string): Credentials | undefined {
   const path = resolve(dataDir, 'first-app.json');
   const text = readIfThere(path);
-  if (text === undefined) {
-    const made = {
-      // Six digits at least, so that nobody takes it for a count.
-      id: String(randomInt(100_000, 10_000_000)),
-      key: randomBytes(10).toString('hex'),
-      secret: randomBytes(10).toString('hex'),
-    };
-    keep(dataDir, 'first-app.json', `${JSON.stringify(made, null, 2)}\n`);
-    return made;
-  }
-  const read = kept.safeParse(parseJson(text));
+  if (text === undefined) return undefined;
+  const read = credentialsShape.safeParse(parseJson(text));
   if (read.success) return read.data;
-  // Never replaced: every backend and every page of the app carries these credentials.
+  // Never passed over: every backend and every page of the app carries these credentials.
   throw new StartError(
     `${path} is not the file of app credentials that Starling wrote: put it back as it was, ` +
       'or remove it to have a new app made, with another id, key and secret',
   );
+}
+
+/** Six digits of id at least, so that nobody takes it for a count. */
+function makeCredentials(): Credentials {
+  return {
+    id: String(randomInt(100_000, 10_000_000)),
+    key: randomBytes(10).toString('hex'),
+    secret: randomBytes(10).toString('hex'),
+  };
+}
+
+export interface FirstAppDeps {
+  readonly database: Database;
+  readonly keyring: Keyring;
+  readonly bulletin: Bulletin;
+}
+
+/**
+ * An app with credentials that are given is made, or changed to be as the environment says: its other keys and settings stay.
+ * Otherwise one is made while there has never been any, from `kept` when that is given. Changes nothing that is so already.
+ * Returns the app that can be shown as the first: undefined when all were removed.
+ */
+export async function settleFirstApp(
+  deps: FirstAppDeps,
+  wanted: WantedApp,
+  kept: () => Credentials | undefined,
+): Promise<Credentials | undefined> {
+  const { database } = deps;
+  return database.tx(async (sql) => {
+    await lockApps(sql);
+    if (wanted.credentials !== undefined) {
+      await putApp(deps, wanted.credentials, wanted.settings);
+      return wanted.credentials;
+    }
+    const [change] = await sql`select from app_changes limit 1`;
+    if (change === undefined) {
+      const credentials = kept() ?? makeCredentials();
+      await putApp(deps, credentials, wanted.settings);
+      return credentials;
+    }
+    return oldest(deps);
+  });
+}
+
+/** Of those that somebody could use. */
+async function oldest({ database: { sql }, keyring }: FirstAppDeps): Promise<Credentials | undefined> {
+  const [row] = await sql<Array<{ id: string }>>`
+    select id from apps where is_enabled and exists (select from app_keys where app_id = apps.id and is_enabled)
+    order by created_at, id limit 1`;
+  const [read] = row === undefined ? [] : await readApps(sql, keyring, [row.id]);
+  if (read === undefined || !('app' in read)) return undefined;
+  const key = read.app.keys.find(({ isEnabled }) => isEnabled);
+  return key === undefined ? undefined : { id: read.app.id, key: key.key, secret: key.secret };
+}
+
+async function putApp(deps: FirstAppDeps, { id, key, secret }: Credentials, wanted: AppSettings): Promise<void> {
+  const { database, keyring, bulletin } = deps;
+  const { sql } = database;
+  const [former] = await readApps(sql, keyring, [id]);
+  const [owner] = await sql<Array<{ app_id: string }>>`select app_id from app_keys where key = ${key}`;
+  if (owner !== undefined && owner.app_id !== id) {
+    throw new StartError(`STARLING_APP_KEY: the app ${owner.app_id} has this key already`);
+  }
+  const known = former !== undefined && 'app' in former ? former.app : undefined;
+  const settings = known === undefined ? wanted : { ...settingsOf(known), ...environmentOf(wanted) };
+  const hasKey = known?.keys.some((each) => each.key === key && each.secret === secret && each.isEnabled) === true;
+  const isSame = known !== undefined && JSON.stringify(settingsOf(known)) === JSON.stringify(settings);
+  if (hasKey && isSame && known.isEnabled) return;
+
+  const row = {
+    id,
+    organisation_id: await defaultOrganisation(sql),
+    name: firstName,
+    settings: sql.json(settings as never),
+  };
+  await sql`
+    insert into apps ${sql(row)}
+    on conflict (id) do update set settings = excluded.settings, is_enabled = true`;
+  if (!hasKey) {
+    const sealed = keyring.seal(secret, appSecretPurpose(key));
+    await sql`
+      insert into app_keys ${sql({ key, app_id: id, label: 'First key', secret_sealed: sealed })}
+      on conflict (key) do update set secret_sealed = excluded.secret_sealed, is_enabled = true, expires_at = null`;
+  }
+  await appChanged(database, bulletin, id);
+}
+
+function settingsOf(app: App): AppSettings {
+  const {
+    id: _id,
+    version: _version,
+    name: _name,
+    isEnabled: _enabled,
+    keys: _keys,
+    revocations: _revoked,
+    ...settings
+  } = app;
+  return settings;
+}
+
+/** Those of which the environment speaks. */
+function environmentOf(wanted: AppSettings): Partial<AppSettings> {
+  const { hasClientEvents, hasSubscriptionCounts, hasWatchlists, admitsAuthorizedOnly, allowedOrigins } = wanted;
+  return { hasClientEvents, hasSubscriptionCounts, hasWatchlists, admitsAuthorizedOnly, allowedOrigins };
 }
 
 function readIfThere(path: string): string | undefined {
@@ -88,26 +202,5 @@ function parseJson(text: string): unknown {
   } catch {
     // Undefined is no JSON value, so the schema refuses it as it refuses any other wrong content.
     return undefined;
-  }
-}
-
-/** Whole or not at all, whenever the process or the machine dies; readable by its owner only. */
-function keep(folder: string, name: string, text: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const path = join(folder, name);
-  const half = `${path}.tmp`;
-  const file = openSync(half, 'w', 0o600);
-  try {
-    writeFileSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(half, path);
-  const entry = openSync(folder, 'r');
-  try {
-    fsyncSync(entry);
-  } finally {
-    closeSync(entry);
   }
 }

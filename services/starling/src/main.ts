@@ -1,11 +1,10 @@
 /** The command line. */
 import { parseArgs } from 'node:util';
-import type { App } from '@starling/ports';
 import { createLog, findSupervisor, type Log, loadConfig, readyNews, runProgram } from '@starling/runtime';
 import { banner } from './banner.ts';
-import { compose, composeWorkers, type Part } from './compose.ts';
+import { compose, composeWorkers, type OnReady, type Part } from './compose.ts';
 import { healthSettings, type PartSettings, partSettings, type StartSettings, startSettings } from './config.ts';
-import { firstApp, givenApp } from './first-app.ts';
+import type { Credentials } from './first-app.ts';
 import { askHealth } from './health.ts';
 
 /** Written in by the build; absent where the source runs as it is. */
@@ -90,7 +89,8 @@ Options:
   -h, --help      Print this
   -v, --version   Print the version
 
-The programs of a cluster need REDIS_URL and the app's id, key and secret, the same for all; "start" needs neither.
+The programs of a cluster need REDIS_URL, and either DATABASE_URL and STARLING_SECRET_KEY or the app's id, key and secret,
+the same for all; "start" needs none of these.
 
 Settings, from the environment:
 ${lines.join('\n')}
@@ -100,42 +100,29 @@ ${lines.join('\n')}
 async function start(commandLine: Readonly<Record<string, string>>): Promise<void> {
   const settings = loadConfig(startSettings, commandLine);
   const { stdout } = process;
-  await serve(
-    settings,
-    ['edge', 'api'],
-    () => firstApp(settings),
-    (_log, app, url) => {
-      const [key] = app.keys;
-      if (key === undefined) return;
-      // Straight to stdout: a secret has no place in the log.
-      stdout.write(
-        banner({
-          url,
-          pathPrefix: settings.STARLING_PATH_PREFIX,
-          app: { id: app.id, key: key.key, secret: key.secret },
-          hasColour: stdout.isTTY === true && stdout.hasColors(),
-        }),
-      );
-    },
-  );
+  await serve(settings, ['edge', 'api'], (_log, url, app) => {
+    // Straight to stdout: a secret has no place in the log.
+    stdout.write(
+      banner({
+        url,
+        pathPrefix: settings.STARLING_PATH_PREFIX,
+        app,
+        hasColour: stdout.isTTY === true && stdout.hasColors(),
+      }),
+    );
+  });
 }
 
 async function startPart(part: Part, commandLine: Readonly<Record<string, string>>): Promise<void> {
   const settings = loadConfig(partSettings, commandLine);
-  await serve(
-    settings,
-    [part],
-    () => givenApp(settings),
-    (log, _app, url) => log.info({ program: part, url }, 'Ready'),
-  );
+  await serve(settings, [part], (log, url) => log.info({ program: part, url }, 'Ready'));
 }
 
 /** In this process, or as one of the workers, or as the one that has workers. */
 async function serve(
   settings: StartSettings | PartSettings,
   parts: readonly Part[],
-  app: () => App,
-  announce: (log: Log, app: App, url: string) => void,
+  announce: (log: Log, url: string, app: Credentials | undefined) => void,
 ): Promise<void> {
   const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: process.stdout.isTTY === true });
   const supervisor = findSupervisor();
@@ -146,13 +133,12 @@ async function serve(
     );
     return;
   }
-  await runProgram(log, (cannotGoOn) => {
-    const known = app();
-    const onReady = (url: string) => announce(log, known, url);
-    return settings.STARLING_WORKERS > 1
-      ? composeWorkers(settings, known, log, onReady, cannotGoOn)
-      : compose(settings, parts, known, log, onReady);
-  });
+  const onReady: OnReady = (url, app) => announce(log, url, app);
+  await runProgram(log, (cannotGoOn) =>
+    settings.STARLING_WORKERS > 1
+      ? composeWorkers(settings, log, onReady, cannotGoOn)
+      : compose(settings, parts, undefined, log, onReady),
+  );
 }
 
 async function health(): Promise<void> {

@@ -9,7 +9,7 @@ import {
 } from '@starling/database';
 import { databaseOf, engines } from '@starling/database/test-kit';
 import type { App, Bulletin, Notice, Observer } from '@starling/ports';
-import { appOf, appStoreContract } from '@starling/ports/contract';
+import { appOf, appStoreContract, revokerContract } from '@starling/ports/contract';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PostgresServer } from '../../../../infra/testing/postgres-server.ts';
 import { SystemClock } from '../system-clock.ts';
@@ -107,23 +107,27 @@ function told(store: PostgresAppStore, fits: (app: App | undefined) => boolean):
 describe.each(engines)('%s', (engine) => {
   const database = databaseOf(engine);
 
-  appStoreContract(`the app store on ${engine}`, async () => {
+  const makeFixture = async () => {
     const bulletin = new Board();
     const store = storeOn(database, bulletin);
     const close = await store.start();
     return {
       store,
-      put: async (app) => {
+      revoker: store,
+      now: Date.now,
+      put: async (app: App) => {
         await put(database, bulletin, app, app.version);
         await store.refresh();
       },
-      remove: async (id) => {
+      remove: async (id: string) => {
         await remove(database, bulletin, id);
         await store.refresh();
       },
       close: async () => close(),
     };
-  });
+  };
+  appStoreContract(`the app store on ${engine}`, makeFixture);
+  revokerContract(`the app store on ${engine}`, makeFixture);
 
   describe('several nodes', () => {
     let board: Board;

@@ -120,6 +120,8 @@ export class PostgresAppStore implements AppStore, Revoker {
         on conflict (app_id, by, id) do update set at = greatest(app_revocations.at, excluded.at)`;
       await appChanged(database, bulletin, appId);
     });
+    // Here at once; when that fails, it is kept all the same, and this node reads it as the others do.
+    await this.refresh().catch(() => {});
   }
 
   /** Once resolved, everything that was committed before the call is known here. */

@@ -1,6 +1,7 @@
 /** Postgres inside this process: for one machine, and for trying it out. */
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,37 +17,55 @@ const socketPathBytesMax = 100;
 const startLimitMs = 60_000;
 const stopLimitMs = 5_000;
 
-export interface Embedded {
+export class Embedded {
+  /** Where it listens once it has started. */
   readonly socketPath: string;
-  stop(): Promise<void>;
+  readonly #home: string;
+  readonly #onDeath: (err: Error) => void;
+  #worker: Worker | undefined;
+  #unlock: () => void = () => {};
+  #isStopping = false;
+
+  /** `onDeath` is called when it ends although nobody stopped it. */
+  constructor(dataDir: string, onDeath: (err: Error) => void) {
+    this.#home = resolve(dataDir, 'postgres');
+    this.socketPath = socketPathOf(this.#home);
+    this.#onDeath = onDeath;
+  }
+
+  async start(): Promise<void> {
+    makePrivate(this.#home);
+    makePrivate(dirname(this.socketPath));
+    this.#unlock = await lockFolder(this.#home, this.socketPath);
+    try {
+      const worker = await startWorker(this.#home, this.socketPath);
+      this.#worker = worker;
+      worker.on('error', (err) => this.#died(err));
+      worker.once('exit', (code) => this.#died(new Error(`It ended with ${code}`)));
+    } catch (err) {
+      this.#unlock();
+      throw err;
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (this.#worker === undefined || this.#isStopping) return;
+    this.#isStopping = true;
+    await ended(this.#worker);
+    rmSync(this.socketPath, { force: true });
+    this.#unlock();
+  }
+
+  #died(err: Error): void {
+    if (!this.#isStopping) this.#onDeath(err);
+  }
 }
 
-/** `onDeath` is called when it ends although nobody stopped it. */
-export async function startEmbedded(dataDir: string, onDeath: (err: Error) => void): Promise<Embedded> {
-  const home = resolve(dataDir, 'postgres');
-  mkdirSync(home, { recursive: true, mode: 0o700 });
-  // The socket asks for no password: who may enter the folder may read everything.
-  chmodSync(home, 0o700);
-  const socketPath = socketPathIn(home);
-  const unlock = await lockFolder(home, socketPath);
-  try {
-    const worker = await startWorker(home, socketPath);
-    const state = { isStopping: false };
-    worker.on('error', (err) => !state.isStopping && onDeath(err));
-    worker.once('exit', (code) => !state.isStopping && onDeath(new Error(`The embedded database ended with ${code}`)));
-    return {
-      socketPath,
-      stop: async () => {
-        state.isStopping = true;
-        await ended(worker);
-        removeSocket(home, socketPath);
-        unlock();
-      },
-    };
-  } catch (err) {
-    unlock();
-    throw err;
-  }
+/** For this user only: the socket asks for no password, so who may enter the folder may read everything. */
+function makePrivate(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  // Refused where it is somebody else's.
+  chmodSync(folder, 0o700);
 }
 
 async function startWorker(home: string, socketPath: string): Promise<Worker> {
@@ -89,12 +108,9 @@ async function ended(worker: Worker): Promise<void> {
   }
 }
 
-/** In the folder itself, so that a later process finds out whether anyone listens; in another where its path is too long. */
-function socketPathIn(home: string): string {
+/** In the folder itself; elsewhere, always in the same place, where its path would be too long for an address. */
+function socketPathOf(home: string): string {
   const path = join(home, '.s.PGSQL.5432');
-  return Buffer.byteLength(path) <= socketPathBytesMax ? path : join(mkdtempSync(join(tmpdir(), 'starling-')), 's');
-}
-
-function removeSocket(home: string, socketPath: string): void {
-  rmSync(dirname(socketPath) === home ? socketPath : dirname(socketPath), { recursive: true, force: true });
+  if (Buffer.byteLength(path) <= socketPathBytesMax) return path;
+  return join(tmpdir(), `starling-${createHash('sha256').update(home).digest('hex').slice(0, 20)}`, 's');
 }
