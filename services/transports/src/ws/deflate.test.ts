@@ -348,6 +348,20 @@ describe('what is taken', () => {
     await ended;
   });
 
+  it('[WS12] inflates nothing of what comes behind the reason to close', async () => {
+    const { client, session } = await open();
+    const before = server.notes.length;
+    session.transport.close(4100, 'enough');
+    expect((await client.close()).code).toBe(4100);
+    const broken = clientFrame(Buffer.from([0xff, 0xff]), { reserved: 4 });
+    client.send(Buffer.concat([broken, broken, clientFrame(closePayload(4100), { opcode: opcodes.close })]));
+    await client.ended();
+    client.destroy();
+    if (session.ends === 0) await session.next('ended');
+    expect(server.notes.length).toBe(before);
+    expect(session.texts).toEqual([]);
+  });
+
   it('keeps no stream of zlib for a connection', async () => {
     const { client, session } = await open();
     client.send(deflatedFrame('hello'));

@@ -5,7 +5,7 @@
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Codec, Frame } from '@starling/ports';
 import { problems } from '@starling/protocol';
-import type WebSocket from 'ws';
+import WebSocket from 'ws';
 import { webSocketCodec, wholeFrame } from './codec.ts';
 
 const extension = 'permessage-deflate';
@@ -139,7 +139,8 @@ class Inflater implements Inflating {
     fragments.push(data);
     this.#fragments = isLast ? null : fragments;
     // Answered later, though known now: from an answer within the call the library's loop would begin a second loop.
-    if (!isLast) {
+    // Of a connection that is being closed nothing is read any more, and little that came may be much to inflate.
+    if (!isLast || this.#ws.readyState !== WebSocket.OPEN) {
       process.nextTick(done, null, nothing);
       return;
     }
