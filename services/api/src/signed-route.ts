@@ -63,8 +63,11 @@ export function signed(deps: ApiDeps, operation: Operation, successStatus = 200)
       return sendRefusal(reply, authenticated.refusal, traffic.unknownApp);
     }
     const { app, query } = authenticated.value;
+    const counts = traffic.of(app.id);
+    counts.requestsIn++;
+    counts.receivedBytes += body.byteLength;
     const answer = await operation(deps, { app, path, query, body });
-    if (!answer.ok) return sendRefusal(reply, answer.refusal, traffic.of(app.id));
+    if (!answer.ok) return sendRefusal(reply, answer.refusal, counts);
     return sendJson(reply.code(successStatus), answer.value);
   };
 }

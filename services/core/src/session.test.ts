@@ -63,6 +63,16 @@ describe('the handshake', () => {
     expect(await refused({}, 'next-key')).toBeUndefined();
   });
 
+  it('[HS5] a full app is full over all nodes, as far as this one knows', async () => {
+    let elsewhere = 2;
+    const app = { limits: { ...defaultAppLimits, connections: 3 } };
+    const world = createWorld({ app, connectionsElsewhere: (appId) => (appId === '1001' ? elsewhere : 100) });
+    expect((await world.connect()).closedWith).toBeNull();
+    expect((await world.connect()).closedWith?.code).toBe(4004);
+    elsewhere = 1;
+    expect((await world.connect()).closedWith).toBeNull();
+  });
+
   it('[HS5] counts a connection only while it is open', async () => {
     const world = createWorld({ app: { limits: { ...defaultAppLimits, connections: 1 } } });
     const first = await world.connect();

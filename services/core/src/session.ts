@@ -211,8 +211,7 @@ export class Session implements Peer {
   #greet(): void {
     const { clock, settings, observer } = this.deps;
     this.#state = 'open';
-    this.traffic.connections++;
-    this.traffic.connectionsOpened++;
+    this.traffic.opened();
     this.send(encodeConnectionEstablished(this.socketId, settings.activityTimeoutSeconds));
     if (this.#token !== null) this.#sayToken(this.#token);
     else if (this.app.admitsAuthorizedOnly) this.#authorizeBy = clock.now() + settings.authorizationTimeoutMs;
@@ -240,6 +239,7 @@ export class Session implements Peer {
     }
     try {
       this.traffic.framesIn++;
+      this.traffic.receivedBytes += text.length;
       const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.app.limits;
       const perSecond = this.deps.settings.framesPerSecond + clientEventsPerSecond;
       const publishes = this.#token?.capabilities.has('publish') === true ? publishesPerSecond : 0;
@@ -579,7 +579,7 @@ export class Session implements Peer {
   #leaveAll(): void {
     if (this.#state === 'closed') return;
     if (this.#state === 'open') {
-      this.traffic.connections--;
+      this.traffic.closed();
       if (this.deps.observer.notes) {
         this.deps.observer.note('connection closed', { app: this.app.id, socketId: this.socketId });
       }

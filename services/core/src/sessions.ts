@@ -33,6 +33,8 @@ export interface SessionsDeps {
   readonly clock: Clock;
   readonly observer: Observer;
   readonly traffic: Traffic;
+  /** An app's connections on other nodes, as far as this one knows: its limit is on all of them together. */
+  readonly connectionsElsewhere?: (appId: string) => number;
 }
 
 /** A message or two of the largest size always fits; a peer that reads at all never meets either bound. */
@@ -45,6 +47,7 @@ const retellPauseMs = 1_000;
 
 export class Sessions {
   readonly #deps: ConstructorParameters<typeof Session>[0];
+  readonly #connectionsElsewhere: (appId: string) => number;
   readonly #open = new Set<Session>();
   readonly #byAddress = new Map<string, number>();
   readonly #byApp = new Map<string, number>();
@@ -59,6 +62,7 @@ export class Sessions {
     outboxLimits = defaultOutboxLimits,
   ) {
     const { clock } = deps;
+    this.#connectionsElsewhere = deps.connectionsElsewhere ?? (() => 0);
     const roster: Roster = {
       admit: (session) => this.#admit(session),
       dismiss: (session) => this.#dismiss(session),
@@ -124,7 +128,8 @@ export class Sessions {
 
   #admit(session: Session): ProblemCode | null {
     const { id, limits } = session.app;
-    if ((this.#byApp.get(id) ?? 0) >= limits.connections) return 'connection_limit';
+    const elsewhere = this.#connectionsElsewhere(id);
+    if ((this.#byApp.get(id) ?? 0) + elsewhere >= limits.connections) return 'connection_limit';
     const address = addressKey(session);
     if ((this.#byAddress.get(address) ?? 0) >= limits.connectionsPerAddress) return 'address_limit';
     add(this.#byApp, id, 1);

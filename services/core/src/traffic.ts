@@ -4,11 +4,17 @@ import type { ProblemCode } from '@starling/protocol';
 export class AppTraffic {
   /** Connections open now, on this node. */
   connections = 0;
+  /** The most connections at once since `takePeak`. */
+  #peak = 0;
   /** Subscriptions held now, on this node. */
   subscriptions = 0;
   connectionsOpened = 0;
   /** Frames received from clients. */
   framesIn = 0;
+  /** Signed requests of backends. */
+  requestsIn = 0;
+  /** Bytes of what clients and backends sent; of a client's text its characters, which are as many unless it is exotic. */
+  receivedBytes = 0;
   /** Messages published by backends and by clients with a token, one per channel. */
   published = 0;
   /** Client events. */
@@ -20,7 +26,26 @@ export class AppTraffic {
   /** What was refused, by the rule that refused it. */
   readonly refusals = new Map<ProblemCode, number>();
 
+  refusedCount = 0;
+
+  opened(): void {
+    this.connectionsOpened++;
+    if (++this.connections > this.#peak) this.#peak = this.connections;
+  }
+
+  closed(): void {
+    this.connections--;
+  }
+
+  /** The most connections at once since the last call, or since the start. */
+  takePeak(): number {
+    const peak = this.#peak;
+    this.#peak = this.connections;
+    return peak;
+  }
+
   refused(code: ProblemCode): void {
+    this.refusedCount++;
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
   }
 }

@@ -109,6 +109,7 @@ export const testApp: App = {
 export interface WorldOptions {
   readonly app?: Partial<App>;
   readonly settings?: Partial<SessionSettings>;
+  readonly connectionsElsewhere?: (appId: string) => number;
   readonly outbox?: { maxBytes: number; maxStallMs: number };
   /** Stand between the engine and a store: to delay its answers, or to fail. */
   readonly wrapBroker?: (broker: MemoryBroker) => Broker;
@@ -148,6 +149,7 @@ export function createWorld(options: WorldOptions = {}) {
       clock,
       observer,
       traffic,
+      ...(options.connectionsElsewhere && { connectionsElsewhere: options.connectionsElsewhere }),
     },
     { ...defaultSessionSettings, ...options.settings },
     options.outbox,

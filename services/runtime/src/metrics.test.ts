@@ -6,6 +6,8 @@ const counts = (over: Partial<TrafficCounts> = {}): TrafficCounts => ({
   subscriptions: 0,
   connectionsOpened: 0,
   framesIn: 0,
+  requestsIn: 0,
+  receivedBytes: 0,
   published: 0,
   clientEvents: 0,
   delivered: 0,

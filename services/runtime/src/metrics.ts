@@ -7,6 +7,8 @@ export interface TrafficCounts {
   readonly subscriptions: number;
   readonly connectionsOpened: number;
   readonly framesIn: number;
+  readonly requestsIn: number;
+  readonly receivedBytes: number;
   readonly published: number;
   readonly clientEvents: number;
   readonly delivered: number;
@@ -28,6 +30,8 @@ const gauges: ReadonlyArray<readonly [string, Count, string]> = [
 const counters: ReadonlyArray<readonly [string, Count, string]> = [
   ['starling_connections_opened_total', 'connectionsOpened', 'Connections opened'],
   ['starling_frames_received_total', 'framesIn', 'Frames received from clients'],
+  ['starling_requests_total', 'requestsIn', 'Signed requests of backends'],
+  ['starling_received_bytes_total', 'receivedBytes', 'Bytes of what clients and backends sent'],
   ['starling_published_total', 'published', 'Messages published by backends, one per channel'],
   ['starling_client_events_total', 'clientEvents', 'Messages published by clients'],
   ['starling_delivered_total', 'delivered', 'Frames queued to clients'],

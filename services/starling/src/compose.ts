@@ -1,13 +1,27 @@
 /** What each program is made of: memory or Redis beneath, the engine, the parts that were asked for. Names the adapters. */
 import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { JoseTokenVerifier } from '@starling/adapters/jose';
-import { MemoryAppStore, MemoryBroker, MemoryPresenceStore, MemoryRateLimiter } from '@starling/adapters/memory';
+import {
+  MemoryAppStore,
+  MemoryBroker,
+  MemoryNodeDirectory,
+  MemoryPresenceStore,
+  MemoryRateLimiter,
+} from '@starling/adapters/memory';
 import { PostgresAppStore } from '@starling/adapters/postgres';
 import { LineAppStore, serveApps } from '@starling/adapters/process';
-import { parseRedisUrl, RedisBroker, RedisLink, RedisPresenceStore, RedisRateLimiter } from '@starling/adapters/redis';
+import {
+  parseRedisUrl,
+  RedisBroker,
+  RedisLink,
+  RedisNodeDirectory,
+  RedisPresenceStore,
+  RedisRateLimiter,
+} from '@starling/adapters/redis';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
-import { BrokerBulletin, Hub, Sessions, Traffic } from '@starling/core';
+import { BrokerBulletin, Fleet, Hub, Sessions, Traffic } from '@starling/core';
 import { adoptKeyring, createDatabase, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
@@ -16,6 +30,7 @@ import {
   type Broker,
   type Bulletin,
   type Clock,
+  type NodeDirectory,
   type Observer,
   type PresenceStore,
   probeTopic,
@@ -38,6 +53,7 @@ import {
 } from '@starling/runtime';
 import type { PartSettings, StartSettings } from './config.ts';
 import { type Credentials, givenApp, keptCredentials, settleFirstApp, wantedApp } from './first-app.ts';
+import { version } from './version.ts';
 
 /** What a program may serve: connections, the HTTP API. */
 export type Part = 'edge' | 'api';
@@ -66,7 +82,7 @@ export function compose(
   metrics.watchTraffic(traffic);
   supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
 
-  const { broker, presenceStore, rateLimiter, ping } =
+  const { broker, presenceStore, rateLimiter, nodeDirectory, ping } =
     settings.REDIS_URL === undefined
       ? inProcess(clock)
       : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
@@ -81,9 +97,24 @@ export function compose(
   // Programs that meet in Redis alone keep no apps together: what one of them revoked, the others would go on taking.
   const isShared = settings.DATABASE_URL !== undefined || settings.REDIS_URL === undefined;
   const revoker: Revoker = isShared ? appStore : { revoke: revokeNowhere };
+  const fleet = new Fleet({
+    directory: nodeDirectory,
+    traffic,
+    clock,
+    observer,
+    about: {
+      nodeId,
+      host: hostname(),
+      parts,
+      version,
+      startedAt: clock.now(),
+      memoryBytes: () => process.memoryUsage.rss(),
+    },
+  });
+  const connectionsElsewhere = (appId: string): number => fleet.connectionsElsewhere(appId);
   const tokenVerifier = new JoseTokenVerifier(observer, { mayBePrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS });
   const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
-  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic });
+  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic, connectionsElsewhere });
   lifecycle.add('sessions', () => sessions.start());
 
   const seat = { topic: probeTopic(nodeId), socketId: nodeId };
@@ -123,6 +154,7 @@ export function compose(
     return () => server.close();
   });
 
+  lifecycle.add('fleet', () => fleet.start());
   // Last to open and so first to close: while connections are told to go elsewhere, the rest still works.
   lifecycle.add('connections', () => () => sessions.drain(drainMs), drainMs + 5_000);
   lifecycle.add('readiness', () => () => readiness.stop());
@@ -205,6 +237,7 @@ interface Stores {
   readonly broker: Broker;
   readonly presenceStore: PresenceStore;
   readonly rateLimiter: RateLimiter;
+  readonly nodeDirectory: NodeDirectory;
   /** Resolves when everything is subscribed that should be: a message that comes back shows no more than its own way. */
   ping(): Promise<void>;
 }
@@ -215,6 +248,7 @@ function inProcess(clock: Clock): Stores {
     broker,
     presenceStore: new MemoryPresenceStore(broker),
     rateLimiter: new MemoryRateLimiter(clock),
+    nodeDirectory: new MemoryNodeDirectory(clock),
     ping: async () => undefined,
   };
 }
@@ -330,6 +364,7 @@ function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }:
     broker: new RedisBroker(link, observer),
     presenceStore,
     rateLimiter: new RedisRateLimiter(link),
+    nodeDirectory: new RedisNodeDirectory(link),
     ping: () => link.ping(),
   };
 }

@@ -6,9 +6,7 @@ import { compose, composeWorkers, type OnReady, type Part } from './compose.ts';
 import { healthSettings, type PartSettings, partSettings, type StartSettings, startSettings } from './config.ts';
 import type { Credentials } from './first-app.ts';
 import { askHealth } from './health.ts';
-
-/** Written in by the build; absent where the source runs as it is. */
-declare const STARLING_VERSION: string | undefined;
+import { version } from './version.ts';
 
 interface Command {
   readonly run: (commandLine: Readonly<Record<string, string>>) => Promise<void>;
@@ -27,9 +25,9 @@ await main(process.argv.slice(2));
 async function main(args: string[]): Promise<void> {
   const read = parse(args);
   if (read === undefined) return;
-  const { help, version, workers, name } = read;
+  const { help, version: isVersionAsked, workers, name } = read;
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (version) process.stdout.write(`${typeof STARLING_VERSION === 'string' ? STARLING_VERSION : 'from source'}\n`);
+  if (isVersionAsked) process.stdout.write(`${version}\n`);
   else if (help || name === undefined) process.stdout.write(usage());
   else if (command === undefined) misused(`There is no command ${JSON.stringify(name)}.`);
   else if (workers !== undefined && !command.hasWorkers) misused(`${name} has no workers.`);

@@ -5,6 +5,7 @@
 export { MemoryAppStore } from './app-store.ts';
 export { MemoryBroker, type MemoryBrokerOptions } from './broker.ts';
 export { FakeClock } from './fake-clock.ts';
+export { MemoryNodeDirectory } from './node-directory.ts';
 export { MemoryPresenceStore } from './presence-store.ts';
 export { MemoryRateLimiter } from './rate-limiter.ts';
 export { MemoryTokenVerifier } from './token-verifier.ts';

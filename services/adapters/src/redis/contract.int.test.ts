@@ -1,7 +1,13 @@
 import { FakeClock } from '@starling/adapters/memory';
-import { brokerContract, presenceStoreContract, rateLimiterContract } from '@starling/ports/contract';
+import {
+  brokerContract,
+  nodeDirectoryContract,
+  presenceStoreContract,
+  rateLimiterContract,
+} from '@starling/ports/contract';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { type RedisCluster, RedisServer, startRedisCluster } from '../../../../infra/testing/redis-server.ts';
+import { RedisNodeDirectory } from './node-directory.ts';
 import { RedisRateLimiter } from './rate-limiter.ts';
 import { freshPrefix, type OpenLink, openLink, openNode } from './redis.test-kit.ts';
 
@@ -26,6 +32,24 @@ function contracts(name: string, url: () => string): void {
     const prefix = freshPrefix();
     const nodes = [await openNode(url(), prefix), await openNode(url(), prefix)];
     return { nodes, close: async () => void (await Promise.all(nodes.map((node) => node.close()))) };
+  });
+
+  nodeDirectoryContract(`RedisNodeDirectory (${name})`, async () => {
+    const { two, close } = await openTwo(url());
+    const [one, other] = two as [OpenLink, OpenLink];
+    return {
+      directories: [new RedisNodeDirectory(one.link), new RedisNodeDirectory(other.link)],
+      // Redis's own time: every report is made so much older.
+      advance: (durationMs) =>
+        one.link.command('age', async (client) => {
+          const { keys } = one.link;
+          for (const nodeId of await client.smembers(keys.reported)) {
+            const leftMs = await client.pttl(keys.report(nodeId));
+            if (leftMs > 0) await client.pexpire(keys.report(nodeId), Math.max(0, leftMs - durationMs));
+          }
+        }),
+      close,
+    };
   });
 
   rateLimiterContract(`RedisRateLimiter (${name})`, 2, async () => {

@@ -105,6 +105,16 @@ export class Keys {
     return `${this.#prefix}{nodes}:tags:${lease}`;
   }
 
+  /** A set: the nodes whose reports there may be. */
+  get reported(): string {
+    return `${this.#prefix}{nodes}:reported`;
+  }
+
+  /** What a node says of itself, for as long as it counts. */
+  report(nodeId: string): string {
+    return `${this.#prefix}{nodes}:report:${nodeId}`;
+  }
+
   bucket(name: string): string {
     return `${this.#prefix}rate:${name}`;
   }

@@ -1,0 +1,90 @@
+import { FakeClock, MemoryNodeDirectory } from '@starling/adapters/memory';
+import type { NodeDirectory } from '@starling/ports';
+import { reportOf } from '@starling/ports/contract';
+import { expect, it } from 'vitest';
+import { Fleet, Traffic } from './index.ts';
+
+function fleetOf(wrap: (directory: NodeDirectory) => NodeDirectory = (directory) => directory) {
+  const clock = new FakeClock(1_000_000);
+  const directory = new MemoryNodeDirectory(clock);
+  const traffic = new Traffic();
+  const problems: string[] = [];
+  const observer = { notes: false, note: () => {}, problem: (what: string) => void problems.push(what) };
+  const about = { nodeId: 'me', host: 'h', parts: ['edge'], version: '1', startedAt: 5, memoryBytes: () => 77 };
+  const fleet = new Fleet({ directory: wrap(directory), traffic, clock, observer, about });
+  /** Lets the answers that are there already be taken. */
+  const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+  return { fleet, clock, directory, traffic, problems, settle };
+}
+
+it('tells of itself at once and every few seconds, and is gone when it stops', async () => {
+  const { fleet, clock, directory, traffic, settle } = fleetOf();
+  traffic.of('1').opened();
+  const stop = fleet.start();
+  await settle();
+  const minute = {
+    at: 960_000,
+    peakConnections: 1,
+    messagesIn: 0,
+    bytesIn: 0,
+    messagesOut: 0,
+    bytesOut: 0,
+    refused: 0,
+  };
+  const apps = [{ appId: '1', connections: 1, subscriptions: 0, minutes: [minute] }];
+  const mine = { nodeId: 'me', host: 'h', parts: ['edge'], version: '1', startedAt: 5, memoryBytes: 77 };
+  expect(await directory.nodes()).toEqual([{ ...mine, connections: 1, apps }]);
+  expect(fleet.nodes).toHaveLength(1);
+  traffic.of('1').opened();
+  for (let time = 0; time < 10; time++) {
+    clock.advance(5_500);
+    await settle();
+  }
+  expect(await directory.nodes()).toMatchObject([{ connections: 2 }]);
+  await stop();
+  expect(await directory.nodes()).toEqual([]);
+  clock.advance(60_000);
+  await settle();
+  expect(await directory.nodes()).toEqual([]);
+});
+
+it("adds up an app's connections on the others, and leaves out its own", async () => {
+  const { fleet, clock, directory, traffic, settle } = fleetOf();
+  const on = (connections: number) => [{ appId: '1', connections, subscriptions: 0, minutes: [] }];
+  traffic.of('1').opened();
+  await directory.report(reportOf('a', { apps: on(3) }));
+  await directory.report(reportOf('b', { apps: on(4) }));
+  fleet.start();
+  await settle();
+  expect(fleet.connectionsElsewhere('1')).toBe(7);
+  expect(fleet.connectionsElsewhere('2')).toBe(0);
+  clock.advance(15_000);
+  await settle();
+  clock.advance(5_500);
+  await settle();
+  expect(fleet.connectionsElsewhere('1')).toBe(0);
+});
+
+it('says once that the directory is away, goes on trying, and knows nothing old', async () => {
+  let isAway = false;
+  const { fleet, clock, directory, problems, settle } = fleetOf((inner) => ({
+    report: async (report) => (isAway ? Promise.reject(new Error('away')) : inner.report(report)),
+    remove: (nodeId) => inner.remove(nodeId),
+    nodes: () => inner.nodes(),
+  }));
+  await directory.report(reportOf('a', { apps: [{ appId: '1', connections: 3, subscriptions: 0, minutes: [] }] }));
+  fleet.start();
+  await settle();
+  isAway = true;
+  for (let time = 0; time < 4; time++) {
+    clock.advance(5_500);
+    await settle();
+  }
+  expect(problems).toHaveLength(1);
+  expect(fleet.nodes).toEqual([]);
+  expect(fleet.connectionsElsewhere('1')).toBe(0);
+  isAway = false;
+  clock.advance(5_500);
+  await settle();
+  expect(fleet.nodes.map(({ nodeId }) => nodeId)).toContain('me');
+});

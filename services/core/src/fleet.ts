@@ -1,0 +1,100 @@
+/** The nodes there are, this one among them: it tells the others of itself every few seconds, and reads what they tell. */
+import { type Clock, type NodeDirectory, type NodeReport, type Observer, reportSeconds } from '@starling/ports';
+import type { Traffic } from './traffic.ts';
+import { UsageMeter } from './usage.ts';
+
+/** What of a node's report the engine does not know. */
+export type NodeAbout = Omit<NodeReport, 'apps' | 'connections' | 'memoryBytes'> & {
+  readonly memoryBytes: () => number;
+};
+
+export interface FleetDeps {
+  readonly directory: NodeDirectory;
+  readonly traffic: Traffic;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly about: NodeAbout;
+}
+
+const intervalMs = (reportSeconds * 1_000) / 3;
+
+export class Fleet {
+  readonly #deps: FleetDeps;
+  readonly #meter: UsageMeter;
+  #nodes: readonly NodeReport[] = [];
+  #readAt = Number.NEGATIVE_INFINITY;
+  /** By app: connections on the other nodes. */
+  #elsewhere = new Map<string, number>();
+  #isAway = false;
+  #isStopped = false;
+
+  constructor(deps: FleetDeps) {
+    this.#deps = deps;
+    this.#meter = new UsageMeter(deps.traffic);
+  }
+
+  /** Returns the function that takes this node out again. */
+  start(): () => Promise<void> {
+    void this.#goOn();
+    return async () => {
+      this.#isStopped = true;
+      try {
+        // What was used since the last report is told before the node is gone.
+        await this.#report();
+        await this.#deps.directory.remove(this.#deps.about.nodeId);
+      } catch (err) {
+        this.#deps.observer.note('this node stays listed until its report has run out', { err });
+      }
+    };
+  }
+
+  /** As they reported last, a few seconds old at most; empty while the directory has been away for longer. */
+  get nodes(): readonly NodeReport[] {
+    return this.#isFresh() ? this.#nodes : [];
+  }
+
+  /** An app's connections on all other nodes, as they last reported. */
+  connectionsElsewhere(appId: string): number {
+    return this.#isFresh() ? (this.#elsewhere.get(appId) ?? 0) : 0;
+  }
+
+  #isFresh(): boolean {
+    return this.#deps.clock.now() - this.#readAt <= reportSeconds * 1_000;
+  }
+
+  async #goOn(): Promise<void> {
+    const { clock, directory, observer, about } = this.#deps;
+    try {
+      await this.#report();
+      const nodes = await directory.nodes();
+      this.#nodes = nodes;
+      this.#readAt = clock.now();
+      this.#elsewhere = connectionsByApp(nodes.filter(({ nodeId }) => nodeId !== about.nodeId));
+      this.#isAway = false;
+    } catch (err) {
+      // Once for each time it is away.
+      if (!this.#isAway) observer.problem('the directory of nodes cannot be reached', { err });
+      this.#isAway = true;
+    }
+    // Not all nodes in one moment.
+    const delayMs = intervalMs * (0.9 + 0.2 * Math.random());
+    if (!this.#isStopped) clock.after(delayMs, () => void (this.#isStopped || this.#goOn()));
+  }
+
+  async #report(): Promise<void> {
+    const { directory, traffic, clock, about } = this.#deps;
+    const { memoryBytes, ...known } = about;
+    const apps = this.#meter.read(clock.now());
+    let connections = 0;
+    for (const each of traffic.byApp().values()) connections += each.connections;
+    await directory.report({ ...known, connections, memoryBytes: memoryBytes(), apps });
+  }
+}
+
+function connectionsByApp(nodes: readonly NodeReport[]): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const { apps } of nodes) {
+    for (const { appId, connections } of apps) sums.set(appId, (sums.get(appId) ?? 0) + connections);
+  }
+  return sums;
+}
