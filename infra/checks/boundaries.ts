@@ -7,7 +7,8 @@ import { importsOf, isBuild, isProof, isTest, type Manifest, roomOf, root, type 
 /** `node:*` is any module of Node. A `@starling/` room stands for all its doors, unless one is named. */
 export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'sdk/protocol': [],
-  'sdk/client': ['@starling/protocol'],
+  // Each of the last two in the door that is for it only.
+  'sdk/client': ['@starling/protocol', '@noble/ciphers', 'react'],
   // No module of Node: it runs wherever there are fetch and WebCrypto.
   'sdk/server': ['@starling/protocol', '@noble/ciphers', '@noble/hashes'],
   'services/ports': ['@starling/protocol'],

@@ -3,13 +3,26 @@ import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import Pusher from 'pusher';
 import type { Starling } from '../testing/program.ts';
 
 const resolve = createRequire(import.meta.url).resolve;
 
-export type Build = 'pusher' | 'pusher-with-encryption';
+export type Build = 'pusher' | 'pusher-with-encryption' | 'starling' | 'starling-esm';
+
+/** What a page needs for its `Pusher`. */
+const heads: Record<Build, string> = {
+  pusher: '<script src="/pusher.js"></script>',
+  'pusher-with-encryption': '<script src="/pusher-with-encryption.js"></script>',
+  starling:
+    '<script src="/client/starling.min.js"></script><script src="/client/starling-encrypted.min.js"></script>' +
+    '<script>class Pusher extends Starling { constructor(key, options) { super(key, { ...options, nacl: StarlingEncrypted.nacl }); } }</script>',
+  'starling-esm':
+    '<script type="module">import { Starling } from "/client/esm/index.mjs"; import { nacl } from "/client/esm/encrypted.mjs";' +
+    'globalThis.Pusher = class extends Starling { constructor(key, options) { super(key, { ...options, nacl }); } }</script>',
+};
 
 export interface Backend {
   readonly url: string;
@@ -33,8 +46,11 @@ export function serverLibrary({ url, app }: Pick<Starling, 'url' | 'app'>): Push
   });
 }
 
-/** It believes of its clients what they say in the query: `user`, `watchlist`. With `refuse` it signs wrongly. */
-export async function openBackend(starling: Pick<Starling, 'url' | 'app'>): Promise<Backend> {
+/**
+ * It believes of its clients what they say in the query: `user`, `watchlist`. With `refuse` it signs wrongly. Our own
+ * client is served from the folder it was built in.
+ */
+export async function openBackend(starling: Pick<Starling, 'url' | 'app'>, clientFolder?: string): Promise<Backend> {
   const pusher = serverLibrary(starling);
   const forger = serverLibrary({ ...starling, app: { ...starling.app, secret: 'wrong' } });
 
@@ -45,8 +61,12 @@ export async function openBackend(starling: Pick<Starling, 'url' | 'app'>): Prom
       return { type: 'text/javascript', body: readFileSync(resolve(`pusher-js/dist/web/${script}.js`), 'utf8') };
     }
     if (pathname === '/') {
-      const body = `<!doctype html><link rel="icon" href="data:,"><script src="/${searchParams.get('build')}.js"></script>`;
-      return { type: 'text/html', body };
+      const head = heads[searchParams.get('build') as Build];
+      return { type: 'text/html', body: `<!doctype html><link rel="icon" href="data:,">${head}` };
+    }
+    const own = /^\/client\/((?:esm\/)?[a-z.-]+\.m?js)$/.exec(pathname)?.[1];
+    if (own !== undefined && clientFolder !== undefined) {
+      return { type: 'text/javascript', body: readFileSync(join(clientFolder, own), 'utf8') };
     }
     const form = new URLSearchParams(await text(req));
     const [socketId, channel] = [form.get('socket_id') ?? '', form.get('channel_name') ?? ''];

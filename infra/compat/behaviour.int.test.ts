@@ -1,26 +1,30 @@
-/** What an application sees that uses the official libraries and nothing else: the same in Node and in a browser. */
+/** What an application sees, with the official libraries and with our own client: the same in Node and in a browser. */
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { buildClient, type ClientBuild } from '../testing/client-build.ts';
 import { openProgram, type Program, type Starling } from '../testing/program.ts';
 import { type Backend, openBackend } from './backend.ts';
-import { type Client, launchBrowser, nodePlace, type Place, pagePlace, type Who } from './client.ts';
+import { type Client, launchBrowser, type Place, pagePlace, pusherInNode, starlingInNode, type Who } from './client.ts';
 
 let program: Program;
 let starling: Starling;
 let backend: Backend;
 let browser: Browser;
+let clientBuild: ClientBuild;
 beforeAll(async () => {
   program = openProgram();
   starling = await program.start({
     env: { STARLING_APP_SUBSCRIPTION_COUNTS: 'yes', STARLING_APP_WATCHLISTS: 'yes', STARLING_LOG_LEVEL: 'warn' },
   });
-  backend = await openBackend(starling);
+  clientBuild = buildClient();
+  backend = await openBackend(starling, clientBuild.folder);
   browser = await launchBrowser();
 });
 afterAll(async () => {
   await browser?.close();
   await backend?.close();
   await program?.close();
+  clientBuild?.remove();
 });
 
 let serial = 0;
@@ -29,8 +33,11 @@ const fresh = (name: string) => `${name}-${++serial}`;
 const userName = (id: string) => ({ name: `User ${id}` });
 
 describe.each([
-  ['pusher-js in Node', () => nodePlace(starling, backend)],
+  ['pusher-js in Node', () => pusherInNode(starling, backend)],
+  ['@starling/client in Node', () => starlingInNode(starling, backend)],
   ['pusher-js in Chromium', () => pagePlace(browser, 'pusher', starling, backend)],
+  ['@starling/client, global script, in Chromium', () => pagePlace(browser, 'starling', starling, backend)],
+  ['@starling/client, ES module, in Chromium', () => pagePlace(browser, 'starling-esm', starling, backend)],
   ['pusher-js with encryption in Chromium', () => pagePlace(browser, 'pusher-with-encryption', starling, backend)],
 ])('%s', (_name, openPlace) => {
   let place: Place;

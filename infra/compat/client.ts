@@ -1,9 +1,12 @@
 /** The official client, unmodified, in Node and in pages of a real browser, behind one set of words. */
 import { createRequire } from 'node:module';
+import { Starling as StarlingClient } from '@starling/client';
+import { nacl } from '@starling/client/encrypted';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import type Pusher from 'pusher-js';
 import type { Options } from 'pusher-js';
 import { inject } from 'vitest';
+import { WebSocket } from 'ws';
 import type { Starling } from '../testing/program.ts';
 import type { Backend, Build } from './backend.ts';
 
@@ -196,8 +199,23 @@ function openClient(
   return pusher;
 }
 
-export async function nodePlace(starling: Pick<Starling, 'url' | 'app'>, backend: Backend): Promise<Place> {
-  const PusherHere = createRequire(import.meta.url)('pusher-js') as typeof Pusher.default;
+const require = createRequire(import.meta.url);
+
+export function pusherInNode(starling: Pick<Starling, 'url' | 'app'>, backend: Backend): Promise<Place> {
+  return nodePlace(require('pusher-js') as typeof Pusher.default, {}, starling, backend);
+}
+
+/** Ours, used as if it were pusher-js: that is what it promises. */
+export function starlingInNode(starling: Pick<Starling, 'url' | 'app'>, backend: Backend): Promise<Place> {
+  return nodePlace(StarlingClient as unknown as typeof Pusher.default, { WebSocket, nacl }, starling, backend);
+}
+
+async function nodePlace(
+  PusherHere: typeof Pusher.default,
+  more: object,
+  starling: Pick<Starling, 'url' | 'app'>,
+  backend: Backend,
+): Promise<Place> {
   const clients = new Set<Pusher.default>();
   const closeClients = async () => {
     for (const pusher of clients) pusher.disconnect();
@@ -207,7 +225,7 @@ export async function nodePlace(starling: Pick<Starling, 'url' | 'app'>, backend
     canDecrypt: true,
     open: async (who = {}) => {
       const client: Client = new Client(async (action, args) => action(pusher, ...args));
-      const options = optionsOf(starling, backend, who);
+      const options = { ...optionsOf(starling, backend, who), ...more };
       const pusher = openClient(PusherHere, who.key ?? starling.app.key, options, (told) => client.tell(told));
       clients.add(pusher);
       return client;
@@ -238,7 +256,7 @@ export async function pagePlace(
   await page.goto(backend.pageUrl(build));
   await page.evaluate('globalThis.pushers = []');
   return {
-    canDecrypt: build === 'pusher-with-encryption',
+    canDecrypt: build !== 'pusher',
     open: async (who = {}) => {
       const index = clients.length;
       const client = new Client((action, args) =>

@@ -3,9 +3,6 @@
  * status or an error's code: a refusal names a row, and one mapper per network edge turns the row into its form.
  */
 
-/** What a client does after a close; pusher-js and ours read it from the code's range. */
-export type Instruction = 'give-up' | 'back-off' | 'reconnect-now';
-
 export interface Problem {
   /** The number in `pusher:error`; null where Pusher has none. */
   readonly number: number | null;
@@ -160,12 +157,4 @@ export class StarlingError extends Error {
     this.code = code;
     this.retryAfterSeconds = options?.retryAfterSeconds;
   }
-}
-
-/** What a client should do after a close with this code. Null: not one of Pusher's, an ordinary dropped connection. */
-export function instructionOf(closeCode: number): Instruction | null {
-  if (closeCode >= 4000 && closeCode <= 4099) return 'give-up';
-  if (closeCode >= 4100 && closeCode <= 4199) return 'back-off';
-  if (closeCode >= 4200 && closeCode <= 4299) return 'reconnect-now';
-  return closeCode >= 4300 && closeCode <= 4999 ? 'give-up' : null;
 }

@@ -1,4 +1,5 @@
 export * from './errors.ts';
+export * from './fixes.ts';
 export * from './frames.ts';
 export * from './limits.ts';
 export * from './names.ts';

@@ -1,0 +1,13 @@
+export type { AuthError, AuthOptions, ChannelAuth, ChannelAuthOptions, UserAuth } from './authorize.ts';
+export { Channel, type ChannelSystemEvents, PrivateChannel, type SubscriptionError } from './channel.ts';
+export type { Connection, ConnectionEvents, ConnectionState, StateChange } from './connection.ts';
+export { EncryptedChannel } from './encrypted-channel.ts';
+export { StarlingError } from './errors.ts';
+export type { GlobalListener, Listener, Listeners, Metadata, Untyped } from './listeners.ts';
+export type { Nacl, Options } from './options.ts';
+export { isPresence, type Member, Members, PresenceChannel, type PresenceSystemEvents } from './presence-channel.ts';
+export type { PublishOptions } from './publish.ts';
+export { type AnyEvents, type ChannelName, type ChannelOf, Starling } from './starling.ts';
+export type { Fetch, WebSocketConstructor } from './surroundings.ts';
+export type { TokenProvider } from './tokens.ts';
+export type { User, UserData, Watchlist, WatchlistEvent } from './user.ts';
