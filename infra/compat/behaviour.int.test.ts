@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { buildClient, type ClientBuild } from '../testing/client-build.ts';
 import { openProgram, type Program, type Starling } from '../testing/program.ts';
 import { type Backend, openBackend } from './backend.ts';
-import { type Client, launchBrowser, type Place, pagePlace, pusherInNode, starlingInNode, type Who } from './client.ts';
+import { type Client, launchBrowser, nodePlace, type Place, pagePlace, starlingInNode, type Who } from './client.ts';
 
 let program: Program;
 let starling: Starling;
@@ -33,7 +33,7 @@ const fresh = (name: string) => `${name}-${++serial}`;
 const userName = (id: string) => ({ name: `User ${id}` });
 
 describe.each([
-  ['pusher-js in Node', () => pusherInNode(starling, backend)],
+  ['pusher-js in Node', () => nodePlace(starling, backend)],
   ['@starling/client in Node', () => starlingInNode(starling, backend)],
   ['pusher-js in Chromium', () => pagePlace(browser, 'pusher', starling, backend)],
   ['@starling/client, global script, in Chromium', () => pagePlace(browser, 'starling', starling, backend)],

@@ -201,16 +201,16 @@ function openClient(
 
 const require = createRequire(import.meta.url);
 
-export function pusherInNode(starling: Pick<Starling, 'url' | 'app'>, backend: Backend): Promise<Place> {
-  return nodePlace(require('pusher-js') as typeof Pusher.default, {}, starling, backend);
+export function nodePlace(starling: Pick<Starling, 'url' | 'app'>, backend: Backend): Promise<Place> {
+  return placeInNode(require('pusher-js') as typeof Pusher.default, {}, starling, backend);
 }
 
 /** Ours, used as if it were pusher-js: that is what it promises. */
 export function starlingInNode(starling: Pick<Starling, 'url' | 'app'>, backend: Backend): Promise<Place> {
-  return nodePlace(StarlingClient as unknown as typeof Pusher.default, { WebSocket, nacl }, starling, backend);
+  return placeInNode(StarlingClient as unknown as typeof Pusher.default, { WebSocket, nacl }, starling, backend);
 }
 
-async function nodePlace(
+async function placeInNode(
   PusherHere: typeof Pusher.default,
   more: object,
   starling: Pick<Starling, 'url' | 'app'>,

@@ -3,7 +3,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openProgram, type Program, type Starling } from '../testing/program.ts';
 import { type Backend, openBackend } from './backend.ts';
-import { type Client, launchBrowser, pagePlace, pusherInNode } from './client.ts';
+import { type Client, launchBrowser, nodePlace, pagePlace } from './client.ts';
 
 let program: Program;
 let starling: Starling;
@@ -53,7 +53,7 @@ test('[PR2] [PR3] two people in three tabs see each other come once and go once'
 });
 
 test('[RE7] one event reaches five hundred subscribers, each once', async () => {
-  const node = await pusherInNode(starling, backend);
+  const node = await nodePlace(starling, backend);
   const clients = await Promise.all(Array.from({ length: 500 }, () => node.open()));
   await Promise.all(clients.map((client) => client.connected()));
   await Promise.all(clients.map((client) => client.join('room')));

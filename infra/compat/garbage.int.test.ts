@@ -5,7 +5,7 @@ import { clientFrame, closePayload, handshake, opcodes } from '../../services/tr
 import { openProgram, type Program, type Starling, signedPath } from '../testing/program.ts';
 import { Random } from '../testing/random.ts';
 import { type Backend, openBackend } from './backend.ts';
-import { pusherInNode } from './client.ts';
+import { nodePlace } from './client.ts';
 
 const strangers = 50;
 /** What each stranger sends in all, over as many connections as that costs. */
@@ -119,7 +119,7 @@ async function measure(): Promise<{ connections: number; framesIn: number; heapM
 }
 
 test('[WS9] fifty strangers’ garbage costs the application next door nothing', async () => {
-  const place = await pusherInNode(starling, backend);
+  const place = await nodePlace(starling, backend);
   const client = await place.open({ user: 'ada' });
   await client.connected();
   for (const channel of ['presence-app', 'room']) await client.join(channel);

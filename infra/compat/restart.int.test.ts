@@ -5,7 +5,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openProgram, type Program, type Starling } from '../testing/program.ts';
 import { type Backend, openBackend, serverLibrary } from './backend.ts';
-import { launchBrowser, type Place, pagePlace, pusherInNode } from './client.ts';
+import { launchBrowser, nodePlace, type Place, pagePlace } from './client.ts';
 
 let program: Program;
 let browser: Browser;
@@ -44,7 +44,7 @@ async function openSwitch(first: Starling): Promise<{ url: string; turnTo(next: 
 }
 
 describe.each([
-  ['pusher-js in Node', pusherInNode],
+  ['pusher-js in Node', nodePlace],
   ['pusher-js in Chromium', (starling: Address, backend: Backend) => pagePlace(browser, 'pusher', starling, backend)],
 ])('%s', (name, openPlace) => {
   async function open(starling: Address): Promise<Place> {
