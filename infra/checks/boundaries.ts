@@ -100,6 +100,8 @@ const testsMayImport = [
   'pusher',
   'pusher-js',
   'playwright-core',
+  'esbuild',
+  'react-dom',
   'node:*',
 ];
 

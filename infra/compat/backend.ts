@@ -20,7 +20,7 @@ const heads: Record<Build, string> = {
     '<script src="/client/starling.min.js"></script><script src="/client/starling-encrypted.min.js"></script>' +
     '<script>class Pusher extends Starling { constructor(key, options) { super(key, { ...options, nacl: StarlingEncrypted.nacl }); } }</script>',
   'starling-esm':
-    '<script type="module">import { Starling } from "/client/esm/index.mjs"; import { nacl } from "/client/esm/encrypted.mjs";' +
+    '<script type="module">import { Starling } from "/client/index.mjs"; import { nacl } from "/client/encrypted.mjs";' +
     'globalThis.Pusher = class extends Starling { constructor(key, options) { super(key, { ...options, nacl }); } }</script>',
 };
 
@@ -64,7 +64,7 @@ export async function openBackend(starling: Pick<Starling, 'url' | 'app'>, clien
       const head = heads[searchParams.get('build') as Build];
       return { type: 'text/html', body: `<!doctype html><link rel="icon" href="data:,">${head}` };
     }
-    const own = /^\/client\/((?:esm\/)?[a-z.-]+\.m?js)$/.exec(pathname)?.[1];
+    const own = /^\/client\/([\w.-]+\.m?js)$/.exec(pathname)?.[1];
     if (own !== undefined && clientFolder !== undefined) {
       return { type: 'text/javascript', body: readFileSync(join(clientFolder, own), 'utf8') };
     }

@@ -7,7 +7,7 @@ export type { GlobalListener, Listener, Listeners, Metadata, Untyped } from './l
 export type { Nacl, Options } from './options.ts';
 export { isPresence, type Member, Members, PresenceChannel, type PresenceSystemEvents } from './presence-channel.ts';
 export type { PublishOptions } from './publish.ts';
-export { type AnyEvents, type ChannelName, type ChannelOf, Starling } from './starling.ts';
+export { type AnyEvents, type ChannelName, type ChannelOf, type DataOf, Starling } from './starling.ts';
 export type { Fetch, WebSocketConstructor } from './surroundings.ts';
 export type { TokenProvider } from './tokens.ts';
 export type { User, UserData, Watchlist, WatchlistEvent } from './user.ts';

@@ -24,6 +24,11 @@ type EventsOf<Events extends object, Name> = Name extends keyof Events
     : never
   : never;
 
+/** Of an event on a channel; of the protocol's own events, whatever pusher-js gives. */
+export type DataOf<Events extends object, Name, Event> = Event extends keyof EventsOf<Events, Name>
+  ? EventsOf<Events, Name>[Event]
+  : Untyped;
+
 export type ChannelOf<Events extends object, Name extends string> = Name extends `presence-${string}`
   ? PresenceChannel<EventsOf<Events, Name>>
   : Channel<EventsOf<Events, Name>>;

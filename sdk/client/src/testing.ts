@@ -21,6 +21,7 @@ import {
   type SubscribeCommand,
 } from '@starling/protocol';
 import type { Options, WebSocketConstructor } from './index.ts';
+import { claimsOf } from './tokens.ts';
 
 export interface TestUser {
   readonly id: string;
@@ -59,6 +60,8 @@ const restTurns = 50;
 export class TestServer {
   /** Everything clients published, in order. */
   readonly published: Published[] = [];
+  /** Every capability token clients gave, in order; all are good, and those that say nothing of it last an hour. */
+  readonly tokens: string[] = [];
 
   private readonly sessions = new Set<Session>();
   /** Members who are no clients of this process, by channel. */
@@ -190,9 +193,10 @@ export class TestServer {
       onclose: TestSocket['onclose'] = null;
       private readonly session: Session;
 
-      constructor(_url: string) {
+      constructor(url: string) {
+        const token = /[?&]token=([^&]+)/.exec(url)?.[1];
         this.session = { socket: this, socketId: `1.${++server.serial}`, channels: new Map(), user: null };
-        server.later(() => server.open(this.session));
+        server.later(() => server.open(this.session, token));
       }
 
       send(text: string): void {
@@ -213,7 +217,7 @@ export class TestServer {
     this.deliveries = this.deliveries.then(deliver);
   }
 
-  private open(session: Session): void {
+  private open(session: Session, token: string | undefined): void {
     const { socket, socketId } = session;
     if (socket.readyState !== 0 || this.isSilent) return;
     socket.readyState = 1;
@@ -224,6 +228,7 @@ export class TestServer {
     }
     this.sessions.add(session);
     this.say(session, encodeConnectionEstablished(socketId, 120));
+    if (token !== undefined) this.receiveToken(session, decodeURIComponent(token));
   }
 
   private say({ socket }: Session, text: string): void {
@@ -258,6 +263,10 @@ export class TestServer {
     const { event, data } = JSON.parse(text) as { event: string; data: Record<string, unknown> };
     if (event === 'starling:publish') {
       this.receivePublish(session, data);
+      return;
+    }
+    if (event === 'starling:auth') {
+      this.receiveToken(session, String(data['token']));
       return;
     }
     const decoded = decodeCommand(text);
@@ -324,6 +333,14 @@ export class TestServer {
     const except = socket_id === session.socketId ? session : undefined;
     for (const channel of channels) this.broadcast(channel, encodeEvent(name, channel, data), except);
     this.say(session, JSON.stringify({ event: 'starling:publish_ack', data: JSON.stringify({ id }) }));
+  }
+
+  private receiveToken(session: Session, token: string): void {
+    this.tokens.push(token);
+    const { sub = null, info = null, exp = 0, iat = 0, cap = {} } = claimsOf(token);
+    if (sub !== null) session.user = { userId: sub, userInfo: JSON.stringify(info) };
+    const data = JSON.stringify({ user_id: sub, expires_in: exp - iat || 3_600, capabilities: cap });
+    this.say(session, JSON.stringify({ event: 'starling:auth_success', data }));
   }
 
   private membersOf(channel: string): Map<string, ProtocolMember> {

@@ -6,8 +6,9 @@ import { after, parseJson } from './surroundings.ts';
 /** May be asked again at any time. An error with `status` 401 or 403 ends the asking; any other is tried again. */
 export type TokenProvider = () => string | Promise<string>;
 
-interface Claims {
+export interface Claims {
   readonly sub?: string;
+  readonly info?: object;
   readonly cap?: Readonly<Record<string, readonly string[]>>;
   readonly exp?: number;
   readonly iat?: number;
@@ -124,7 +125,8 @@ export class Tokens {
   }
 }
 
-function claimsOf(token: unknown): Claims {
+/** What a token says of itself; whether it is true only the server knows. */
+export function claimsOf(token: unknown): Claims {
   if (typeof token !== 'string' || token === '') throw new TypeError('it gave no token, which is a string');
   const payload = token.split('.')[1] ?? '';
   const { atob } = globalThis as unknown as { atob(text: string): string };

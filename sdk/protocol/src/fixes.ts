@@ -25,6 +25,8 @@ const nothing = 'Nothing: the client comes back by itself.';
 
 export const fixes: Readonly<Record<number, Fix>> = {
   1003: fix('binary_message', 'Send text, as JSON.'),
+  1007: fix('message_undecodable', 'Send well-formed UTF-8, compressed as agreed.'),
+  1009: fix('message_too_large', 'Send smaller frames.'),
   4000: fix('tls_required', 'Set forceTLS: true, or a host with https.'),
   4001: fix('app_unknown', 'Compare key and host with what the server printed at its start.'),
   4003: fix('app_disabled', 'Enable the app in its settings.'),
