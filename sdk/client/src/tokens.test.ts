@@ -142,6 +142,20 @@ test('a token that the server found expired is not shown again', async () => {
   expect(client.connection.state).toBe('connected');
 });
 
+test.each(['a.b.c', 'opaque', 'e30.////.e30'])(
+  'the token %s is shown to the server, which is to judge it',
+  async (token) => {
+    const errors = await connect({ token });
+    expect(server.tokens).toEqual([token]);
+    expect(errors).toEqual([]);
+  },
+);
+
+test('a provider that gives no token has failed', async () => {
+  const errors = await connect({ tokenProvider: () => '' });
+  expect(errors).toMatchObject([{ code: 'token_unavailable', reason: expect.stringContaining('no token') }]);
+});
+
 test('refreshToken() takes over new rights at once', async () => {
   const tokens = [makeToken(), makeToken({ sub: 'ada' })];
   await connect({ tokenProvider: () => tokens.shift() ?? '' });

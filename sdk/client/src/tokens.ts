@@ -110,6 +110,7 @@ export class Tokens {
   private async provide(): Promise<Held> {
     try {
       const token = await this.needs.provider();
+      if (typeof token !== 'string' || token === '') throw new TypeError('it gave no token, which is a string');
       const claims = claimsOf(token);
       // By the token's own length: this clock may be far from the server's.
       const lifetimeMs = ((claims.exp ?? 0) - (claims.iat ?? 0)) * 1_000;
@@ -125,15 +126,17 @@ export class Tokens {
   }
 }
 
-/** What a token says of itself; whether it is true only the server knows. */
-export function claimsOf(token: unknown): Claims {
-  if (typeof token !== 'string' || token === '') throw new TypeError('it gave no token, which is a string');
+/** What a token says of itself, nothing where it cannot be read; what is true of it only the server knows. */
+export function claimsOf(token: string): Claims {
   const payload = token.split('.')[1] ?? '';
   const { atob } = globalThis as unknown as { atob(text: string): string };
-  const bytes = atob(payload.replaceAll('-', '+').replaceAll('_', '/'));
-  // Escaped byte by byte and read as UTF-8, since atob knows bytes only.
-  const text = decodeURIComponent(
-    bytes.replace(/[\s\S]/g, (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, '0')}`),
-  );
-  return Object(parseJson(text)) as Claims;
+  try {
+    const bytes = atob(payload.replaceAll('-', '+').replaceAll('_', '/'));
+    // Escaped byte by byte and read as UTF-8, since atob knows bytes only.
+    const escaped = bytes.replace(/[\s\S]/g, (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, '0')}`);
+    return Object(parseJson(decodeURIComponent(escaped))) as Claims;
+  } catch {
+    // No base64 or no UTF-8: the server will say what is wrong with such a token.
+    return {};
+  }
 }
