@@ -19,7 +19,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 test('says of itself what is true', async () => {
   expect(await packageFaults(out)).toEqual([]);
-});
+}, 180_000);
 
 test('has no dependencies, and no import of anything but React', () => {
   expect(JSON.parse(readFileSync(join(out, 'package.json'), 'utf8'))).not.toHaveProperty('dependencies');

@@ -222,7 +222,6 @@ export class TestServer {
     if (socket.readyState !== 0 || this.isSilent) return;
     socket.readyState = 1;
     if (this.refusal !== null) {
-      this.say(session, encodeError(this.refusal.code, this.refusal.message));
       this.end(session, this.refusal.code, this.refusal.message);
       return;
     }
@@ -239,6 +238,8 @@ export class TestServer {
   }
 
   private end(session: Session, code: number, reason: string): void {
+    // As a server does: codes of its own are announced by a frame before the close.
+    if (code >= 4000 && session.socket.readyState === 1) this.say(session, encodeError(code, reason));
     this.later(() => {
       this.forget(session);
       if (session.socket.readyState === 3) return;

@@ -142,6 +142,16 @@ test('a token that the server found expired is not shown again', async () => {
   expect(client.connection.state).toBe('connected');
 });
 
+test('a provider that refuses a renewal is left alone, and the connection with it', async () => {
+  const provider = vi.fn(() => Promise.resolve(makeToken()));
+  const errors = await connect({ tokenProvider: provider });
+  provider.mockImplementation(() => Promise.reject(Object.assign(new Error('Locked out'), { status: 403 })));
+  await pass(600_000);
+  expect(provider).toHaveBeenCalledTimes(2);
+  expect(errors.map(({ code }) => code)).toEqual(['token_refused']);
+  expect(client.connection.state).toBe('connected');
+});
+
 test.each(['a.b.c', 'opaque', 'e30.////.e30'])(
   'the token %s is shown to the server, which is to judge it',
   async (token) => {
