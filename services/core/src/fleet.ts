@@ -1,4 +1,5 @@
 /** The nodes there are, this one among them: it tells the others of itself every few seconds, and reads what they tell. */
+import { randomInt } from 'node:crypto';
 import { type Clock, type NodeDirectory, type NodeReport, type Observer, reportSeconds } from '@starling/ports';
 import type { Traffic } from './traffic.ts';
 import { UsageMeter } from './usage.ts';
@@ -77,7 +78,7 @@ export class Fleet {
       this.#isAway = true;
     }
     // Not all nodes in one moment.
-    const delayMs = intervalMs * (0.9 + 0.2 * Math.random());
+    const delayMs = intervalMs * (0.9 + randomInt(201) / 1_000);
     if (!this.#isStopped) clock.after(delayMs, () => void (this.#isStopped || this.#goOn()));
   }
 
