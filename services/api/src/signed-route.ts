@@ -52,7 +52,7 @@ export function takeRawBodies(server: FastifyInstance): void {
 
 /** Runs the operation for requests that are signed by the app they name. */
 export function signed(deps: ApiDeps, operation: Operation, successStatus = 200) {
-  const { appStore, traffic, clock, pathPrefix = '' } = deps;
+  const { appStore, traffic, clock, observer, pathPrefix = '' } = deps;
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const path = request.params as Call['path'];
     const body = Buffer.isBuffer(request.body) ? request.body : noBody;
@@ -67,7 +67,12 @@ export function signed(deps: ApiDeps, operation: Operation, successStatus = 200)
     counts.requestsIn++;
     counts.receivedBytes += body.byteLength;
     const answer = await operation(deps, { app, path, query, body });
-    if (!answer.ok) return sendRefusal(reply, answer.refusal, counts);
+    if (!answer.ok) {
+      const { code, message } = answer.refusal;
+      if (observer.notes)
+        observer.note('request refused', { app: app.id, route: request.routeOptions.url, code, message });
+      return sendRefusal(reply, answer.refusal, counts);
+    }
     return sendJson(reply.code(successStatus), answer.value);
   };
 }

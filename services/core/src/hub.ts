@@ -254,6 +254,12 @@ export class Hub {
     await this.#deps.broker.subscribe(topic);
   }
 
+  /** Ends what `follow` began. That the broker could not be told costs it a message now and then, which nobody reads. */
+  unfollow(topic: Topic): void {
+    this.#followers.delete(topic);
+    this.#deps.broker.unsubscribe(topic).catch(() => undefined);
+  }
+
   /** Resolves when a message published by this node has come back to it; rejects `unavailable` otherwise. */
   async probe(timeoutMs: number): Promise<void> {
     const { broker, clock } = this.#deps;

@@ -39,6 +39,8 @@ export interface Peer extends Receiver {
   /** The connection stays open, with the token that it has. */
   refuseToken(refusal: Refusal): void;
   refuseSubscription(channel: string, refusal: Refusal): void;
+  /** Something ordinary happened. Call it only where `observer.notes`. */
+  note(what: string, details: Record<string, unknown>): void;
   /** Signed in, with a token, or in a private or presence channel. */
   authorized(): void;
 }

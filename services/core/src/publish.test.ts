@@ -25,7 +25,7 @@ describe('publish', () => {
     clock = new FakeClock();
     broker = new MemoryBroker(clock);
     traffic = new Traffic();
-    deps = { broker, rateLimiter: new MemoryRateLimiter(clock), traffic };
+    deps = { broker, rateLimiter: new MemoryRateLimiter(clock), traffic, observer: { notes: false, note: () => {} } };
     delivered = [];
     broker.listen((topic, message) => delivered.push({ topic, message }));
   });

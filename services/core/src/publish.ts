@@ -5,7 +5,15 @@
  * again on its way to any client.
  */
 
-import { type App, type Broker, channelTopic, type RateLimiter, type Topic, userTopic } from '@starling/ports';
+import {
+  type App,
+  type Broker,
+  channelTopic,
+  type Observer,
+  type RateLimiter,
+  type Topic,
+  userTopic,
+} from '@starling/ports';
 import { type Channel, type Checked, encodeEvent, limits, type Refusal, refuse } from '@starling/protocol';
 import type { Traffic } from './traffic.ts';
 
@@ -25,6 +33,7 @@ export interface PublishDeps {
   readonly broker: Pick<Broker, 'publish'>;
   readonly rateLimiter: RateLimiter;
   readonly traffic: Traffic;
+  readonly observer: Pick<Observer, 'note' | 'notes'>;
 }
 
 /**
@@ -86,6 +95,17 @@ export async function publishAll(
   });
 }
 
+function noteEvent(
+  observer: PublishDeps['observer'],
+  app: App,
+  channel: string,
+  event: string,
+  data: string,
+  except: string | undefined,
+): void {
+  observer.note('event', { app: app.id, channel, event, except, ...(!app.hidesData && { data }) });
+}
+
 const budgetOf = (app: App): string => `publish:${app.id}`;
 
 function overBudget(app: App, cost: number, remaining: number) {
@@ -130,6 +150,7 @@ async function send(
       const options = isSlowHere
         ? { ...(channel.isCache && { retainSeconds: limits.cacheSeconds }), ...(id !== undefined && { id }) }
         : undefined;
+      if (deps.observer.notes) noteEvent(deps.observer, app, channel.name, event, data, except);
       underWay.push(deps.broker.publish(topic, message, options).catch(fail));
     }
     sent += commands.length;

@@ -218,7 +218,7 @@ export class Session implements Peer {
     this.#scheduleCheck();
     if (observer.notes) {
       const { client, version, address } = this.greeting;
-      observer.note('connection opened', { app: this.app.id, socketId: this.socketId, client, version, address });
+      this.note('connection opened', { client, version, address });
     }
     const early = this.#early ?? [];
     this.#early = null;
@@ -368,6 +368,10 @@ export class Session implements Peer {
     const { channel, subscription, seat } = seating;
     const frame = encodeEvent(command.event, channel.name, command.data, seat?.member?.userId);
     this.traffic.clientEvents++;
+    if (deps.observer.notes) {
+      const { event, data } = command;
+      this.note('client event', { channel: channel.name, event, ...(!app.hidesData && { data }) });
+    }
     try {
       await deps.broker.publish(subscription.topic, {
         kind: 'event',
@@ -445,7 +449,7 @@ export class Session implements Peer {
   refuse(code: ProblemCode, message: string = problems[code].text): void {
     if (this.#state === 'closed') return;
     this.traffic.refused(code);
-    this.#note('refused', code, message);
+    this.#noteProblem('refused', code, message);
     const { number, closes } = problems[code];
     this.send(encodeError(number, message));
     if (closes && number !== null) this.#close(number, message);
@@ -454,7 +458,7 @@ export class Session implements Peer {
   refuseSubscription(channel: string, refusal: Refusal): void {
     if (this.#state === 'closed') return;
     this.traffic.refused(refusal.code);
-    this.#note('subscription refused', refusal.code, refusal.message);
+    this.#noteProblem('subscription refused', refusal.code, refusal.message);
     const type = subscriptionErrorType(refusal.code);
     const { status } = problems[refusal.code];
     // An invalid name is echoed cut: it may be as long as a frame.
@@ -482,7 +486,7 @@ export class Session implements Peer {
   refuseToken(refusal: Refusal): void {
     if (this.#state === 'closed') return;
     this.traffic.refused(refusal.code);
-    this.#note('token refused', refusal.code, refusal.message);
+    this.#noteProblem('token refused', refusal.code, refusal.message);
     this.send(encodeAuthError(refusal));
   }
 
@@ -545,7 +549,7 @@ export class Session implements Peer {
   slow(): void {
     if (this.#state === 'closed') return;
     this.traffic.refused('slow_reader');
-    this.#note('closed', 'slow_reader', problems.slow_reader.text);
+    this.#noteProblem('closed', 'slow_reader', problems.slow_reader.text);
     this.#close(problems.slow_reader.number, problems.slow_reader.text);
   }
 
@@ -566,23 +570,21 @@ export class Session implements Peer {
   ended(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    this.#leaveAll();
+    this.#leaveAll('the client went away');
   }
 
   #close(code: number, reason: string): void {
     this.#publishes?.cut();
     this.outbox.flush();
-    this.#leaveAll();
+    this.#leaveAll(reason, code);
     this.transport.close(code, reason);
   }
 
-  #leaveAll(): void {
+  #leaveAll(reason: string, code?: number): void {
     if (this.#state === 'closed') return;
     if (this.#state === 'open') {
       this.traffic.closed();
-      if (this.deps.observer.notes) {
-        this.deps.observer.note('connection closed', { app: this.app.id, socketId: this.socketId });
-      }
+      if (this.deps.observer.notes) this.note('connection closed', { reason, closeCode: code });
     }
     this.#state = 'closed';
     this.outbox.close();
@@ -604,9 +606,13 @@ export class Session implements Peer {
     else if (!isUnavailable) this.refuse('internal_close');
   }
 
-  #note(what: string, code: ProblemCode, message: string): void {
-    const { observer } = this.deps;
-    if (observer.notes) observer.note(what, { app: this.#app?.id, socketId: this.socketId, code, message });
+  /** Call it only where `observer.notes`. */
+  note(what: string, details: Record<string, unknown>): void {
+    this.deps.observer.note(what, { app: this.#app?.id, socketId: this.socketId, ...details });
+  }
+
+  #noteProblem(what: string, code: ProblemCode, message: string): void {
+    if (this.deps.observer.notes) this.note(what, { code, message });
   }
 }
 

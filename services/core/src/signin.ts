@@ -34,6 +34,7 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
     if (reading === null) return;
     session.authorized();
     session.send(encodeSigninSuccess(command.userData));
+    if (session.deps.observer.notes) session.note('signed in', { userId });
     startUser(session, reading);
     if (app.hasWatchlists && user.value.watchlist.length > limits.watchlistLength) {
       const text = `Watchlist limit exceeded. Only the first ${limits.watchlistLength} user ids are accepted`;

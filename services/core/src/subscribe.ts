@@ -118,6 +118,8 @@ function succeed(
   }
   subscription.transitionFloor = joined.position;
   subscription.release();
+  if (session.deps.observer.notes)
+    session.note('subscribed', { channel: channel.name, userId: seating.seat?.member?.userId });
   session.deps.counts.changed(session.app, channel, joined.connectionCount);
 }
 
@@ -158,6 +160,7 @@ export async function leaveChannel(session: Peer, seating: Seating): Promise<voi
   if (subscription !== null) {
     session.deps.hub.remove(subscription);
     session.traffic.subscriptions--;
+    if (session.deps.observer.notes) session.note('unsubscribed', { channel: channel.name });
     seating.subscription = null;
   }
   if (seat === null) return;

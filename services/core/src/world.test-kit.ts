@@ -100,6 +100,7 @@ export const testApp: App = {
   hasWatchlists: true,
   admitsAuthorizedOnly: false,
   requiresTls: false,
+  hidesData: false,
   allowedOrigins: [],
   tokens: defaultTokenSettings,
   revocations: [],
@@ -128,9 +129,12 @@ export function createWorld(options: WorldOptions = {}) {
   const appStore = new MemoryAppStore([app], () => clock.now());
   const traffic = new Traffic();
   const problems: Array<{ what: string; err?: unknown }> = [];
+  const noted: Array<{ what: string } & Record<string, unknown>> = [];
   const observer: Observer = {
     notes: true,
-    note: () => {},
+    note: (what, details) => {
+      noted.push({ what, ...details });
+    },
     problem: (what, { err }) => {
       problems.push({ what, err });
     },
@@ -242,6 +246,7 @@ export function createWorld(options: WorldOptions = {}) {
     appStore,
     broker,
     clock,
+    noted,
     connect,
     connectWith,
     hub,

@@ -11,6 +11,7 @@ export const defaultAppSettings: AppSettings = {
   hasWatchlists: false,
   admitsAuthorizedOnly: false,
   requiresTls: false,
+  hidesData: false,
   allowedOrigins: [],
   tokens: defaultTokenSettings,
   limits: defaultAppLimits,

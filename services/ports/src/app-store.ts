@@ -53,6 +53,8 @@ export interface App {
   readonly hasWatchlists: boolean;
   readonly admitsAuthorizedOnly: boolean;
   readonly requiresTls: boolean;
+  /** Whoever watches the app is not shown the data of its events. */
+  readonly hidesData: boolean;
   /** Empty: every origin. Otherwise `https://example.com`, `https://*.example.com`, `example.com`, `*.example.com`. */
   readonly allowedOrigins: readonly string[];
   readonly tokens: TokenSettings;

@@ -2,6 +2,8 @@
 export type Notice =
   /** Somebody changed or removed the app: what a node has kept of it below this version is out of date. */
   | { readonly kind: 'app-changed'; readonly appId: string; readonly version: number }
+  /** Somebody watches what happens in the app: every node tells of it for a while. */
+  | { readonly kind: 'app-watched'; readonly appId: string }
   /** A node goes by this version of the app from now on. */
   | { readonly kind: 'app-applied'; readonly appId: string; readonly version: number; readonly nodeId: string };
 

@@ -26,6 +26,11 @@ export function probeTopic(nodeId: string): Topic {
 /** Of no app: what all nodes read. */
 export const bulletinTopic = ':~bulletin' as Topic;
 
+/** What nodes tell of an app while it is watched. */
+export function debugTopic(appId: string): Topic {
+  return `${appId}:~debug` as Topic;
+}
+
 /** The app a topic belongs to; empty for a topic of no app. */
 export function appIdOfTopic(topic: Topic): string {
   return topic.slice(0, topic.indexOf(':'));

@@ -21,7 +21,7 @@ import {
 } from '@starling/adapters/redis';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
-import { BrokerBulletin, Fleet, Hub, Sessions, Traffic } from '@starling/core';
+import { BrokerBulletin, DebugTap, Fleet, Hub, Sessions, Traffic } from '@starling/core';
 import { adoptKeyring, createDatabase, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
@@ -75,8 +75,8 @@ export function compose(
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
   const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
-  const observer = new PinoObserver(log);
   const clock = new SystemClock();
+  const observer = new DebugTap(new PinoObserver(log), { clock, nodeId });
   const traffic = new Traffic();
   const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
   metrics.watchTraffic(traffic);
@@ -92,6 +92,7 @@ export function compose(
   lifecycle.add('hub', () => hub.start());
   const bulletin = new BrokerBulletin({ broker, hub, observer });
   lifecycle.add('bulletin', () => bulletin.start());
+  lifecycle.add('debug', () => observer.start({ broker, bulletin }));
   const world = { nodeId, lifecycle, clock, observer, metrics, log, bulletin };
   const { appStore, first } = appsOf(settings, supervisor, world);
   // Programs that meet in Redis alone keep no apps together: what one of them revoked, the others would go on taking.

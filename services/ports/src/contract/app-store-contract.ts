@@ -24,6 +24,7 @@ export function appOf(id: string, changes: Partial<App> = {}): App {
     hasWatchlists: false,
     admitsAuthorizedOnly: false,
     requiresTls: false,
+    hidesData: false,
     allowedOrigins: [],
     tokens: defaultTokenSettings,
     revocations: [],
@@ -78,6 +79,7 @@ export function appStoreContract(name: string, make: () => Promise<AppStoreFixtu
         hasWatchlists: true,
         admitsAuthorizedOnly: true,
         requiresTls: true,
+        hidesData: true,
         allowedOrigins: ['https://*.example.com', 'example.org'],
         tokens: {
           isEnabled: false,

@@ -1,0 +1,121 @@
+import { FakeClock, MemoryBroker } from '@starling/adapters/memory';
+import type { Notice } from '@starling/ports';
+import { expect, it } from 'vitest';
+import { BrokerBulletin, type DebugEntry, DebugTap, DebugWatch, Hub } from './index.ts';
+import { createWorld } from './world.test-kit.ts';
+
+async function nodeOf(isLogging = false) {
+  const logged: unknown[] = [];
+  const inner = { notes: isLogging, note: (...args: unknown[]) => void logged.push(args), problem: () => {} };
+  const clock = new FakeClock(1_000_000);
+  const tap = new DebugTap(inner, { clock, nodeId: 'n' });
+  const broker = new MemoryBroker(clock);
+  const hub = new Hub({ broker, clock, observer: tap, nodeId: 'n' });
+  hub.start();
+  const bulletin = new BrokerBulletin({ broker, hub, observer: tap });
+  await bulletin.start();
+  const notices: Notice[] = [];
+  bulletin.listen((notice) => notices.push(notice));
+  tap.start({ broker, bulletin });
+  const watch = new DebugWatch({ hub, bulletin, clock, observer: tap });
+  const entries: DebugEntry[] = [];
+  const listen = (entry: DebugEntry) => void entries.push(entry);
+  /** As a caller does it. */
+  const note = (what: string, details: Record<string, unknown>) => {
+    if (tap.notes) tap.note(what, details);
+  };
+  return { tap, clock, watch, entries, listen, note, logged, notices };
+}
+
+it('passes on what is noted of an app while somebody watches it, and of no other', async () => {
+  const { watch, entries, listen, note, logged, tap } = await nodeOf();
+  note('subscribed', { app: '1', channel: 'before' });
+  expect(tap.notes).toBe(false);
+  const end = await watch.watch('1', listen);
+  note('subscribed', { app: '1', channel: 'a' });
+  note('subscribed', { app: '2', channel: 'b' });
+  note('redis is back', {});
+  end();
+  end();
+  note('subscribed', { app: '1', channel: 'after' });
+  expect(entries).toEqual([{ at: 1_000_000, nodeId: 'n', what: 'subscribed', channel: 'a' }]);
+  expect(logged).toEqual([]);
+});
+
+it('tells for as long as somebody watches, and stops by itself soon after the last has gone', async () => {
+  const { watch, entries, listen, note, clock, tap, notices } = await nodeOf();
+  const endFirst = await watch.watch('1', listen);
+  const endSecond = await watch.watch('1', listen);
+  for (let time = 0; time < 12; time++) {
+    clock.advance(10_000);
+    note('event', { app: '1' });
+  }
+  expect(entries).toHaveLength(24);
+  endFirst();
+  clock.advance(10_000);
+  note('event', { app: '1' });
+  expect(entries).toHaveLength(25);
+  endSecond();
+  const count = notices.length;
+  clock.advance(60_000);
+  note('event', { app: '1' });
+  expect(notices).toHaveLength(count);
+  expect(tap.notes).toBe(false);
+  expect(entries).toHaveLength(25);
+});
+
+it('tells so many entries a second, and how many it did not', async () => {
+  const { watch, entries, listen, note, clock } = await nodeOf();
+  await watch.watch('1', listen);
+  for (let index = 0; index < 510; index++) note('event', { app: '1' });
+  expect(entries).toHaveLength(500);
+  clock.advance(1_000);
+  note('event', { app: '1' });
+  expect(entries.slice(500)).toMatchObject([{ what: 'too much to tell', dropped: 10 }, { what: 'event' }]);
+});
+
+it('shows data up to a bound, and never to the log', async () => {
+  const { watch, entries, listen, note, logged } = await nodeOf(true);
+  await watch.watch('1', listen);
+  note('event', { app: '1', data: 'short' });
+  note('event', { app: '1', data: 'x'.repeat(5_000) });
+  expect(entries[0]).toMatchObject({ data: 'short' });
+  expect(entries[1]).toMatchObject({ data: 'x'.repeat(1_024), dataLength: 5_000 });
+  expect(logged).toEqual([
+    ['event', { app: '1' }],
+    ['event', { app: '1' }],
+  ]);
+});
+
+it('hears of a connection, what it does, what it is refused, and why it ends', async () => {
+  const world = createWorld();
+  const peer = await world.connect();
+  const { socketId } = peer.session;
+  peer.say(world.subscribeFrame(peer, 'private-a'));
+  peer.say({ event: 'client-x', channel: 'private-a', data: 'hello' });
+  peer.say({ event: 'pusher:subscribe', data: { channel: 'private-b' } });
+  peer.say({ event: 'pusher:unsubscribe', data: { channel: 'private-a' } });
+  await world.settle();
+  peer.session.ended();
+  const common = { app: '1001', socketId };
+  expect(world.noted).toEqual([
+    { what: 'connection opened', ...common, client: 'test', version: '1', address: expect.any(String) },
+    { what: 'subscription refused', ...common, code: 'auth_missing', message: expect.any(String) },
+    { what: 'subscribed', ...common, channel: 'private-a', userId: undefined },
+    { what: 'client event', ...common, channel: 'private-a', event: 'client-x', data: 'hello' },
+    { what: 'unsubscribed', ...common, channel: 'private-a' },
+    { what: 'connection closed', ...common, reason: 'the client went away', closeCode: undefined },
+  ]);
+});
+
+it('is not shown the data of an app that hides it', async () => {
+  for (const hidesData of [false, true]) {
+    const world = createWorld({ app: { hidesData } });
+    const peer = await world.connect();
+    peer.say(world.subscribeFrame(peer, 'private-a'));
+    await world.settle();
+    peer.say({ event: 'client-x', channel: 'private-a', data: 'secret' });
+    await world.settle();
+    expect(JSON.stringify(world.noted).includes('secret')).toBe(!hidesData);
+  }
+});

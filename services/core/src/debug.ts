@@ -1,0 +1,168 @@
+/**
+ * What happens in an app, told to those who watch: every node passes on what it notes, while somebody watches and not
+ * a moment longer. Nobody watching costs one look at an empty map.
+ */
+import { type Broker, type Bulletin, type Clock, debugTopic, type Observer } from '@starling/ports';
+import type { Hub } from './hub.ts';
+
+/** One thing that happened. */
+export interface DebugEntry {
+  /** Milliseconds since 1970, by the node's clock. */
+  readonly at: number;
+  readonly nodeId: string;
+  /** Such as `connection opened` or `subscription refused`. */
+  readonly what: string;
+  /** What there is to say of it: `socketId`, `channel`, `event`, `data`, `code`, `message` and the like. */
+  readonly [detail: string]: unknown;
+}
+
+/** How long a node goes on telling after it last heard that somebody watches. */
+const watchMs = 30_000;
+const renewMs = 10_000;
+/** Of one app on one node. What is more is counted, and the count told. */
+const entriesPerSecond = 500;
+/** UTF-16 units of an event's data that are told. */
+const shownData = 1_024;
+
+class Watched {
+  until = 0;
+  second = 0;
+  told = 0;
+  dropped = 0;
+}
+
+export interface DebugTapDeps {
+  readonly clock: Clock;
+  readonly nodeId: string;
+}
+
+/** Stands before a node's observer, and passes on what belongs to an app that is watched. */
+export class DebugTap implements Observer {
+  readonly #inner: Observer;
+  readonly #deps: DebugTapDeps;
+  readonly #watched = new Map<string, Watched>();
+  #broker: Pick<Broker, 'publish'> | null = null;
+
+  constructor(inner: Observer, deps: DebugTapDeps) {
+    this.#inner = inner;
+    this.#deps = deps;
+  }
+
+  /** Returns the function that ends it. */
+  start({ broker, bulletin }: { readonly broker: Pick<Broker, 'publish'>; readonly bulletin: Bulletin }): () => void {
+    this.#broker = broker;
+    return bulletin.listen((notice) => {
+      if (notice.kind !== 'app-watched') return;
+      const watched = this.#watched.get(notice.appId) ?? new Watched();
+      this.#watched.set(notice.appId, watched);
+      watched.until = this.#deps.clock.now() + watchMs;
+    });
+  }
+
+  get notes(): boolean {
+    return this.#inner.notes || this.#watched.size > 0;
+  }
+
+  problem(what: string, details: { readonly err?: unknown } & Record<string, unknown>): void {
+    this.#inner.problem(what, details);
+  }
+
+  note(what: string, details: Record<string, unknown>): void {
+    const { app, data, ...rest } = details;
+    if (this.#inner.notes) this.#inner.note(what, { app, ...rest });
+    if (this.#watched.size === 0 || typeof app !== 'string') return;
+    const watched = this.#watched.get(app);
+    if (watched === undefined) return;
+    const now = this.#deps.clock.now();
+    if (watched.until < now) this.#watched.delete(app);
+    else this.#tell(app, watched, now, what, typeof data === 'string' ? { ...rest, ...shortened(data) } : rest);
+  }
+
+  #tell(appId: string, watched: Watched, at: number, what: string, details: Record<string, unknown>): void {
+    const second = Math.floor(at / 1_000);
+    if (second !== watched.second) {
+      const { dropped } = watched;
+      watched.second = second;
+      watched.told = 0;
+      watched.dropped = 0;
+      if (dropped > 0) this.#publish(appId, { at, nodeId: this.#deps.nodeId, what: 'too much to tell', dropped });
+    }
+    if (++watched.told > entriesPerSecond) watched.dropped++;
+    else this.#publish(appId, { ...details, at, nodeId: this.#deps.nodeId, what });
+  }
+
+  #publish(appId: string, entry: DebugEntry): void {
+    // At most once, as everything that is only watched: whoever must not miss anything reads the log.
+    this.#broker
+      ?.publish(debugTopic(appId), { kind: 'event', payload: Buffer.from(JSON.stringify(entry)) })
+      .catch(() => undefined);
+  }
+}
+
+function shortened(data: string): { readonly data: string; readonly dataLength?: number } {
+  return data.length <= shownData ? { data } : { data: data.slice(0, shownData), dataLength: data.length };
+}
+
+export interface DebugWatchDeps {
+  readonly hub: Hub;
+  readonly bulletin: Bulletin;
+  readonly clock: Clock;
+  readonly observer: Observer;
+}
+
+type Listener = (entry: DebugEntry) => void;
+
+/** Watches apps over all nodes. */
+export class DebugWatch {
+  readonly #deps: DebugWatchDeps;
+  readonly #listeners = new Map<string, Set<{ readonly listen: Listener }>>();
+
+  constructor(deps: DebugWatchDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * `listen` must not throw. Once resolved, every node is told to tell. Rejects `unavailable` when the world fails.
+   * Returns the function that ends it; it may be called twice.
+   */
+  async watch(appId: string, listen: Listener): Promise<() => void> {
+    const { hub } = this.#deps;
+    const topic = debugTopic(appId);
+    const listener = { listen };
+    const listeners = this.#listeners.get(appId) ?? new Set();
+    const isFirst = listeners.size === 0;
+    listeners.add(listener);
+    this.#listeners.set(appId, listeners);
+    const end = (): void => {
+      if (!listeners.delete(listener) || listeners.size > 0) return;
+      this.#listeners.delete(appId);
+      hub.unfollow(topic);
+    };
+    try {
+      if (isFirst) await hub.follow(topic, (payload) => this.#hear(appId, payload));
+      await this.#deps.bulletin.post({ kind: 'app-watched', appId });
+      if (isFirst) this.#renewLater(appId, listeners);
+    } catch (err) {
+      end();
+      throw err;
+    }
+    return end;
+  }
+
+  #renewLater(appId: string, listeners: ReadonlySet<unknown>): void {
+    const { bulletin, clock, observer } = this.#deps;
+    clock.after(renewMs, () => {
+      if (this.#listeners.get(appId) !== listeners) return;
+      bulletin
+        .post({ kind: 'app-watched', appId })
+        .catch((err: unknown) => observer.note('watching an app was not renewed', { err }));
+      this.#renewLater(appId, listeners);
+    });
+  }
+
+  #hear(appId: string, payload: Uint8Array): void {
+    // From a node of ours, which encoded it.
+    const entry: DebugEntry = JSON.parse(Buffer.from(payload).toString());
+    for (const { listen } of [...(this.#listeners.get(appId) ?? [])]) listen(entry);
+  }
+}
