@@ -1,10 +1,9 @@
 /** The first user: by a link that a start prints, or as the environment says. Owns the default organisation. */
-import type { Sql } from '@starling/database';
+import { defaultOrganisation, type Sql } from '@starling/database';
 import { type Checked, refuse } from '@starling/protocol';
 import { createBearerSecret, digestOf } from './bearer-secret.ts';
 import { now, type PeopleDeps } from './deps.ts';
 import { parseEmail } from './email.ts';
-import { createId } from './id.ts';
 import { checkPassword } from './password.ts';
 import { createUser, hasUsers, join } from './user.ts';
 
@@ -83,15 +82,6 @@ export async function ensureFirstOwner(deps: PeopleDeps, given: FirstOwner): Pro
     await makeOwner(deps, user.value);
     return { ok: true, value: true };
   });
-}
-
-/** The organisation that was there first: of the first app, and of the first owner. Made where there is none. */
-export async function defaultOrganisation(sql: Sql): Promise<string> {
-  const [first] = await sql<{ id: string }[]>`select id from organisations order by created_at, id limit 1`;
-  if (first !== undefined) return first.id;
-  const id = createId('org');
-  await sql`insert into organisations (id, name) values (${id}, 'Default')`;
-  return id;
 }
 
 interface PreparedOwner {

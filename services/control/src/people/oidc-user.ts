@@ -1,8 +1,8 @@
 /** Which user somebody is whom an identity provider vouches for. */
+import { defaultOrganisation } from '@starling/database';
 import { type Checked, refuse } from '@starling/protocol';
 import { now, type PeopleDeps } from './deps.ts';
 import { domainOf, parseEmail } from './email.ts';
-import { defaultOrganisation } from './first-owner.ts';
 import { isInvited } from './invitation.ts';
 import type { Identity } from './oidc-provider.ts';
 import type { Role } from './principal.ts';
