@@ -1,6 +1,7 @@
 /** Members, invitations and access tokens: who may do what to whom. */
 import { databaseOf, engines } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { removeMember } from './membership.ts';
 import { type Browser, owner, type StartedPeople, startPeople } from './people.test-kit.ts';
 
 const [minute, day] = [60_000, 24 * 3_600_000];
@@ -134,6 +135,21 @@ describe.each(engines)('members on %s', (engine) => {
     const answers = await Promise.all(owners.map(([browser, id]) => leave(browser, id)));
     expect(answers.map(({ status }) => status).toSorted()).toEqual([204, 204, 204, 409]);
     expect(await database.sql`select 1 from memberships where role = 'owner'`).toHaveLength(1);
+  });
+
+  test('[AU14] an owner who leaves while another is leaving is told how that ended', async () => {
+    const bea = await started.visitMember(ada, 'bea@example.com', 'owner');
+    const organisationId = await started.organisationId();
+    const elsewhere = await database.openAnother();
+    const second = await database.tx(async (sql) => {
+      const first = await removeMember({ database }, { organisationId, userId: adaId, by: 'oneself' });
+      expect(first).toEqual({ ok: true, value: { from: 'owner' } });
+      const leaving = removeMember({ database: elsewhere }, { organisationId, userId: bea.userId, by: 'oneself' });
+      // Time enough for who does not wait.
+      await sql`select pg_sleep(0.3)`;
+      return engine === 'pglite' ? { leaving: await leaving } : { leaving };
+    });
+    expect(await second.leaving).toMatchObject({ ok: false, refusal: { code: 'last_owner' } });
   });
 
   test('[AU14] members come a page at a time', async () => {
