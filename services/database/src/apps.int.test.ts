@@ -11,6 +11,7 @@ import {
   lockApps,
   parseAppSettings,
   readApps,
+  totpSecretPurpose,
 } from './index.ts';
 
 function keyringOf(...keys: string[]): Keyring {
@@ -146,12 +147,18 @@ describe.each(engines)('apps as rows on %s', (engine) => {
     await adoptKeyring(database, keyring);
     await add('1');
     await addKey('1', 'k');
+    const sealed = keyring.seal('of an authenticator', totpSecretPurpose('usr_a'));
+    await database.sql`
+      insert into users (id, email, has_proven_email, name, totp_secret_sealed, created_at)
+      values ('usr_a', 'a@example.com', true, 'A', ${sealed}, now())`;
     await expect(adoptKeyring(database, keyringOf(newKey))).rejects.toThrow(
       'sealed with another key. Give STARLING_SECRET_KEY the key',
     );
     await adoptKeyring(database, keyringOf(newKey, oldKey));
     await adoptKeyring(database, keyringOf(newKey));
     expect((await only(keyringOf(newKey))).keys).toEqual([{ key: 'k', secret: 'secret of k', isEnabled: true }]);
+    const [user] = await database.sql<Array<{ sealed: string }>>`select totp_secret_sealed as sealed from users`;
+    expect(keyringOf(newKey).open(user?.sealed ?? '', totpSecretPurpose('usr_a'))).toBe('of an authenticator');
     await expect(adoptKeyring(database, keyring)).rejects.toThrow('another key');
   });
 });

@@ -20,4 +20,4 @@ export {
   type OpenDatabaseOptions,
   openDatabase,
 } from './open-database.ts';
-export { adoptKeyring, keptKeyring } from './secret-key.ts';
+export { adoptKeyring, keptKeyring, totpSecretPurpose } from './secret-key.ts';

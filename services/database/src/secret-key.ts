@@ -10,10 +10,17 @@ const checkPurpose = 'installation';
 const advice =
   'Give STARLING_SECRET_KEY the key that sealed the secrets in this database, or a new key, a comma, and that key';
 
+/** What the secret of this user's authenticator app is sealed for. */
+export function totpSecretPurpose(userId: string): string {
+  return `totp:${userId}`;
+}
+
 /** Every column that holds sealed texts, so that none keeps an old key in use. `id` is unique in the table. */
 const sealedColumns = [
   { table: 'app_keys', id: 'key', column: 'secret_sealed', purposeOf: appSecretPurpose },
   { table: 'webhook_endpoints', id: 'id', column: 'secret_sealed', purposeOf: webhookSecretPurpose },
+  { table: 'users', id: 'id', column: 'totp_secret_sealed', purposeOf: totpSecretPurpose },
+  { table: 'users', id: 'id', column: 'totp_offered_sealed', purposeOf: totpSecretPurpose },
 ] as const;
 
 /** The key kept in the folder, made when it is the first time. Throws a StarlingError when the file is another's. */

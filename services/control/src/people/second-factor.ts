@@ -1,4 +1,5 @@
 /** The second factor: an authenticator app, and codes on paper for the day it is lost. */
+import { totpSecretPurpose } from '@starling/database';
 import { type Checked, refuse } from '@starling/protocol';
 import type { PeopleDeps } from './deps.ts';
 import { createRecoveryCodes, recoveryDigest } from './recovery-code.ts';
@@ -27,7 +28,7 @@ export async function checkCode(
 
 async function useTotp({ database, keyring, clock }: PeopleDeps, user: UserRow, code: string): Promise<boolean> {
   if (user.totpSecretSealed === null) return false;
-  const secret = Buffer.from(keyring.open(user.totpSecretSealed, purposeOf(user.id)), 'base64url');
+  const secret = Buffer.from(keyring.open(user.totpSecretSealed, totpSecretPurpose(user.id)), 'base64url');
   const step = findStep(secret, code, clock.now());
   if (step === undefined) return false;
   // In one statement: of two who show the same code at once, one is too late.
@@ -50,7 +51,7 @@ export async function offerTotp(
 ): Promise<Checked<{ readonly secret: string; readonly url: string }>> {
   if (user.totpSecretSealed !== null) return refuse('state_conflict', 'There is a second factor: remove it first');
   const secret = createTotpSecret();
-  const sealed = keyring.seal(secret.toString('base64url'), purposeOf(user.id));
+  const sealed = keyring.seal(secret.toString('base64url'), totpSecretPurpose(user.id));
   await database.sql`update users set totp_offered_sealed = ${sealed} where id = ${user.id}`;
   return { ok: true, value: { secret: toBase32(secret), url: totpUrl(secret, user.email) } };
 }
@@ -62,7 +63,7 @@ export async function confirmTotp(
   code: string,
 ): Promise<Checked<readonly string[]>> {
   if (user.totpOfferedSealed === null) return refuse('state_conflict', 'No second factor is being set up');
-  const secret = Buffer.from(keyring.open(user.totpOfferedSealed, purposeOf(user.id)), 'base64url');
+  const secret = Buffer.from(keyring.open(user.totpOfferedSealed, totpSecretPurpose(user.id)), 'base64url');
   const step = findStep(secret, code, clock.now());
   if (step === undefined) {
     return refuse('second_factor_wrong', 'This is not the code of the moment: is the clock of the phone right?');
@@ -97,8 +98,4 @@ export async function removeTotp({ database }: Pick<PeopleDeps, 'database'>, use
       update users set totp_secret_sealed = null, totp_offered_sealed = null where id = ${userId}`;
     await sql`delete from recovery_codes where user_id = ${userId}`;
   });
-}
-
-function purposeOf(userId: string): string {
-  return `totp:${userId}`;
 }
