@@ -36,6 +36,13 @@ const channels = [
   '#server-to-user-u1',
 ];
 
+const capabilities = [
+  {},
+  { '*': ['subscribe', 'presence', 'publish'] },
+  { 'private-*': ['subscribe'], room: ['publish'] },
+  { 'presence-room': ['presence'], 'presence-*': ['publish'], '#server-to-user-*': ['publish'] },
+];
+
 interface Numbered {
   readonly number: number;
   readonly except: string | undefined;
@@ -55,6 +62,8 @@ class Witness {
   readonly members = new Map<string, Set<string>>();
   /** By channel, since its latest success. */
   readonly #received = new Map<string, { readonly publishedBefore: number; readonly numbers: number[] }>();
+  /** Ids of its publishes that have no answer yet. */
+  readonly asked = new Set<string>();
   /** By watched user. */
   readonly online = new Map<string, boolean>();
 
@@ -98,6 +107,9 @@ class Witness {
           this.online.set(id, name === 'online');
         }
       }
+    } else if (event === 'starling:publish_ack' || event === 'starling:publish_error') {
+      // One that a wounded frame asked for is not known.
+      this.asked.delete((data as { id: string }).id);
     } else if (event === 'client-token') {
       must(data !== this.token, `its own client event comes back to it on ${channel}`);
     }
@@ -123,11 +135,31 @@ async function live(random: Random, given: Given): Promise<void> {
   });
   const { broker, clock, gate, presenceStore, settle } = world;
   const links = watchLinks(broker);
+  /** What was sent over a connection, each its own. */
+  const said = new Set<string>();
   const mayFail = random.chance(0.4);
   const witnesses: Witness[] = [];
   const published = new Map<string, Numbered[]>(channels.map((channel) => [channel, []]));
   let lastNumber = 0;
+  let lastSaid = 0;
   let app: App = world.app;
+  const lastSaidBy = new Map<string, number>();
+
+  // What clients publish is numbered where it takes effect, and must come in the order in which it was sent.
+  const publishAtLast = broker.publish.bind(broker);
+  broker.publish = (topic, message, options) => {
+    const { event, channel, data } = message.kind === 'event' ? JSON.parse(textOf(message.payload)) : {};
+    if (event !== 'said') return publishAtLast(topic, message, options);
+    if (said.has(data)) {
+      const [by, number] = data.split(' ');
+      must(Number(number) >= (lastSaidBy.get(by) ?? 0), `${data} after ${lastSaidBy.get(by)}`);
+      lastSaidBy.set(by, Number(number));
+    }
+    const number = ++lastNumber;
+    published.get(channel)?.push({ number, except: message.except });
+    const payload = Buffer.from(encodeEvent('numbered', channel, String(number)));
+    return publishAtLast(topic, { ...message, payload }, options);
+  };
 
   const present = () => witnesses.filter(({ isGone }) => !isGone);
 
@@ -135,7 +167,15 @@ async function live(random: Random, given: Given): Promise<void> {
     const channel = random.pick(channels);
     const user = random.pick(users);
     const secret = random.chance(0.05) ? 'wrong' : 'app-secret';
-    const kind = random.below(12);
+    const kind = random.below(17);
+    if (kind >= 16) return { event: 'starling:auth', data: { token: someToken() } };
+    if (kind >= 13) {
+      const text = `${token} ${++lastSaid} ${random.below(1e9)}`;
+      const excluded = random.chance(0.2) ? { socket_id: random.pick(present()).peer.session.socketId || '1.1' } : {};
+      const data = { id: text.slice(0, 64), channels: random.shuffle(channels).slice(random.below(8)), name: 'said' };
+      return { event: 'starling:publish', data: { ...data, data: text, ...excluded } };
+    }
+    if (kind >= 12) return { event: 'pusher:subscribe', data: { channel } };
     if (kind < 5) {
       const withData = channel.startsWith('presence-') && random.chance(0.9);
       return world.subscribeFrame(peer, channel, withData ? { user_id: user } : undefined, secret);
@@ -149,6 +189,16 @@ async function live(random: Random, given: Given): Promise<void> {
     return { event: 'client-token', channel, data: token };
   }
 
+  function someToken(): string {
+    const lifetimeSeconds = random.pick([30, 400, 80_000]);
+    const sub = random.chance(0.6) ? { sub: random.pick(users), info: { n: random.below(3) } } : {};
+    const jti = random.chance(0.3) ? { jti: random.pick(['t1', 't2']) } : {};
+    const exp = Math.floor(clock.now() / 1_000) + lifetimeSeconds;
+    const claims = { ...sub, ...jti, exp, cap: random.pick(capabilities) };
+    if (random.chance(0.1)) return world.mint(claims, 'next-key', 'next-secret');
+    return world.mint(claims, 'app-key', random.chance(0.05) ? 'wrong' : 'app-secret');
+  }
+
   function changedApp(): App {
     return {
       ...testApp,
@@ -157,11 +207,13 @@ async function live(random: Random, given: Given): Promise<void> {
       hasClientEvents: random.chance(0.9),
       hasSubscriptionCounts: random.chance(0.5),
       hasWatchlists: random.chance(0.9),
+      tokens: { isEnabled: random.chance(0.9) },
       limits: {
         ...testApp.limits,
         channelsPerConnection: random.pick([2, 1_000]),
         presenceMembers: random.pick([1, 3, 100]),
         connections: random.pick([3, 1_000]),
+        publishesPerSecond: random.pick([5, 100_000]),
       },
     };
   }
@@ -172,7 +224,8 @@ async function live(random: Random, given: Given): Promise<void> {
       const witness = new Witness(`token-${witnesses.length}-${random.below(1e9)}`);
       witnesses.push(witness);
       const key = random.chance(0.9) ? 'app-key' : random.pick(['next-key', 'old-key', 'no-key']);
-      world.open({ key, protocol: random.chance(0.95) ? '7' : random.pick(['4', '8', '']) }, witness.peer);
+      const token = random.chance(0.4) ? someToken() : undefined;
+      world.open({ key, protocol: random.chance(0.95) ? '7' : random.pick(['4', '8', '']) }, witness.peer, token);
     },
     end: () => {
       if (present().length === 0) return;
@@ -181,7 +234,14 @@ async function live(random: Random, given: Given): Promise<void> {
     'send good frames': () => {
       if (present().length === 0) return;
       const witness = random.pick(present());
-      for (let count = random.between(1, 4); count > 0; count--) witness.peer.say(goodFrame(witness));
+      for (let count = random.between(1, 4); count > 0; count--) {
+        const frame = goodFrame(witness) as { event: string; data: { id: string; data: string } };
+        if (frame.event === 'starling:publish') {
+          witness.asked.add(frame.data.id);
+          said.add(frame.data.data);
+        }
+        witness.peer.say(frame);
+      }
     },
     'send a wounded frame': () => {
       if (present().length === 0) return;
@@ -206,6 +266,12 @@ async function live(random: Random, given: Given): Promise<void> {
     },
     'terminate a user': () => {
       void broker.publish(userTopic(app.id, random.pick(users)), { kind: 'terminate', payload: new Uint8Array() });
+    },
+    'revoke tokens': () => {
+      const by = random.pick(['user', 'token'] as const);
+      const revocation = { by, id: random.pick(by === 'user' ? users : ['t1', 't2']), at: clock.now() };
+      // There may be no app.
+      world.appStore.revoke(app.id, revocation).catch(() => undefined);
     },
     'change the app': () => {
       app = random.chance(0.7) ? testApp : changedApp();
@@ -235,6 +301,7 @@ async function live(random: Random, given: Given): Promise<void> {
     const rare = [
       'remove the app',
       'change the app',
+      'revoke tokens',
       'terminate a user',
       'stop reading',
       'lose an answer',
@@ -279,6 +346,7 @@ async function live(random: Random, given: Given): Promise<void> {
     const counts = world.traffic.of(app.id);
     must(counts.connections === present().length, `${counts.connections} connections for ${present().length} peers`);
     must(world.sessions.size === present().length, `${world.sessions.size} sessions for ${present().length} peers`);
+    for (const { asked } of present()) must(asked.size === 0, `no answer to ${[...asked]}`);
     const seatings = present().flatMap(({ peer }) => [...peer.session.seatings.values()]);
     must(counts.subscriptions === seatings.length, `${counts.subscriptions} subscriptions, counted ${seatings.length}`);
     for (const channel of channels) {
@@ -335,6 +403,8 @@ async function live(random: Random, given: Given): Promise<void> {
   must(last.closedWith === null, 'there is no place for one more, and nobody is there');
 }
 
+const textOf = (payload: Uint8Array): string => Buffer.from(payload).toString();
+
 /** The topics that the broker brings to this node. */
 function watchLinks(broker: MemoryBroker): ReadonlySet<Topic> {
   const links = new Set<Topic>();
@@ -350,7 +420,7 @@ function watchLinks(broker: MemoryBroker): ReadonlySet<Topic> {
   return links;
 }
 
-it('[CL7] [PR8] [SU8] [SU9] [US7] tells every peer the truth, once and in order, and gives everything back', async () => {
+it('[CL7] [PR8] [SP3] [SP4] [SU8] [SU9] [US7] tells every peer the truth, once and in order, and gives everything back', async () => {
   await fuzzInTurn(seedsOf(failingSeeds, rounds), live);
   expect.assertions(0);
 });

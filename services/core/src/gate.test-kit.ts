@@ -35,15 +35,15 @@ export class Gate {
         const method = value.bind(target);
         if (!methods.includes(String(name))) return method;
         return async (...args: unknown[]) => {
-          // A leave is carried out whatever becomes of its answer: the stores see to that.
-          if (this.refusals > 0 && name !== 'leave') {
+          // A leave is carried out whatever becomes of its answer: the stores see to that. To verify never fails so.
+          if (this.refusals > 0 && name !== 'leave' && name !== 'verify') {
             this.refusals--;
             throw new StarlingError('unavailable', 'the world is down');
           }
           const early = order === 'change first' ? method(...args) : undefined;
           if (!this.isOpen) await new Promise<void>((resolve) => this.#waiting.push(resolve));
           const answer = await (early ?? method(...args));
-          if (this.failures > 0) {
+          if (this.failures > 0 && name !== 'verify') {
             this.failures--;
             throw new StarlingError('unavailable', 'the answer was lost');
           }

@@ -5,7 +5,7 @@
 import { channelTopic, type Topic, userTopic, watchTopic } from '@starling/ports';
 import { describe, expect, it } from 'vitest';
 import { gatedWorld, type Order } from './gate.test-kit.ts';
-import { createWorld, type World } from './world.test-kit.ts';
+import { createWorld, TestPeer, type World } from './world.test-kit.ts';
 
 async function expectNothingLeft(world: World, topics: readonly Topic[]): Promise<void> {
   await world.settle();
@@ -294,6 +294,130 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
       expect(events.filter((event) => event === 'e')).toHaveLength(1);
       expect(events[0]).toBe('pusher_internal:subscription_succeeded');
     }
+  });
+});
+
+describe.each(orders)('a connection with a token, while the stores answer (%s)', (order) => {
+  const claims = { sub: 'u', cap: { '*': ['subscribe', 'presence', 'publish'] } };
+
+  it('[TK8] [CL7] leaves nothing behind of its opening, at whichever await it dies', async () => {
+    for (let passed = 0; passed < 6; passed++) {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      gate.isOpen = false;
+      const peer = world.open({}, new TestPeer(), world.mint(claims));
+      for (let step = 0; step < passed; step++) {
+        await world.settle();
+        gate.pass();
+      }
+      await world.settle();
+      peer.session.ended();
+      await world.settle();
+      // What gives back must not overtake what takes.
+      gate.pass(gate.size - 1);
+      await world.settle();
+      gate.open();
+      await expectNothingLeft(world, [userTopic('1001', 'u')]);
+      expect(world.problems).toEqual([]);
+    }
+  });
+
+  it('[TK9] [CL7] leaves nothing behind of a token that takes over, at whichever await it dies', async () => {
+    for (let passed = 0; passed < 6; passed++) {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const peer = await world.connect();
+      gate.isOpen = false;
+      peer.say({ event: 'starling:auth', data: { token: world.mint(claims) } });
+      peer.say({ event: 'pusher:subscribe', data: { channel: 'presence-room' } });
+      for (let step = 0; step < passed; step++) {
+        await world.settle();
+        gate.pass();
+      }
+      await world.settle();
+      peer.session.ended();
+      await world.settle();
+      // What gives back must not overtake what takes.
+      gate.pass(gate.size - 1);
+      await world.settle();
+      gate.open();
+      await expectNothingLeft(world, [userTopic('1001', 'u'), channelTopic('1001', 'presence-room')]);
+      expect(world.problems).toEqual([]);
+    }
+  });
+
+  it('[TK12] takes no token that was revoked while it was looked at, however far it had come', async () => {
+    for (const isOpening of [true, false]) {
+      for (let passed = 0; passed < 5; passed++) {
+        const world = gatedWorld(order);
+        const { gate } = world;
+        const token = world.mint(claims);
+        const peer = isOpening ? new TestPeer() : await world.connect();
+        gate.isOpen = false;
+        if (isOpening) world.open({}, peer, token);
+        else peer.say({ event: 'starling:auth', data: { token } });
+        for (let step = 0; step < passed; step++) {
+          await world.settle();
+          gate.pass();
+        }
+        await world.settle();
+        await world.appStore.revoke('1001', { by: 'user', id: 'u', at: world.clock.now() });
+        gate.open();
+        await world.settle();
+        const isRefused = peer.raw.some((frame) => frame.includes('starling:auth_error'));
+        expect(isRefused || peer.closedWith?.code === 4_011, `after ${passed}`).toBe(true);
+        expect(peer.session.token === null || peer.session.isClosed).toBe(true);
+        if (!peer.session.isClosed) peer.session.ended();
+        await expectNothingLeft(world, [userTopic('1001', 'u')]);
+      }
+    }
+  });
+
+  it('[TK10] leaves a channel whose subscribe was under way when a lesser token came', async () => {
+    for (let passed = 0; passed < 8; passed++) {
+      const world = gatedWorld(order);
+      const { gate } = world;
+      const peer = await world.connectWith(claims);
+      gate.isOpen = false;
+      peer.say({ event: 'pusher:subscribe', data: { channel: 'private-cache-room' } });
+      peer.say({ event: 'starling:auth', data: { token: world.mint({ sub: 'u' }) } });
+      for (let step = 0; step < passed; step++) {
+        await world.settle();
+        gate.pass(gate.size - 1);
+      }
+      gate.open();
+      await world.settle();
+      expect(peer.session.seatings.size).toBe(0);
+      expect(peer.take().at(-2)).toMatchObject({ event: 'pusher:subscription_error', data: { status: 403 } });
+      peer.session.ended();
+      await expectNothingLeft(world, [channelTopic('1001', 'private-cache-room')]);
+    }
+  });
+
+  it('[TK9] [SP6] answers a publish and a token that came behind one another, whatever is let through first', async () => {
+    const world = gatedWorld(order);
+    const { gate } = world;
+    const peer = await world.connectWith(claims);
+    gate.isOpen = false;
+    const publish = (id: string) =>
+      peer.say({ event: 'starling:publish', data: { id, channels: ['room'], name: 'e', data: id } });
+    publish('1');
+    peer.say({ event: 'starling:auth', data: { token: world.mint({ sub: 'u' }) } });
+    publish('2');
+    for (let step = 0; step < 10; step++) {
+      await world.settle();
+      gate.pass(gate.size - 1);
+    }
+    publish('3');
+    gate.open();
+    await world.settle();
+    const answers = peer.take().map(({ event, data }) => `${event} ${(data as { id?: string }).id ?? ''}`.trim());
+    expect(answers.sort()).toEqual([
+      'starling:auth_success',
+      'starling:publish_ack 1',
+      'starling:publish_ack 2',
+      'starling:publish_error 3',
+    ]);
   });
 });
 
