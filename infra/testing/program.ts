@@ -128,8 +128,9 @@ export interface Peer {
 }
 
 /** A client that speaks the protocol by hand, connected and told so. */
-export async function connectPeer(url: string, key: string): Promise<Peer> {
-  const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/app/${key}?protocol=7&client=hand&version=0`);
+export async function connectPeer(url: string, key: string, token?: string): Promise<Peer> {
+  const query = `protocol=7&client=hand&version=0${token === undefined ? '' : `&token=${token}`}`;
+  const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/app/${key}?${query}`);
   const frames: Array<{ event: string; data: unknown }> = [];
   socket.on('message', (text) => frames.push(JSON.parse(String(text))));
   const closed = once(socket, 'close').then(([code]) => code as number);
