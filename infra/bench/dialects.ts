@@ -10,7 +10,13 @@ export interface Dialect {
   readonly answer?: readonly [string, string];
   /** A whole HTTP request that publishes one event. */
   request(channel: string, data: string): Buffer;
-  /** The same for several events in one request, where the server can do that. */
+  /** Publishing over a connection, where the server can do that. */
+  readonly publishing?: {
+    /** In the place of `path`. */
+    readonly path: string;
+    readonly talk: { readonly send: string; readonly expect: string };
+  };
+  /** The same as `request` for several events in one request, where the server can do that. */
   batchRequest?(channels: readonly string[], data: string): Buffer;
 }
 
@@ -53,6 +59,19 @@ export function pusherDialect(app: Credentials): Dialect {
       return signedPost(app, `/apps/${app.id}/batch_events`, JSON.stringify({ batch }));
     },
   };
+}
+
+/** Pusher's, and what Starling adds to it. */
+export function starlingDialect(app: Credentials): Dialect {
+  const dialect = pusherDialect(app);
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const iat = Math.floor(Date.now() / 1_000);
+  const claims = { iat, exp: iat + 80_000, cap: { 'said-*': ['publish'] } };
+  const text = `${part({ alg: 'HS256', kid: app.key })}.${part(claims)}`;
+  const token = `${text}.${createHmac('sha256', app.secret).update(text).digest('base64url')}`;
+  const data = `{"id":"%06d","channels":["said-here"],"name":"event","data":"${'x'.repeat(100)}"}`;
+  const talk = { send: `{"event":"starling:publish","data":${data}}`, expect: 'starling:publish_ack' };
+  return { ...dialect, publishing: { path: `${dialect.path}&token=${token}`, talk } };
 }
 
 /** One connection and many channels, in Pusher's protocol; leaving is not answered, so a ping is sent behind it. */

@@ -99,11 +99,16 @@ export class Stage {
   }
 
   /** Starts the server, and a load generator that speaks its dialect and sends these headers beside. */
-  async set(channels: number, options: StartOptions = {}, headers: readonly string[] = []): Promise<void> {
+  async set(
+    channels: number,
+    options: StartOptions = {},
+    headers: readonly string[] = [],
+    path: string = this.dialect.path,
+  ): Promise<void> {
     const { children, loadProgram, server, nodeFlags } = this.#deps;
     this.#server = await server.start({ nodeFlags: [...nodeFlags, ...(options.nodeFlags ?? [])] });
     this.#load = new Load(children, loadProgram, this.#server);
-    this.load.order('path', this.dialect.path);
+    this.load.order('path', path);
     this.load.order('channels', channels);
     for (const header of headers) this.load.order('header', header);
     for (const [expect, send] of this.dialect.steps) this.load.order('step', expect, send);
@@ -351,6 +356,39 @@ const trigger: Scenario = {
   },
 };
 
+const socketPublish: Scenario = {
+  name: 'publish',
+  title: 'Publish over a connection: 16 that await each answer, then one with 256 under way; nobody subscribed',
+  async run(stage) {
+    const { publishing } = stage.dialect;
+    if (publishing === undefined) {
+      stage.remark('this server takes no publishes over a connection');
+      return;
+    }
+    const publishers = 16;
+    // All of a phase are below what an app may publish in a second, however fast they come.
+    const total = stage.isQuick ? 16_000 : 80_000;
+    await stage.set(1, {}, [], publishing.path);
+    await stage.load.open(0, publishers, publishers);
+    const each = Math.floor(total / publishers);
+    await stage.load.talk(0, { ...publishing.talk, count: each / 10, round: 1 });
+    await after(1_000);
+    const usage = stage.startUsage();
+    const talked = await stage.load.talk(0, { ...publishing.talk, count: each, round: 1 });
+    const used = usage();
+    stage.cost('CPU per publish, one under way each', used, each * publishers);
+    stage.figure('publishes, one under way each', '1/s', (1_000 * each * publishers) / talked.ms);
+    await stage.load.open(1, 1, 1);
+    await after(1_000);
+    const alone = stage.startUsage();
+    const pipelined = await stage.load.talk(1, { ...publishing.talk, count: total, round: 256 });
+    const usedAlone = alone();
+    stage.cost('CPU per publish, one connection', usedAlone, total);
+    stage.figure('publishes, one connection', '1/s', (1_000 * total) / pipelined.ms);
+    stage.shares(usedAlone);
+  },
+};
+
 const connecting: Scenario = {
   name: 'connect',
   title: 'Connect and subscribe: 8,000 newcomers, 100 at a time, after 2,000 that are not counted',
@@ -493,6 +531,7 @@ export const scenarios: readonly Scenario[] = [
   fanOutPaced,
   manyChannels,
   trigger,
+  socketPublish,
   connecting,
   idleMemory,
   latency,

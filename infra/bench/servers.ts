@@ -8,7 +8,14 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { Redis } from 'ioredis';
 import { type Children, endingWithUs, findOnPath } from './children.ts';
-import { type Credentials, type Dialect, nchanDialect, pusherDialect, socketIoDialect } from './dialects.ts';
+import {
+  type Credentials,
+  type Dialect,
+  nchanDialect,
+  pusherDialect,
+  socketIoDialect,
+  starlingDialect,
+} from './dialects.ts';
 import type { Doors } from './load/load.ts';
 
 export interface Server {
@@ -57,7 +64,7 @@ export class Servers {
     return {
       name,
       what: `services/starling/dist/starling.js start${said.join('')}`,
-      dialect: pusherDialect(app),
+      dialect: starlingDialect(app),
       start: (options) => {
         const env = { STARLING_DATA_DIR: join(this.#buildDir, 'data'), ...settings };
         return this.#startStarling('start', options, env);
