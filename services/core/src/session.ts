@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import type { App, AppStore, RateLimiter, Transport, VerifiedToken } from '@starling/ports';
 import {
   type AuthCommand,
+  type Checked,
   type ClientCommand,
   type ClientEventCommand,
   decodeCommand,
@@ -28,8 +29,9 @@ import {
 import { authorizePublish, isOriginAllowed } from './authorize.ts';
 import { type Flusher, Outbox } from './outbox.ts';
 import type { Peer, PeerDeps, SignedIn } from './peer.ts';
+import type { PublishCommand } from './publish.ts';
 import { PublishLine } from './publish-line.ts';
-import { parseChannels, parseEventRequest, toPublishCommand } from './publish-request.ts';
+import { type Fields, parseChannels, parseEventRequest, toPublishCommand } from './publish-request.ts';
 import { Rate } from './rate.ts';
 import { becomeUser, leaveUser, signin, startUser } from './signin.ts';
 import { joinChannel, leaveChannel, recheckChannel, type Seating } from './subscribe.ts';
@@ -345,16 +347,19 @@ export class Session implements Peer {
 
   #publish({ id, fields }: SocketPublishCommand): void {
     this.#publishes ??= new PublishLine(this, this.deps);
+    const commands = this.#parsePublish(fields);
+    if (commands.ok) this.#publishes.add(id, commands.value);
+    else this.#publishes.refuse(id, commands.refusal);
+  }
+
+  #parsePublish(fields: Fields): Checked<readonly PublishCommand[]> {
     const event = parseEventRequest(this.app, fields);
-    const channels = event.ok ? parseChannels(fields) : event;
-    const allowed = channels.ok ? authorizePublish(this.#token, channels.value) : channels;
-    if (!event.ok || !channels.ok || !allowed.ok) {
-      const [refused] = [event, channels, allowed].filter((each) => !each.ok);
-      if (refused !== undefined && !refused.ok) this.#publishes.refuse(id, refused.refusal);
-      return;
-    }
-    const commands = channels.value.map((channel) => toPublishCommand(event.value, channel));
-    this.#publishes.add(id, commands);
+    if (!event.ok) return event;
+    const channels = parseChannels(fields);
+    if (!channels.ok) return channels;
+    const allowed = authorizePublish(this.#token, channels.value);
+    if (!allowed.ok) return allowed;
+    return { ok: true, value: channels.value.map((channel) => toPublishCommand(event.value, channel)) };
   }
 
   async #relay(command: ClientEventCommand): Promise<void> {
