@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import websocket from '@fastify/websocket';
 import { problems, type Refusal, refuse } from '@starling/protocol';
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import type { Turnstile } from '../turnstile.ts';
 import { acceptOffer } from './deflate.ts';
 import { checkHandshake } from './handshake.ts';
 import { detachFromHttp, guardUpgrades, type UpgradeListener } from './upgrade.ts';
@@ -36,11 +37,12 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
       },
       preClose: async () => {
         server.removeListener('upgrade', onUpgrade);
+        conversations.turnstile.open();
         await conversations.dismissAll();
       },
     });
     fastify.websocketServer.on('headers', (_headers, { socket }) => holdForGreeting(socket));
-    const onUpgrade = guardLastListener(server, limits.handshakeTimeoutMs);
+    const onUpgrade = guardLastListener(server, limits.handshakeTimeoutMs, conversations.turnstile);
 
     // A key may be followed by a slash: some clients put one before the query.
     for (const url of ['/app/:key', '/app/:key/']) {
@@ -129,9 +131,9 @@ function answer(request: FastifyRequest, reply: FastifyReply, refusal: Refusal):
 }
 
 /** Replaces the upgrade listener that was added last, the plugin's. Returns what stands there now. */
-function guardLastListener(server: Server, timeoutMs: number): UpgradeListener {
+function guardLastListener(server: Server, timeoutMs: number, turnstile: Turnstile): UpgradeListener {
   const route = server.listeners('upgrade').at(-1) as UpgradeListener;
-  const guarded = guardUpgrades(server, route, timeoutMs);
+  const guarded = guardUpgrades(server, route, timeoutMs, turnstile);
   server.removeListener('upgrade', route);
   server.on('upgrade', guarded);
   return guarded;

@@ -5,6 +5,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Turnstile } from '../turnstile.ts';
 import { listsToken } from './handshake.ts';
 
 export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
@@ -12,8 +13,28 @@ export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: B
 /** Header pairs, beyond which Node's parser drops them: then the request could not be told again in full. */
 const maxHeaderPairs = 1_000;
 
-/** Puts `route`, which takes every upgrade to Fastify's routes, behind what a bare socket needs. */
-export function guardUpgrades(server: Server, route: UpgradeListener, timeoutMs: number): UpgradeListener {
+/**
+ * Puts `route`, which takes every upgrade to Fastify's routes, behind what a bare socket needs. Handshakes go through the
+ * turnstile; one that finds it full is cut, since what answers would cost is what there is too much of.
+ */
+export function guardUpgrades(
+  server: Server,
+  route: UpgradeListener,
+  timeoutMs: number,
+  turnstile: Turnstile,
+): UpgradeListener {
+  const routeHandshake = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+    route(request, socket, head);
+    // Null when the WebSocket route has taken the socket; otherwise the answer, now or later, of whoever did not.
+    const response = responseOn(socket);
+    if (response === null) return;
+    if (response.writableFinished) {
+      socket.destroySoon();
+    } else {
+      socket.setTimeout(timeoutMs, destroyThis);
+      response.once('finish', () => socket.destroySoon());
+    }
+  };
   return (request, duplex, head) => {
     // A Socket, or a TLSSocket: an HTTP server has no others.
     const socket = duplex as Socket;
@@ -21,16 +42,13 @@ export function guardUpgrades(server: Server, route: UpgradeListener, timeoutMs:
       // Sent behind a request that has no answer yet: the two answers would mix.
       socket.destroy();
     } else if (request.method === 'GET' && listsToken(request.headers.upgrade, 'websocket')) {
-      route(request, socket, head);
-      // Null when the WebSocket route has taken the socket; otherwise the answer, now or later, of whoever did not.
-      const response = responseOn(socket);
-      if (response === null) return;
-      if (response.writableFinished) {
-        socket.destroySoon();
-      } else {
-        socket.setTimeout(timeoutMs, destroyThis);
-        response.once('finish', () => socket.destroySoon());
-      }
+      // An error that nobody listens to would end the process.
+      socket.on('error', destroyThis);
+      const isLetIn = turnstile.enter(() => {
+        socket.removeListener('error', destroyThis);
+        if (!socket.destroyed) routeHandshake(request, socket, head);
+      });
+      if (!isLetIn) socket.destroy();
     } else {
       readWithoutUpgrade(server, request, socket, head);
     }

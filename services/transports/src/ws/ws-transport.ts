@@ -5,6 +5,7 @@ import { type SocketWriter, StreamSocketWriter } from '@starling/fanout';
 import type { Codec, Fanout, Observer, Transport } from '@starling/ports';
 import { limits } from '@starling/protocol';
 import WebSocket, { type RawData } from 'ws';
+import { Turnstile } from '../turnstile.ts';
 import { webSocketCodec } from './codec.ts';
 import { DeflateCodec, inflateHere } from './deflate.ts';
 
@@ -48,17 +49,22 @@ export interface WsDeps {
 const conversation = Symbol('conversation');
 type Owned<T> = T & { [conversation]?: WsTransport };
 
+type EndListener = (this: Socket) => void;
+
 /** Those under way, and what they have in common. */
 export class Conversations implements Fanout {
   readonly sessions: WsDeps['sessions'];
   readonly observer: Observer;
   readonly limits: WsLimits;
+  /** Through which they begin and end. */
+  readonly turnstile = new Turnstile();
   readonly #open = new Set<WsTransport>();
   readonly #writer: SocketWriter;
   readonly #deflateCodec = new DeflateCodec();
   /** Of one call of `write`, used again in the next. */
   readonly #sockets: Array<Socket | null> = [];
   #onLast: (() => void) | null = null;
+  #endListener: EndListener | null = null;
 
   constructor(deps: WsDeps) {
     this.sessions = deps.sessions;
@@ -70,6 +76,18 @@ export class Conversations implements Fanout {
   open(ws: WebSocket, socket: Socket, greeting: Greeting, token?: string): void {
     const codec = inflateHere(ws, this.limits.maxMessageBytes) ? this.#deflateCodec : webSocketCodec;
     this.#open.add(new WsTransport(ws, socket, codec, this, greeting, token));
+  }
+
+  /** Takes the library's listener for the peer's end, the same for all sockets, off a new socket. */
+  takeEnd(socket: Socket): void {
+    const listener = socket.listeners('end').at(-1) as EndListener;
+    socket.removeListener('end', listener);
+    this.#endListener = listener;
+  }
+
+  /** What the library does when the peer has ended its side. */
+  end(socket: Socket): void {
+    this.#endListener?.call(socket);
   }
 
   ended(transport: WsTransport): void {
@@ -114,6 +132,7 @@ export class WsTransport implements Transport {
   readonly #conversations: Conversations;
   readonly #session: PeerSession;
   #isFlushAwaited = false;
+  #hasEnded = false;
   /** What the last ping held that found the socket's buffer full. */
   #owedPong: Buffer | null = null;
 
@@ -131,6 +150,7 @@ export class WsTransport implements Transport {
     this.#conversations = conversations;
     ws[conversation] = this;
     socket[conversation] = this;
+    conversations.takeEnd(socket);
     socket.on('end', onPeerEnd);
     ws.on('message', onMessage);
     ws.on('ping', onPing);
@@ -241,13 +261,28 @@ export class WsTransport implements Transport {
     }
   }
 
-  /** The peer will send no more. The library ends our side too, but would wait for ever for the peer to read. */
+  /** The peer will send no more. To end our side too is what costs when thousands are cut at once. */
   halfClosed(): void {
+    // Where there is no room to wait it ends now: nothing may stay half closed.
+    if (!this.#conversations.turnstile.enter(() => this.#endToo())) this.#endToo();
+  }
+
+  #endToo(): void {
+    // All that it sent has been heard. Whoever comes through the turnstile next may need the place that it leaves.
+    this.#endSession();
+    this.#conversations.end(this.#socket);
+    // The library would wait for ever for the peer to read.
     if (this.#socket.writableLength > 0) setTimeout(destroy, this.#conversations.limits.closeTimeoutMs, this.#socket);
   }
 
   finished(): void {
     this.#conversations.ended(this);
+    this.#endSession();
+  }
+
+  #endSession(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     this.#session.ended();
   }
 }
