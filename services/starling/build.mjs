@@ -6,15 +6,23 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const room = dirname(fileURLToPath(import.meta.url));
-const services = dirname(room);
+const root = dirname(dirname(room));
 
-const dependencies = readdirSync(services)
-  .map((name) => join(services, name, 'package.json'))
-  .filter((path) => existsSync(path))
-  .flatMap((path) => Object.keys(JSON.parse(readFileSync(path, 'utf8')).dependencies ?? {}));
-
+const packages = ['services', 'sdk']
+  .flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(root, folder, name)))
+  .filter((path) => existsSync(join(path, 'package.json')))
+  .flatMap((path) =>
+    Object.keys(JSON.parse(readFileSync(join(path, 'package.json'), 'utf8')).dependencies ?? {})
+      .filter((name) => !name.startsWith('@starling/'))
+      .map((name) => ({ name, path })),
+  );
+// The bundle finds the packages at the root and no others, here and in the image: a second version would be passed over.
+for (const { name, path } of packages) {
+  if (existsSync(join(path, 'node_modules', name))) {
+    throw new Error(`${path} has a ${name} of its own: let all rooms ask for the same version`);
+  }
+}
 const { version } = JSON.parse(readFileSync(join(room, 'package.json'), 'utf8'));
-
 // Tests build a copy of their own.
 const outfile = join(room, process.argv[2] ?? 'dist/starling.js');
 
@@ -27,18 +35,21 @@ await build({
   format: 'esm',
   sourcemap: true,
   banner: { js: '#!/usr/bin/env node' },
-  external: [...new Set(dependencies)].filter((name) => !name.startsWith('@starling/')),
+  external: [...new Set(packages.map(({ name }) => name))],
   define: { STARLING_VERSION: JSON.stringify(version) },
   logLevel: 'warning',
 });
 
-// Redis's scripts are read from beside the program.
-cpSync(join(services, 'adapters/src/redis/lua'), join(dirname(outfile), 'lua'), { recursive: true });
+// Makes the seed of embedded databases, once for each version of theirs.
+execFileSync(process.execPath, [join(root, 'services/database/build.mjs')], { stdio: 'inherit' });
 
-// So are what the embedded database starts from, and the tables.
-const database = join(services, 'database');
-execFileSync(process.execPath, [join(database, 'build.mjs')], { stdio: 'inherit' });
-const embedded = join(dirname(outfile), 'embedded');
-cpSync(join(database, 'src/embedded/worker.mjs'), join(embedded, 'worker.mjs'));
-cpSync(join(database, 'dist/seed.tar.gz'), join(embedded, 'seed.tar.gz'));
-cpSync(join(database, 'src/migrations'), join(dirname(outfile), 'migrations'), { recursive: true });
+/** What rooms read from beside their source while they run is beside the bundle there. */
+const besides = {
+  lua: 'adapters/src/redis/lua',
+  migrations: 'database/src/migrations',
+  'embedded/worker.mjs': 'database/src/embedded/worker.mjs',
+  'embedded/seed.tar.gz': 'database/dist/seed.tar.gz',
+};
+for (const [place, source] of Object.entries(besides)) {
+  cpSync(join(root, 'services', source), join(dirname(outfile), place), { recursive: true });
+}
