@@ -18,10 +18,11 @@ import { cpuModel, openFilesLimit } from './usage.ts';
 const usage = `npm run bench -- [scenario ...] [options]
 
   scenarios         ${scenarios.map(({ name }) => name).join(' ')}; all of them when none is named;
-                    redis: all of them over Redis
+                    redis: all of them over Redis but one worker beside two, which are workers
   --quick           fewer and shorter, starling and the naive server only, and those over Redis only when named: to see
                     that it works, in less than a minute
-  --only NAME       only servers whose name begins so (repeatable): starling, naive, socket.io, nginx, peer, cluster
+  --only NAME       only servers whose name begins so (repeatable): starling, naive, socket.io, nginx, peer, cluster,
+                    workers
   --picture FILE    where the picture of CPU goes, an SVG, in the place of build/bench/cpu.svg
   --profile         starling alone, under node --cpu-prof: the functions with the most time of their own
   --peer-url URL    a Pusher-compatible server that is running already, with
@@ -62,14 +63,18 @@ async function main(): Promise<void> {
   const loadProgram = buildLoad(buildDir);
   const wanted = scenarios.filter((scenario) =>
     positionals.length === 0
-      ? !(values.quick && scenario.group === 'redis')
+      ? !(values.quick && (scenario.group === 'redis' || scenario.group === 'workers'))
       : positionals.some((name) => isNamed(scenario, name)),
   );
   const servers = wanted.some(({ group }) => group === undefined) ? chooseServers(values) : [];
-  const overRedis = wanted.some(({ group }) => group === 'redis') ? chooseOverRedis(values) : [];
+  const overRedis = wanted.some(({ group }) => group === 'redis' || group === 'workers') ? chooseOverRedis(values) : [];
   const compressing = wanted.some(({ group }) => group === 'compression') ? chooseCompressing(values) : [];
   const serversOf = ({ group }: Scenario): readonly Server[] =>
-    group === 'redis' ? overRedis : group === 'compression' ? compressing : servers;
+    group === 'redis' || group === 'workers'
+      ? overRedis.filter(({ name }) => name.startsWith('workers') === (group === 'workers'))
+      : group === 'compression'
+        ? compressing
+        : servers;
   const chosen = wanted.filter((scenario) => serversOf(scenario).length > 0);
   const profileDir = join(buildDir, 'profile');
 
@@ -78,7 +83,7 @@ async function main(): Promise<void> {
   process.stdout.write(`${machine.text}\n${[...legend].map(([name, what]) => `  ${name}: ${what}\n`).join('')}`);
   if (values.quick) process.stdout.write('  Quick: fewer and shorter than the titles say; the figures are rough.\n');
   process.stdout.write('  In parentheses: the figure as a multiple of the naive server’s, in this same run;\n');
-  process.stdout.write('  where the cluster or compression is measured, of the first one’s.\n\n');
+  process.stdout.write('  where the cluster, workers or compression are measured, of the first one’s.\n\n');
   const reports: Report[] = [];
   for (const scenario of chosen) {
     const results: Result[] = [];
@@ -118,7 +123,7 @@ function isNamed({ name, group }: Scenario, asked: string): boolean {
   return name === asked || group === asked;
 }
 
-/** The single process and the cluster; none, and said why, where there is no Redis to be had. */
+/** The single process, the cluster, and workers; none, and said why, where there is no Redis to be had. */
 function chooseOverRedis({ profile, only }: { readonly profile: boolean; readonly only: readonly string[] }): Server[] {
   if (profile) {
     process.stdout.write('The scenarios over Redis are left out: --profile looks into one process.\n');
@@ -127,8 +132,9 @@ function chooseOverRedis({ profile, only }: { readonly profile: boolean; readonl
   const { REDIS_URL: url } = process.env;
   const known = new Servers(children, buildDir);
   try {
-    const cluster = known.cluster(url === undefined || url === '' ? { program: findRedis() } : { url });
-    return [known.starling(), cluster].filter(({ name }) => isAmong(only, name));
+    const redis = url === undefined || url === '' ? { program: findRedis() } : { url };
+    const all = [known.starling(), known.cluster(redis), known.workers(1, redis), known.workers(2, redis)];
+    return all.filter(({ name }) => isAmong(only, name));
   } catch (err) {
     process.stdout.write(`The scenarios over Redis are LEFT OUT: ${err instanceof Error ? err.message : err}\n`);
     return [];

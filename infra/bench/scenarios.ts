@@ -30,10 +30,10 @@ export interface Outcome {
 export interface Scenario {
   readonly name: string;
   /**
-   * `redis`: a cluster beside the single process, rather than Starling beside others. `compression`: one that compresses
-   * beside one that does not.
+   * Starling beside itself, rather than beside others. `redis`: as a cluster; `workers`: with one and with two of them;
+   * `compression`: with and without.
    */
-  readonly group?: 'redis' | 'compression';
+  readonly group?: 'redis' | 'workers' | 'compression';
   readonly title: string;
   run(stage: Stage): Promise<void>;
 }
@@ -533,6 +533,24 @@ const joining: Scenario = {
 /** The same, over a server whose parts meet in Redis. */
 const overRedis = (scenario: Scenario): Scenario => ({ ...scenario, name: `redis-${scenario.name}`, group: 'redis' });
 
+/** How much more than one core does: on a machine of few, the load generator and Redis take theirs of them. */
+const scaling: Scenario = {
+  name: 'workers-fanout',
+  group: 'workers',
+  title: 'Fan-out over one Redis, by one worker and by two: 1,000 subscribers, 100-byte events, 32 in flight',
+  async run(stage) {
+    await stage.set(1);
+    stage.prepareEvents(1);
+    await stage.load.open(0, 1_000, 100);
+    await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.5 : 1.5 });
+    const run = await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.7 : 4 });
+    stage.figure('deliveries', '1/s', (1_000 * run.delivered) / run.ms);
+    stage.cost('CPU per delivery', run.used, run.delivered);
+    stage.shares(run.used);
+    stage.remark(`${availableParallelism()} cores, of which the load generator and Redis take their shares`);
+  },
+};
+
 export const scenarios: readonly Scenario[] = [
   fanOut,
   fanOutPaced,
@@ -548,4 +566,5 @@ export const scenarios: readonly Scenario[] = [
   overRedis(fanOutPaced),
   overRedis(latency),
   joining,
+  scaling,
 ];

@@ -50,6 +50,13 @@ export const gcOnSignal: readonly string[] = [
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const app: Credentials = { id: '4242', key: 'bench-key', secret: 'bench-secret' };
 
+/** That of REDIS_URL, or one of our own: `program` is what runs it. */
+export type RedisChoice = { readonly url: string } | { readonly program: string };
+
+function nameOf(redis: RedisChoice): string {
+  return 'program' in redis ? redis.program : 'the Redis of REDIS_URL';
+}
+
 export class Servers {
   readonly #children: Children;
   readonly #buildDir: string;
@@ -72,48 +79,81 @@ export class Servers {
     };
   }
 
-  /** Two edges and an API that meet in the Redis of REDIS_URL, or else in one of their own: `redisServer` is its program. */
-  cluster(redis: { readonly url: string } | { readonly program: string }): Server {
-    const isOurs = 'program' in redis;
+  /** Two edges and an API that meet in a Redis. */
+  cluster(redis: RedisChoice): Server {
     return {
       name: 'cluster',
-      what: `2 × starling edge, 1 × starling api and ${isOurs ? redis.program : 'the Redis of REDIS_URL'}`,
+      what: `2 × starling edge, 1 × starling api and ${nameOf(redis)}`,
       dialect: pusherDialect(app),
-      start: async (options) => {
-        const started: RunningServer[] = [];
-        const stop = async (signal?: NodeJS.Signals): Promise<void> => {
-          // Those who use Redis before it. In one that is not ours nothing may be left behind: they end in order.
-          for (const each of started.reverse()) await each.stop(isOurs ? signal : 'SIGTERM');
-        };
-        try {
-          const add = async (starting: Promise<RunningServer>): Promise<RunningServer> => {
-            const running = await starting;
-            started.push(running);
-            return running;
-          };
-          const own = isOurs ? await add(this.#startRedis(redis.program)) : undefined;
-          const url = isOurs ? `redis://127.0.0.1:${own?.publishPort}` : redis.url;
+      start: (options) =>
+        this.#startOver(redis, async (url, add) => {
           const env = { REDIS_URL: url };
           const api = await add(this.#startStarling('api', options, env));
           const edges = [
             await add(this.#startStarling('edge', options, env, 'edge 1')),
             await add(this.#startStarling('edge', options, env, 'edge 2')),
           ];
-          const redisProcesses = own?.processes ?? (await processOfRedis(url));
           return {
-            processes: [...[...edges, api].flatMap(({ processes }) => processes), ...redisProcesses],
+            processes: [...edges, api].flatMap(({ processes }) => processes),
             publishPort: api.publishPort,
             subscribePorts: edges.flatMap(({ subscribePorts }) => subscribePorts),
-            redisSubscriptions: () => subscriptionsIn(url),
-            collectGarbage: async () => false,
-            stop,
           };
-        } catch (err) {
-          await stop();
-          throw err;
-        }
-      },
+        }),
     };
+  }
+
+  /** One program with so many workers on its port, over a Redis; with one worker it is a single process. */
+  workers(count: number, redis: RedisChoice): Server {
+    return {
+      name: `workers ${count}`,
+      what: `starling start --workers ${count} and ${nameOf(redis)}`,
+      dialect: pusherDialect(app),
+      start: (options) =>
+        this.#startOver(redis, async (url, add) => {
+          const env = { REDIS_URL: url, STARLING_WORKERS: String(count) };
+          const server = await add(this.#startStarling('start', options, env, 'starling'));
+          // The port is open when the first of them serves.
+          if (count > 1) await allServe(server.publishPort, count);
+          return server;
+        }),
+    };
+  }
+
+  /** `start` starts what belongs together. It is stopped in the reverse order, and what it meets in at last. */
+  async #startOver(
+    redis: RedisChoice,
+    start: (
+      url: string,
+      add: (starting: Promise<RunningServer>) => Promise<RunningServer>,
+    ) => Promise<Pick<RunningServer, 'processes' | 'publishPort' | 'subscribePorts'>>,
+  ): Promise<RunningServer> {
+    const isOurs = 'program' in redis;
+    const started: RunningServer[] = [];
+    const stop = async (signal?: NodeJS.Signals): Promise<void> => {
+      // Those who use Redis before it. In one that is not ours nothing may be left behind: they end in order.
+      for (const each of started.reverse()) await each.stop(isOurs ? signal : 'SIGTERM');
+    };
+    try {
+      const add = async (starting: Promise<RunningServer>): Promise<RunningServer> => {
+        const running = await starting;
+        started.push(running);
+        return running;
+      };
+      const own = isOurs ? await add(this.#startRedis(redis.program)) : undefined;
+      const url = isOurs ? `redis://127.0.0.1:${own?.publishPort}` : redis.url;
+      const { processes, publishPort, subscribePorts } = await start(url, add);
+      return {
+        processes: [...processes, ...(own?.processes ?? (await processOfRedis(url)))],
+        publishPort,
+        subscribePorts,
+        redisSubscriptions: () => subscriptionsIn(url),
+        collectGarbage: async () => false,
+        stop,
+      };
+    } catch (err) {
+      await stop();
+      throw err;
+    }
   }
 
   #startRedis(program: string): Promise<RunningServer> {
@@ -292,6 +332,16 @@ async function listening(child: ChildProcess, port: number, logFile: string): Pr
       throw new Error(`The server did not start: ${readFileSync(logFile, 'utf8').trim()}`);
     }
     await after(20);
+  }
+}
+
+async function allServe(port: number, count: number): Promise<void> {
+  const giveUpAt = Date.now() + 15_000;
+  for (;;) {
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    if (metrics.includes(`starling_workers{worker="supervisor"} ${count}\n`)) return;
+    if (Date.now() > giveUpAt) throw new Error(`Not all of ${count} workers serve`);
+    await after(50);
   }
 }
 
