@@ -70,7 +70,8 @@ export class Stage {
   readonly #remarks: string[] = [];
   readonly #raw: unknown[] = [];
   #server: RunningServer | null = null;
-  #load: Load | null = null;
+  /** The first is the one that publishes and measures. */
+  readonly #loads: Load[] = [];
 
   constructor(deps: StageDeps) {
     this.#deps = deps;
@@ -90,8 +91,9 @@ export class Stage {
   }
 
   get load(): Load {
-    if (this.#load === null) throw new Error('The stage is not set');
-    return this.#load;
+    const [load] = this.#loads;
+    if (load === undefined) throw new Error('The stage is not set');
+    return load;
   }
 
   get outcome(): Outcome {
@@ -105,20 +107,28 @@ export class Stage {
     headers: readonly string[] = [],
     path: string = this.dialect.path,
   ): Promise<void> {
-    const { children, loadProgram, server, nodeFlags } = this.#deps;
+    const { server, nodeFlags } = this.#deps;
     this.#server = await server.start({ nodeFlags: [...nodeFlags, ...(options.nodeFlags ?? [])] });
-    this.#load = new Load(children, loadProgram, this.#server);
-    this.load.order('path', path);
-    this.load.order('channels', channels);
-    for (const header of headers) this.load.order('header', header);
-    for (const [expect, send] of this.dialect.steps) this.load.order('step', expect, send);
-    if (this.dialect.answer !== undefined) this.load.order('answer', ...this.dialect.answer);
+    this.addLoad(channels, headers, path);
+  }
+
+  /** One more load generator: what one thread does all at once would keep it from publishing and from reading in time. */
+  addLoad(channels: number, headers: readonly string[] = [], path: string = this.dialect.path): Load {
+    const { children, loadProgram } = this.#deps;
+    const load = new Load(children, loadProgram, this.server);
+    load.order('path', path);
+    load.order('channels', channels);
+    for (const header of headers) load.order('header', header);
+    for (const [expect, send] of this.dialect.steps) load.order('step', expect, send);
+    if (this.dialect.answer !== undefined) load.order('answer', ...this.dialect.answer);
+    this.#loads.push(load);
+    return load;
   }
 
   async strike(): Promise<void> {
     // The server first: otherwise its last act, and the end of its profile, would be thousands of cut connections.
     await this.#server?.stop(this.#deps.stopSignal);
-    this.#load?.end();
+    for (const load of this.#loads) load.end();
   }
 
   /** Writes down the requests to replay: `dataBytes` of data each, to one channel after the other. */
@@ -170,7 +180,7 @@ export class Stage {
   startUsage(): () => Usage {
     const read = () => ({
       processes: this.server.processes.map(({ name, pid }) => ({ name, ms: cpuMs(pid) })),
-      load: cpuMs(this.load.pid),
+      load: this.#loads.reduce((sum, { pid }) => sum + cpuMs(pid), 0),
       machine: machineCpuMs(),
       at: performance.now(),
     });
@@ -469,12 +479,13 @@ const storm: Scenario = {
     stage.prepareEvents(1);
     await stage.load.open(0, 100, 100);
     await stage.publish({ sockets: 32, seconds: stage.isQuick ? 0.3 : 1 });
-    await stage.load.open(1, clients, 100);
+    const crowd = stage.addLoad(1);
+    await crowd.open(1, clients, 100);
     const usage = stage.startUsage();
     // Only while the storm lasts: what is published in the calm would hide what it does.
     const seconds = stage.isQuick ? 0.4 : 2;
     const publishing = stage.publish({ sockets: 64, perSecond: 100, seconds });
-    const back = await stage.load.cut(1, clients);
+    const back = await crowd.cut(1, clients);
     const during = await publishing;
     stage.figure('until all are back', 'ms', back.ms);
     stage.latency('publish to delivery', during.delivery);
