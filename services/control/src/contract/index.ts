@@ -1,8 +1,15 @@
 /** What the admin API takes and gives: for its server, its dashboard and its page. Imports nothing of a server. */
 import { memberOperations } from './members.ts';
-import { organisationOperations } from './organisations.ts';
 import { peopleOperations } from './people.ts';
+import { appOperations } from './apps.ts';
+import { keyOperations } from './keys.ts';
+import { organisationOperations } from './organisations.ts';
+import { recordOperations } from './records.ts';
+import { tokenOperations } from './tokens.ts';
+import { webhookOperations } from './webhooks.ts';
 
+export { app, appLimits, appSettings, rollout } from './apps.ts';
+export { appKey, newAppKey } from './keys.ts';
 export {
   type ErrorReply,
   errorReply,
@@ -14,6 +21,9 @@ export {
   pathParams,
 } from './operation.ts';
 export { organisation, role } from './organisations.ts';
+export { auditEntry, usage } from './records.ts';
+export { revocation, tokenSettings } from './tokens.ts';
+export { webhookEndpoint, webhookEvents } from './webhooks.ts';
 
 /** Below this path every operation is found. */
 export const basePath = '/api/v1';
@@ -23,6 +33,11 @@ export const operations = {
   ...organisationOperations,
   ...memberOperations,
   ...peopleOperations,
+  ...appOperations,
+  ...keyOperations,
+  ...tokenOperations,
+  ...webhookOperations,
+  ...recordOperations,
 } as const;
 
 export type Operations = typeof operations;
