@@ -102,6 +102,7 @@ const testsMayImport = [
   'playwright-core',
   'esbuild',
   'react-dom',
+  '@seriousme/openapi-schema-validator',
   'node:*',
 ];
 

@@ -78,7 +78,7 @@ export const tokenOperations = {
           .string()
           .min(1)
           .max(200)
-          .refine((text) => !XX, 'must be well-formed text'),
+          .refine((text) => !/[\0\p{Surrogate}]/u.test(text), 'must be well-formed text'),
       }),
       reply: revocation,
     },

@@ -9,6 +9,12 @@ export function fail(code: ProblemCode, more: Partial<Fault> = {}): Failed {
   return { ok: false, refusal: { code, message: problems[code].text, ...more } };
 }
 
+/** A refusal if it is another version that is to be changed. */
+export function outdated(version: number, ifVersion: number | undefined): Failed | undefined {
+  if (ifVersion === undefined || ifVersion === version) return undefined;
+  return fail('version_outdated', { message: `This is version ${version}, your change is to ${ifVersion}`, version });
+}
+
 /** What to do about it, where the refusal itself says nothing better. */
 const hints: Partial<Record<ProblemCode, string>> = {
   email_taken: 'Sign in as that user.',

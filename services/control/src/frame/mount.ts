@@ -1,53 +1,27 @@
 /** One way for every operation: who asks, may they, is it well formed, do it in a transaction, answer. */
 import { createHash } from 'node:crypto';
-import type { Observer, RateLimiter } from '@starling/ports';
+import type { Database, Keyring } from '@starling/database';
+import type { Clock, Observer, RateLimiter } from '@starling/ports';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { type Operation, paramNames, pathParams } from '../contract/operation.ts';
 import { type Principal, type Role, reaches, roles } from '../people/principal.ts';
 import { fail, sendFault, sendJson } from './answer.ts';
+import { type AuditEntry, recordAudit } from './audit.ts';
+import { type KeptAnswer, keepAnswer, takeKey } from './idempotency.ts';
 import type { Call, Deed, Failed, Implementation } from './implement.ts';
 import { isForeign } from './origin.ts';
 
 export interface FrameDeps {
   /** Who sent the request; undefined when nobody that is known. */
   readonly authenticate: (request: FastifyRequest) => Promise<Principal | undefined>;
-  /** Undefined when there is no such app. */
-  readonly organisationOf: (appId: string) => Promise<string | undefined>;
-  readonly store: ChangeStore;
+  readonly database: Database;
+  readonly keyring: Keyring;
   readonly rateLimiter: RateLimiter;
+  readonly clock: Clock;
   readonly observer: Observer;
   /** Requests each second. */
   readonly rates?: { readonly perAddress: number; readonly perPrincipal: number };
-}
-
-/** What all changes share of the database. */
-export interface ChangeStore {
-  /** Runs it in a transaction. */
-  tx<T>(run: () => Promise<T>): Promise<T>;
-  /** In the running transaction. */
-  record(entry: AuditEntry): Promise<void>;
-  /**
-   * In the running transaction: what was answered to this key before, or undefined and the key is taken; who comes with
-   * the same key meanwhile waits for the end of the transaction.
-   */
-  takeKey(principal: string, key: string, requestHash: string): Promise<KeptAnswer | undefined>;
-  /** In the running transaction: keeps the answer for the key that it took. */
-  keepAnswer(principal: string, key: string, answer: KeptAnswer): Promise<void>;
-}
-
-export interface AuditEntry {
-  readonly organisationId: string | undefined;
-  readonly actor: Readonly<Record<string, unknown>>;
-  readonly action: string;
-  readonly target: string;
-  readonly details: Readonly<Record<string, unknown>>;
-}
-
-export interface KeptAnswer {
-  readonly requestHash: string;
-  readonly status: number;
-  readonly body: unknown;
 }
 
 /** Bytes; the largest thing to be sent is a list of origins. */
@@ -143,7 +117,7 @@ async function admit(
 
   const organisationId =
     params['organisationId'] ??
-    (params['appId'] === undefined ? undefined : await deps.organisationOf(params['appId']));
+    (params['appId'] === undefined ? undefined : await organisationOf(deps.database, params['appId']));
   const role = organisationId === undefined ? undefined : principal?.roleIn(organisationId);
   // The same answer for what is another's and for what is not there: ids of others cannot be guessed at.
   if (role === undefined) return fail('resource_unknown');
@@ -153,6 +127,11 @@ async function admit(
     });
   }
   return { ok: true, value: { principal, params, organisationId } };
+}
+
+async function organisationOf({ sql }: Database, appId: string): Promise<string | undefined> {
+  const [row] = await sql<{ id: string }[]>`select organisation_id as id from apps where id = ${appId}`;
+  return row?.id;
 }
 
 function isRole(needs: Operation['needs']): needs is Role {
@@ -236,29 +215,31 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
   };
   if (operation.method === 'GET') return (await perform()).answer;
 
-  const { store } = deps;
   const key = operation.creates ? idempotencyKey(call.request) : undefined;
   if (key?.ok === false) return key;
-  return inTransaction(store, async () => {
-    const kept = key && (await store.takeKey(nameOf(call), key.value, hashOf(call)));
-    if (kept !== undefined)
-      return kept.requestHash === hashOf(call) ? { ok: true, value: kept } : fail('idempotency_key_reused');
+  const given = key && { principal: nameOf(call), key: key.value, requestHash: hashOf(call) };
+  return inTransaction(deps.database, async () => {
+    const kept = given && (await takeKey(deps, given));
+    if (kept !== undefined) {
+      return kept.requestHash === given?.requestHash ? { ok: true, value: kept } : fail('idempotency_key_reused');
+    }
     const { answer, deed } = await perform();
-    if (answer.ok && deed?.target != null) {
-      await store.record({
-        organisationId: deed.organisationId ?? call.organisationId,
-        actor: actorOf(call),
-        action: operation.id,
-        target: deed.target,
-        details: deed.details ?? {},
-      });
-    }
+    if (!answer.ok) return answer;
+    if (deed?.target != null) await recordAudit(deps, toEntry(operation, call, { ...deed, target: deed.target }));
     // Only what was done is kept: a request that was refused may be sent again.
-    if (answer.ok && key !== undefined) {
-      await store.keepAnswer(nameOf(call), key.value, { requestHash: hashOf(call), ...answer.value });
-    }
+    if (given !== undefined) await keepAnswer(deps, given, answer.value);
     return answer;
   });
+}
+
+function toEntry(operation: Operation, call: Call, deed: Deed & { readonly target: string }): AuditEntry {
+  return {
+    organisationId: deed.organisationId ?? call.organisationId,
+    actor: actorOf(call),
+    action: operation.id,
+    target: deed.target,
+    details: deed.details ?? {},
+  };
 }
 
 function idempotencyKey(request: FastifyRequest): { readonly ok: true; readonly value: string } | Failed | undefined {
@@ -290,9 +271,9 @@ class Refused extends Error {
 }
 
 /** A refusal undoes what was done before it was found. */
-async function inTransaction(store: ChangeStore, change: () => Promise<Answered>): Promise<Answered> {
+async function inTransaction(database: Database, change: () => Promise<Answered>): Promise<Answered> {
   try {
-    return await store.tx(async () => {
+    return await database.tx(async () => {
       const answer = await change();
       if (!answer.ok) throw new Refused(answer);
       return answer;

@@ -1,0 +1,88 @@
+import type { Database } from '@starling/database';
+import type { Clock } from '@starling/ports';
+import type { z } from 'zod';
+import { type auditEntry, operations } from '../contract/index.ts';
+import { fail } from '../frame/answer.ts';
+import { type Implementation, implement } from '../frame/implement.ts';
+import { parseCursor, toPage } from '../frame/page.ts';
+
+interface AuditRow {
+  readonly id: number;
+  readonly at: Date;
+  readonly actor: z.input<typeof auditEntry>['actor'];
+  readonly action: string;
+  readonly target: string;
+  readonly details: Record<string, unknown>;
+}
+
+interface UsageRow {
+  readonly at: Date;
+  readonly connections_peak: number;
+  readonly messages_in: number;
+  readonly messages_out: number;
+  readonly bytes_out: number;
+  readonly refused: number;
+}
+
+const [minuteMs, hourMs, dayMs] = [60_000, 3_600_000, 86_400_000] as const;
+
+const usageBy = {
+  minute: { table: 'usage_minutes', stepMs: minuteMs, usualMs: hourMs },
+  hour: { table: 'usage_hours', stepMs: hourMs, usualMs: 2 * dayMs },
+  day: { table: 'usage_days', stepMs: dayMs, usualMs: 30 * dayMs },
+} as const;
+
+const stepsMax = 1_500;
+
+export function recordRoutes({ database, clock }: { database: Database; clock: Clock }): Implementation[] {
+  return [
+    implement(operations.listAuditEntries, async ({ organisationId, query }) => {
+      const place = parseCursor('audit-entries', ['number'], query.cursor);
+      if (!place.ok) return place;
+      const [before] = place.value ?? [];
+      const { sql } = database;
+      const { actor, action, target, from, to } = query;
+      const rows = await sql<AuditRow[]>`
+        select id, at, actor, action, target, details from audit_entries
+        where organisation_id = ${organisationId}
+          ${before === undefined ? sql`` : sql`and id < ${before}`}
+          ${actor === undefined ? sql`` : sql`and actor ->> 'userId' = ${actor}`}
+          ${action === undefined ? sql`` : sql`and action = ${action}`}
+          ${target === undefined ? sql`` : sql`and target = ${target}`}
+          ${from === undefined ? sql`` : sql`and at >= ${new Date(from)}`}
+          ${to === undefined ? sql`` : sql`and at < ${new Date(to)}`}
+        order by id desc limit ${query.limit + 1}`;
+      const page = toPage(
+        'audit-entries',
+        query.limit,
+        rows,
+        (row) => [row.id],
+        (row) => ({ ...row, at: row.at.toISOString() }),
+      );
+      return { ok: true, value: page };
+    }),
+
+    implement(operations.getUsage, async ({ params: { appId }, query }) => {
+      const { table, stepMs, usualMs } = usageBy[query.by];
+      const toMs = query.to === undefined ? clock.now() : Date.parse(query.to);
+      const fromMs = query.from === undefined ? toMs - usualMs : Date.parse(query.from);
+      if (fromMs > toMs) return fail('fields_invalid', { fields: { from: 'must not be after `to`' } });
+      if (toMs - fromMs > stepsMax * stepMs) {
+        return fail('fields_invalid', { fields: { from: `must be at most ${stepsMax} ${query.by}s before \`to\`` } });
+      }
+      const { sql } = database;
+      const rows = await sql<UsageRow[]>`
+        select at, connections_peak, messages_in, messages_out, bytes_out, refused from ${sql(table)}
+        where app_id = ${appId} and at >= ${new Date(fromMs)} and at < ${new Date(toMs)} order by at`;
+      const items = rows.map((row) => ({
+        at: row.at.toISOString(),
+        connectionsPeak: row.connections_peak,
+        messagesIn: row.messages_in,
+        messagesOut: row.messages_out,
+        bytesOut: row.bytes_out,
+        refused: row.refused,
+      }));
+      return { ok: true, value: { items } };
+    }),
+  ];
+}
