@@ -19,13 +19,17 @@ const pagePolicy = {
 
 /** `/openapi.json`, and the page at `/docs`. */
 export async function serveDocs(server: FastifyInstance, version: string): Promise<void> {
-  const document = openApi(version);
-  // Their type of a document ends at OpenAPI 3.0; it is only passed through.
-  await server.register(swagger, { mode: 'static', specification: { document: document as never } });
+  const document = openApi(version, '.');
+  // The page's own copy lies a folder deeper. Their type of a document ends at OpenAPI 3.0; it is only passed through.
+  const copy = openApi(version, '..') as never;
+  await server.register(swagger, { mode: 'static', specification: { document: copy } });
   server.get('/openapi.json', { exposeHeadRoute: false }, async () => document);
   await server.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: pagePolicy,
+    // Without their bar, which asks for other documents.
+    uiConfig: { layout: 'BaseLayout' },
+    theme: { title: 'Starling admin API' },
     uiHooks: {
       // The page names its files relative to itself: only with the slash does it find them below any prefix.
       onRequest: async (request, reply) => {

@@ -223,7 +223,8 @@ export function isDuplicate(err: unknown, constraint?: string): boolean {
 
 /** Whether Postgres refused it because something that it points at is not there, or is still pointed at. */
 export function isDangling(err: unknown, constraint?: string): boolean {
-  return hasState(err, '23503', constraint);
+  // From Postgres 18 on, `on delete restrict` has a state of its own.
+  return hasState(err, '23503', constraint) || hasState(err, '23001', constraint);
 }
 
 function hasState(err: unknown, state: string, constraint: string | undefined): boolean {

@@ -1,9 +1,10 @@
 /** What the admin API takes and gives: for its server, its dashboard and its page. Imports nothing of a server. */
-import { memberOperations } from './members.ts';
-import { peopleOperations } from './people.ts';
+
 import { appOperations } from './apps.ts';
 import { keyOperations } from './keys.ts';
+import { memberOperations } from './members.ts';
 import { organisationOperations } from './organisations.ts';
+import { peopleOperations } from './people.ts';
 import { recordOperations } from './records.ts';
 import { tokenOperations } from './tokens.ts';
 import { webhookOperations } from './webhooks.ts';

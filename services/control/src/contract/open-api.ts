@@ -1,11 +1,12 @@
 /** The table of operations as an OpenAPI document. */
 import { z } from 'zod';
-import { basePath, operations } from './index.ts';
+import { operations } from './index.ts';
 import { errorReply, type Operation, paramNames, pathParams } from './operation.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-export function openApi(version: string): Json {
+/** `server` is where the operations are, seen from the document. */
+export function openApi(version: string, server: string): Json {
   // Schemas with an id stand once, and are referred to.
   const schemas: Record<string, unknown> = {};
   const paths: Record<string, Record<string, Json>> = {};
@@ -26,7 +27,7 @@ export function openApi(version: string): Json {
         'made to, in `If-Match` or in `version`, and is refused when there is another by now. What makes something new takes ' +
         'an `Idempotency-Key`: sent again within 24 hours it gets the same answer, and nothing is made twice.',
     },
-    servers: [{ url: basePath }],
+    servers: [{ url: server }],
     paths,
     components: {
       schemas,

@@ -1,0 +1,35 @@
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { expect, test } from 'vitest';
+import { operations } from './index.ts';
+import { openApi } from './open-api.ts';
+import { type Operation, paramNames, pathParams } from './operation.ts';
+
+const table = Object.entries<Operation>(operations);
+
+test('[AD14] the OpenAPI document is valid, and names every operation once', async () => {
+  const document = openApi('1.2.3', '.');
+  const { valid, errors } = await new Validator().validate(structuredClone(document) as Record<string, unknown>);
+  expect(errors).toBeUndefined();
+  expect(valid).toBe(true);
+  const text = JSON.stringify(document);
+  const ids = [...text.matchAll(/"operationId":"(\w+)"/g)].map(([, id]) => id);
+  expect(ids.sort()).toEqual(Object.keys(operations).sort());
+  const shared = (document['components'] as { schemas: object }).schemas;
+  for (const [, name = ''] of text.matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g))
+    expect(shared).toHaveProperty(name);
+  expect(text).not.toContain('$defs');
+});
+
+test.each(table)('%s has its own id, a known path and a way to be called', (id, operation) => {
+  expect(operation.id).toBe(id);
+  for (const name of paramNames(operation.path)) expect(pathParams).toHaveProperty(name);
+  if (operation.method === 'GET') expect(Object.keys(operation.body.shape)).toEqual([]);
+  // Nobody has a role in what no path names.
+  const hasRole = operation.needs !== 'anyone' && operation.needs !== 'signed-in';
+  expect(/:organisationId|:appId/.test(operation.path)).toBe(hasRole);
+});
+
+test('no two operations are at one place', () => {
+  const places = table.map(([, { method, path }]) => `${method} ${path.replaceAll(/:\w+/g, ':')}`);
+  expect(new Set(places).size).toBe(places.length);
+});
