@@ -1,33 +1,76 @@
 /** The admin API's table of contents. */
-import type { Database, Keyring } from '@starling/database';
-import type { Bulletin, Clock, Observer, RateLimiter } from '@starling/ports';
+import type { Bulletin } from '@starling/ports';
 import type { FastifyPluginAsync } from 'fastify';
-import { basePath } from './contract/index.ts';
+import { basePath, operations } from './contract/index.ts';
 import { serveDocs } from './docs.ts';
+import { pruneKeys } from './frame/idempotency.ts';
+import type { Implementation } from './frame/implement.ts';
 import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
 import { appRoutes } from './operations/apps.ts';
+import { watchKeys } from './operations/expire-keys.ts';
 import { keyRoutes } from './operations/keys.ts';
 import { organisationRoutes } from './operations/organisations.ts';
 import { recordRoutes } from './operations/records.ts';
 import { tokenRoutes } from './operations/tokens.ts';
 import { webhookRoutes } from './operations/webhooks.ts';
-import type { Rollout } from './rollout.ts';
+import { type People, type PeopleOptions, people } from './people/people.ts';
+import { type NodeList, Rollout } from './rollout.ts';
 
-export interface ControlDeps extends FrameDeps {
-  readonly database: Database;
-  readonly keyring: Keyring;
+export interface ControlDeps extends Omit<FrameDeps, 'authenticate'>, PeopleOptions {
   readonly bulletin: Bulletin;
-  readonly rateLimiter: RateLimiter;
-  readonly clock: Clock;
-  readonly observer: Observer;
-  readonly rollout: Rollout;
+  readonly nodes: NodeList;
   /** Of Starling. */
   readonly version: string;
 }
 
-/** Below `/api/v1`, for a server that others make. */
-export function control(deps: ControlDeps): FastifyPluginAsync {
-  const implementations = [
+export interface Control {
+  /** The admin API below `/api/v1`, and the pages for signing in; for a server that others make. */
+  readonly routes: FastifyPluginAsync;
+  readonly people: People;
+  /** Begins to listen, and to do what is due at its time. Returns the function that ends it. */
+  start(): () => Promise<void>;
+}
+
+const pruneEveryMs = 3_600_000;
+
+export function control(deps: ControlDeps): Control {
+  const rollout = new Rollout(deps);
+  const who = people(deps);
+  const implementations = [...implementationsOf({ ...deps, rollout }), ...who.implementations];
+  const missing = Object.keys(operations).filter((id) => !implementations.some(({ operation }) => operation.id === id));
+  if (missing.length > 0) throw new Error(`Operations of the contract that nothing implements: ${missing.join(', ')}`);
+  return {
+    routes: async (server) => {
+      await server.register(
+        async (api) => {
+          secureHeaders(api);
+          await api.register(async (docs) => serveDocs(docs, deps.version));
+          await api.register(async (routes) => {
+            const authenticate = await who.authentication(routes);
+            mount(routes, { ...deps, authenticate }, implementations);
+          });
+        },
+        { prefix: basePath },
+      );
+      await server.register(who.pages);
+    },
+    people: who,
+    start() {
+      const ends = [rollout.start(), who.start(), prune(deps)];
+      const endKeys = watchKeys(deps);
+      return async () => {
+        for (const end of ends) end();
+        await endKeys();
+      };
+    },
+  };
+}
+
+/** Of organisations and what is theirs; people's own are theirs. */
+export function implementationsOf(
+  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock'> & { readonly rollout: Rollout },
+): readonly Implementation[] {
+  return [
     ...organisationRoutes(deps),
     ...appRoutes(deps),
     ...keyRoutes(deps),
@@ -35,14 +78,13 @@ export function control(deps: ControlDeps): FastifyPluginAsync {
     ...webhookRoutes(deps),
     ...recordRoutes(deps),
   ];
-  return async (server) => {
-    await server.register(
-      async (api) => {
-        secureHeaders(api);
-        await api.register(async (routes) => mount(routes, deps, implementations));
-        await api.register(async (docs) => serveDocs(docs, deps.version));
-      },
-      { prefix: basePath },
-    );
+}
+
+function prune(deps: Pick<ControlDeps, 'database' | 'clock' | 'observer'>): () => void {
+  const round = (): void => {
+    pruneKeys(deps).catch((err: unknown) => deps.observer.problem('kept answers were not pruned', { err }));
+    state.cancel = deps.clock.after(pruneEveryMs, round);
   };
+  const state = { cancel: deps.clock.after(pruneEveryMs, round) };
+  return () => state.cancel();
 }

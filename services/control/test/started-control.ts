@@ -5,8 +5,11 @@ import { Keyring } from '@starling/database';
 import type { TestDatabase } from '@starling/database/test-kit';
 import type { Bulletin, Clock, Notice, Observer } from '@starling/ports';
 import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
+import { basePath } from '../src/contract/index.ts';
 import type { ErrorReply } from '../src/contract/operation.ts';
-import { type ControlDeps, control } from '../src/control.ts';
+import { implementationsOf } from '../src/control.ts';
+import { type FrameDeps, mount, secureHeaders } from '../src/frame/mount.ts';
+import { people as peopleOf } from '../src/people/people.ts';
 import type { Role } from '../src/people/principal.ts';
 import { Rollout } from '../src/rollout.ts';
 
@@ -60,7 +63,7 @@ export class TestBulletin implements Bulletin {
 
 export interface Started {
   readonly server: FastifyInstance;
-  readonly deps: ControlDeps;
+  readonly deps: FrameDeps & { readonly bulletin: TestBulletin };
   readonly bulletin: TestBulletin;
   readonly keyring: Keyring;
   readonly problems: unknown[];
@@ -76,7 +79,7 @@ export interface Given {
 
 export async function startControl(
   database: TestDatabase,
-  over: { clock?: Clock; rates?: ControlDeps['rates'] } = {},
+  over: { clock?: Clock; rates?: FrameDeps['rates'] } = {},
 ): Promise<Started> {
   const clock = over.clock ?? new SystemClock();
   const parsed = Keyring.parse(Keyring.make());
@@ -92,16 +95,14 @@ export async function startControl(
   const nodes: string[] = [];
   const rollout = new Rollout({ bulletin, clock, nodes: { connected: async () => nodes } });
   const endRollout = rollout.start();
-  const deps: ControlDeps = {
+  const deps: Started['deps'] = {
     database,
     keyring,
     bulletin,
     clock,
     observer,
-    rollout,
     rateLimiter: new MemoryRateLimiter(clock),
     rates: over.rates ?? { perAddress: 10_000, perPrincipal: 10_000 },
-    version: '1.2.3',
     authenticate: async ({ headers }) => {
       const userId = headers.authorization?.slice('Test '.length);
       if (userId === undefined) return undefined;
@@ -113,7 +114,17 @@ export async function startControl(
   };
   await populate(database, keyring);
   const server = fastify({ routerOptions: { maxParamLength: 2_000 } });
-  await server.register(control(deps));
+  // People sign in in stories of their own, which take the time that hashes of passwords take.
+  const who = peopleOf(deps);
+  const implementations = [...implementationsOf({ ...deps, rollout }), ...who.implementations];
+  await server.register(
+    async (api) => {
+      secureHeaders(api);
+      await who.authentication(api);
+      mount(api, deps, implementations);
+    },
+    { prefix: basePath },
+  );
   await server.ready();
 
   return {
