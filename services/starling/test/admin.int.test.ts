@@ -1,0 +1,163 @@
+/** The admin API of a cluster of real programs: what is changed there is in force on every node. */
+
+import { Keyring } from '@starling/database';
+import { databaseOf } from '@starling/database/test-kit';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import {
+  type Credentials,
+  connectPeer,
+  openProgram,
+  type Program,
+  signedPath,
+} from '../../../infra/testing/program.ts';
+import { RedisServer } from '../../../infra/testing/redis-server.ts';
+
+/** What is promised of every change. */
+const inForceMs = 2_000;
+const owner = { email: 'owner@example.com', password: 'correct horse battery' };
+
+describe('two edges and an API over one Redis and one Postgres', () => {
+  const database = databaseOf('postgres');
+  let program: Program;
+  let redis: RedisServer;
+  let urls: { edges: string[]; api: string; control: string };
+  let cookie: string;
+
+  // After the database was emptied.
+  beforeEach(async () => {
+    redis = await RedisServer.start();
+    program = openProgram();
+    if (!('url' in database.address)) throw new Error('A Postgres server has a URL');
+    const env = {
+      STARLING_PORT: '0',
+      REDIS_URL: redis.url,
+      DATABASE_URL: database.address.url,
+      STARLING_SECRET_KEY: Keyring.make(),
+      STARLING_ADMIN_EMAIL: owner.email,
+      STARLING_ADMIN_PASSWORD: owner.password,
+      STARLING_DRAIN_SECONDS: '1',
+    };
+    const [one = '', two = '', api = '', control = ''] = await Promise.all(
+      ['edge', 'edge', 'api', 'control'].map(async (part) => {
+        const run = program.run([part], { env });
+        const [, url = ''] = await run.said(/"url":"(http:[^\s"]+)/);
+        return url;
+      }),
+    );
+    urls = { edges: [one, two], api, control };
+    const signIn = await fetch(`${control}/api/v1/sign-in`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(owner),
+    });
+    expect(signIn.status).toBe(200);
+    cookie = signIn.headers
+      .getSetCookie()
+      .map((each) => each.split(';')[0])
+      .join('; ');
+  });
+  afterEach(async () => {
+    await program?.close();
+    await redis?.remove();
+  });
+
+  // biome-ignore lint/suspicious/noExplicitAny: what a test looks at is what it expects there
+  const admin = async (method: string, path: string, body?: unknown): Promise<any> => {
+    const answer = await fetch(`${urls.control}/api/v1${path}`, {
+      method,
+      headers: { cookie, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    expect(answer.ok, `${method} ${path}: ${text}`).toBe(true);
+    return text === '' ? undefined : JSON.parse(text);
+  };
+  const publish = async (app: Credentials): Promise<number> => {
+    const body = JSON.stringify({ name: 'news', channel: 'room', data: '{}' });
+    const answer = await fetch(urls.api + signedPath(app, 'POST', `/apps/${app.id}/events`, body), {
+      method: 'POST',
+      body,
+    });
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+  const within = async <T>(what: string, done: Promise<T>): Promise<T> => {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`Not within ${inForceMs} ms: ${what}`)), inForceMs);
+    });
+    return Promise.race([done, late]).finally(() => clearTimeout(timer));
+  };
+  /** Asks again and again until the status is another: nobody tells. */
+  const until = async (status: number, ask: () => Promise<number>): Promise<void> => {
+    while ((await ask()) !== status);
+  };
+
+  const makeApp = async (): Promise<Credentials> => {
+    const [organisation] = (await admin('GET', '/organisations')).items;
+    const app = await admin('POST', `/organisations/${organisation.id}/apps`, { name: 'Chat' });
+    const { key, secret } = await admin('POST', `/apps/${app.id}/keys`, { label: 'first' });
+    const made = { id: app.id, key, secret };
+    await within(
+      'the new key counts',
+      until(200, () => publish(made)),
+    );
+    return made;
+  };
+  /** What the app's connections hold in Redis. */
+  const heldKeys = (app: Credentials): Promise<string[]> =>
+    redis.do(async (client) =>
+      (await client.keys(`*{${app.id}.*`)).filter((name) => /:(?:seats|users|occupied|held):?/.test(name)),
+    );
+  const connectBoth = async (key: string) => Promise.all(urls.edges.map((url) => connectPeer(url, key)));
+
+  test('[AD10] [AD12] a disabled key counts nowhere within 2 s, and of a deleted app nothing is left', async () => {
+    const app = await makeApp();
+    const second = { ...app, ...(await admin('POST', `/apps/${app.id}/keys`, { label: 'second' })) };
+    await within(
+      'the second key counts',
+      until(200, () => publish(second)),
+    );
+    const peers = await connectBoth(app.key);
+    const others = await connectBoth(second.key);
+
+    await admin('PATCH', `/apps/${app.id}/keys/${app.key}`, { isEnabled: false });
+    const [codes] = await within(
+      'connections are closed and requests refused',
+      Promise.all([Promise.all(peers.map(({ closed }) => closed)), until(401, () => publish(app))]),
+    );
+    for (const code of codes) expect([4001, 4003]).toContain(code);
+    expect(await publish(second)).toBe(200);
+    expect(others.map(({ socket }) => socket.readyState)).toEqual([1, 1]);
+
+    await within(
+      'every node has said so',
+      (async () => {
+        for (;;) {
+          const { isComplete, nodes } = await admin('GET', `/apps/${app.id}/rollout`);
+          if (isComplete && nodes.connected >= 3 && nodes.applied === nodes.connected) return;
+        }
+      })(),
+    );
+
+    // Then the app is deleted, and nothing of it is left.
+    for (const { socket } of others) {
+      socket.send(JSON.stringify({ event: 'pusher:subscribe', data: { channel: 'room' } }));
+    }
+    await Promise.all(others.map(({ received }) => received('pusher_internal:subscription_succeeded')));
+    expect(await heldKeys(app)).not.toEqual([]);
+    await admin('DELETE', `/apps/${app.id}`);
+    const [last] = await within(
+      'connections are closed and requests refused',
+      Promise.all([Promise.all(others.map(({ closed }) => closed)), until(401, () => publish(second))]),
+    );
+    expect(last).toEqual([4001, 4001]);
+    expect(await database.sql`select 1 from app_keys where app_id = ${app.id}`).toHaveLength(0);
+    await within(
+      'its seats are given back',
+      (async () => {
+        while ((await heldKeys(app)).length > 0);
+      })(),
+    );
+  });
+});
