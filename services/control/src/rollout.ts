@@ -3,8 +3,8 @@ import type { Bulletin, Clock } from '@starling/ports';
 
 /** Who serves this installation now. */
 export interface NodeList {
-  /** Their ids, as they sign their notices with. Rejects with a StarlingError `unavailable` when it cannot be known. */
-  connected(): Promise<readonly string[]>;
+  /** By the ids that they sign their notices with. Rejects with a StarlingError `unavailable` when it cannot be known. */
+  nodes(): Promise<readonly { readonly nodeId: string }[]>;
 }
 
 export interface RolloutDeps {
@@ -49,7 +49,7 @@ export class Rollout {
 
   /** Of this version, which was made at that time; undefined: so long ago that it is not known. */
   async of(appId: string, version: number, changedAt: number | undefined): Promise<RolloutState> {
-    const nodeIds = await this.#deps.nodes.connected();
+    const nodeIds = (await this.#deps.nodes.nodes()).map(({ nodeId }) => nodeId);
     const isSettled = changedAt === undefined || this.#deps.clock.now() - changedAt > settledAfterMs;
     const heard = this.#byApp.get(appId);
     const hasApplied = (nodeId: string) =>

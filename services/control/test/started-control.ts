@@ -93,7 +93,7 @@ export async function startControl(
     problem: (what, details) => problems.push({ what, ...details }),
   };
   const nodes: string[] = [];
-  const rollout = new Rollout({ bulletin, clock, nodes: { connected: async () => nodes } });
+  const rollout = new Rollout({ bulletin, clock, nodes: { nodes: async () => nodes.map((nodeId) => ({ nodeId })) } });
   const endRollout = rollout.start();
   const deps: Started['deps'] = {
     database,

@@ -12,22 +12,31 @@ export interface BannerFacts {
   readonly pathPrefix: string;
   /** Undefined when there is none left that could be used. */
   readonly app: BannerApp | undefined;
+  /** Lets whoever opens the page of it become the first owner; undefined when there is one. */
+  readonly setupToken?: string | undefined;
   readonly hasColour: boolean;
 }
 
-export function banner({ url, pathPrefix, app, hasColour }: BannerFacts): string {
+export function banner({ url, pathPrefix, app, setupToken, hasColour }: BannerFacts): string {
   const paint = (code: number) => (text: string) => (hasColour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const [strong, faint] = [paint(1), paint(2)];
   const base = reachable(url) + pathPrefix;
   const greeting = `
   ${strong('Starling')} is ready at ${strong(base)}
 `;
-  if (app === undefined) return `${greeting}\n`;
+  const setup =
+    setupToken === undefined
+      ? ''
+      : `
+    admin    ${setupUrl(url, pathPrefix, setupToken)}
+             ${faint('opens once: make yourself the owner of this installation')}
+`;
+  if (app === undefined) return `${greeting}${setup}\n`;
   return `${greeting}
     app id   ${app.id}
     key      ${app.key}
     secret   ${app.secret}   ${faint('for your backend only')}
-
+${setup}
 ${faint('1. Save this as a page and open it in a browser:')}
 
 ${page(base, app.key)}
@@ -35,6 +44,10 @@ ${faint('2. Paste this into a shell: the page shows the event. It signs itself, 
 
 ${command(base, app)}
 `;
+}
+
+export function setupUrl(url: string, pathPrefix: string, token: string): string {
+  return `${reachable(url)}${pathPrefix}/setup?token=${token}`;
 }
 
 /** Where a browser on this machine finds it: nothing can be sent to "all addresses". */

@@ -21,8 +21,9 @@ import {
 } from '@starling/adapters/redis';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
+import { type Control, control, oidcOf, ownerOf } from '@starling/control';
 import { BrokerBulletin, DebugTap, Fleet, Hub, Sessions, Traffic } from '@starling/core';
-import { adoptKeyring, createDatabase, type Keyring, keptKeyring } from '@starling/database';
+import { adoptKeyring, createDatabase, type Database, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
 import {
@@ -51,17 +52,25 @@ import {
   type Supervisor,
   Workers,
 } from '@starling/runtime';
-import type { PartSettings, StartSettings } from './config.ts';
+import type { ControlSettings, PartSettings, StartSettings } from './config.ts';
 import { type Credentials, givenApp, keptCredentials, settleFirstApp, wantedApp } from './first-app.ts';
 import { version } from './version.ts';
 
-/** What a program may serve: connections, the HTTP API. */
-export type Part = 'edge' | 'api';
+/** What a program may serve: connections, the HTTP API, the admin API. */
+export type Part = 'edge' | 'api' | 'control';
 
-type Settings = StartSettings | PartSettings;
+type Settings = StartSettings | PartSettings | ControlSettings;
 
-/** Told the address, such as `http://127.0.0.1:6001`, and the first app, if there is any left. */
-export type OnReady = (url: string, app: Credentials | undefined) => void;
+/** What there is to begin with. */
+export interface First {
+  /** The first app, if there is any left. */
+  app?: Credentials;
+  /** Of the link to the account of the first owner; undefined where there is one. */
+  setupToken?: string;
+}
+
+/** Told the address, such as `http://127.0.0.1:6001`. */
+export type OnReady = (url: string, first: First) => void;
 
 /** Nothing has started when it returns. What only one process may have, a worker has from its `supervisor`. */
 export function compose(
@@ -94,7 +103,7 @@ export function compose(
   lifecycle.add('bulletin', () => bulletin.start());
   lifecycle.add('debug', () => observer.start({ broker, bulletin }));
   const world = { nodeId, lifecycle, clock, observer, metrics, log, bulletin };
-  const { appStore, first } = appsOf(settings, supervisor, world);
+  const { appStore, first, kept } = appsOf(settings, supervisor, world);
   // Programs that meet in Redis alone keep no apps together: what one of them revoked, the others would go on taking.
   const isShared = settings.DATABASE_URL !== undefined || settings.REDIS_URL === undefined;
   const revoker: Revoker = isShared ? appStore : { revoke: revokeNowhere };
@@ -117,6 +126,12 @@ export function compose(
   const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
   const sessions = new Sessions({ ...stores, hub, clock, observer, traffic, connectionsElsewhere });
   lifecycle.add('sessions', () => sessions.start());
+
+  const admin =
+    parts.includes('control') && kept !== undefined
+      ? adminOf(settings, kept, { ...world, rateLimiter, nodeDirectory })
+      : undefined;
+  if (admin !== undefined) lifecycle.add('admin', () => startAdmin(admin, settings, first));
 
   const seat = { topic: probeTopic(nodeId), socketId: nodeId };
   const readiness = new Readiness(
@@ -151,7 +166,8 @@ export function compose(
         api({ appStore, revoker, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
       );
     }
-    onReady(await server.listen(settings.STARLING_HOST, settings.STARLING_PORT), first.app);
+    if (admin !== undefined) await server.app.register(admin.routes);
+    onReady(await server.listen(settings.STARLING_HOST, settings.STARLING_PORT), first);
     return () => server.close();
   });
 
@@ -219,7 +235,7 @@ export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, o
   lifecycle.add(
     'workers',
     async () => {
-      onReady(String(await workers.start()), first.app);
+      onReady(String(await workers.start()), first);
       return () => workers.stop();
     },
     stopLimitMs + 5_000,
@@ -265,7 +281,14 @@ interface World {
 interface Apps {
   readonly appStore: AppStore & Revoker;
   /** Known when the step `apps` is open. */
-  readonly first: { app?: Credentials };
+  readonly first: First;
+  /** Where they are kept, if this process has that open. */
+  readonly kept?: Kept;
+}
+
+interface Kept {
+  readonly database: Database;
+  readonly keyring: Keyring;
 }
 
 interface Neighbours extends World {
@@ -295,7 +318,7 @@ function fromDatabase(settings: Settings, settlesFirst: boolean, world: Neighbou
   const database = createDatabase(url === undefined ? { dataDir } : { url }, { observer });
   const keyring = settings.STARLING_SECRET_KEY ?? keyringIn(dataDir);
   const appStore = new PostgresAppStore({ ...world, database, keyring });
-  const first: { app?: Credentials } = {};
+  const first: First = {};
   lifecycle.add(
     'database',
     async () => {
@@ -325,12 +348,42 @@ function fromDatabase(settings: Settings, settlesFirst: boolean, world: Neighbou
     'How long ago this node last knew every change of the apps: more than a few seconds while the database is away',
     () => appStore.ageMs / 1_000,
   );
-  return { appStore, first };
+  return { appStore, first, kept: { database, keyring } };
 }
 
 const embeddedNotice =
   'The database is embedded: it survives a crash of this process, but not a power cut, and serves this process only. ' +
   'For what must not be lost set DATABASE_URL to a Postgres';
+
+function adminOf(
+  settings: Settings,
+  kept: Kept,
+  { bulletin, clock, observer, rateLimiter, nodeDirectory }: Neighbours & Pick<Stores, 'rateLimiter' | 'nodeDirectory'>,
+): Control {
+  const oidc = 'STARLING_OIDC_ISSUER' in settings ? oidcOf(settings) : undefined;
+  return control({
+    ...kept,
+    bulletin,
+    clock,
+    observer,
+    rateLimiter,
+    nodes: nodeDirectory,
+    pathPrefix: settings.STARLING_PATH_PREFIX,
+    version,
+    ...(oidc === undefined ? {} : { oidc }),
+  });
+}
+
+async function startAdmin(admin: Control, settings: Settings, first: First): Promise<() => Promise<void>> {
+  const owner = 'STARLING_ADMIN_EMAIL' in settings ? ownerOf(settings) : undefined;
+  if (owner !== undefined) {
+    const made = await admin.people.ensureFirstOwner(owner).catch(explainedDatabase);
+    if (!made.ok) throw new StartError(`STARLING_ADMIN_EMAIL, STARLING_ADMIN_PASSWORD: ${made.refusal.message}`);
+  }
+  const setupToken = await admin.people.createSetupToken().catch(explainedDatabase);
+  if (setupToken !== undefined) first.setupToken = setupToken;
+  return admin.start();
+}
 
 function keyringIn(dataDir: string): Keyring {
   try {

@@ -1,4 +1,6 @@
 /** The settings of each command. */
+
+import { peopleRules, peopleSettings } from '@starling/control';
 import { Keyring } from '@starling/database';
 import { flag, type SettingsRule, serverSettings, settings, tlsIsWhole, workers } from '@starling/runtime';
 import { z } from 'zod';
@@ -140,8 +142,9 @@ export const startSettings = settings(
     ...appSettings,
     ...edgeSettings,
     ...workerSettings,
+    ...peopleSettings,
   },
-  [tlsIsWhole, appIsWhole, secretIsSecret, workersMeet, keyIsShared],
+  [tlsIsWhole, appIsWhole, secretIsSecret, workersMeet, keyIsShared, ...peopleRules],
 );
 
 /** Without a database the programs share no store of apps, so each is told the same app. */
@@ -175,9 +178,24 @@ export const partSettings = settings(
   [tlsIsWhole, appIsWhole, secretIsSecret, keyIsShared, ...appIsGiven],
 );
 
+/** The admin API manages what is in a database, and nothing else. */
+export const controlSettings = settings({ ...partSettings.shape, ...peopleSettings }, [
+  tlsIsWhole,
+  appIsWhole,
+  secretIsSecret,
+  keyIsShared,
+  {
+    name: 'DATABASE_URL',
+    problem: 'must be given, such as postgres://user:password@host/starling: the admin API manages what is kept there',
+    holds: (given) => given['DATABASE_URL'] !== undefined,
+  },
+  ...peopleRules,
+]);
+
 /** Enough to find a program that runs with these settings. */
 export const healthSettings = settings(serverSettings, [tlsIsWhole]);
 
 export type StartSettings = z.output<typeof startSettings>;
 export type PartSettings = z.output<typeof partSettings>;
+export type ControlSettings = z.output<typeof controlSettings>;
 export type HealthSettings = z.output<typeof healthSettings>;

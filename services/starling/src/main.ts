@@ -1,10 +1,17 @@
 /** The command line. */
 import { parseArgs } from 'node:util';
 import { createLog, findSupervisor, type Log, loadConfig, readyNews, runProgram } from '@starling/runtime';
-import { banner } from './banner.ts';
-import { compose, composeWorkers, type OnReady, type Part } from './compose.ts';
-import { healthSettings, type PartSettings, partSettings, type StartSettings, startSettings } from './config.ts';
-import type { Credentials } from './first-app.ts';
+import { banner, setupUrl } from './banner.ts';
+import { compose, composeWorkers, type First, type OnReady, type Part } from './compose.ts';
+import {
+  type ControlSettings,
+  controlSettings,
+  healthSettings,
+  type PartSettings,
+  partSettings,
+  type StartSettings,
+  startSettings,
+} from './config.ts';
 import { askHealth } from './health.ts';
 import { version } from './version.ts';
 
@@ -17,6 +24,7 @@ const commands: Readonly<Record<string, Command>> = {
   start: { run: start, hasWorkers: true },
   edge: { run: (commandLine) => startPart('edge', commandLine), hasWorkers: true },
   api: { run: (commandLine) => startPart('api', commandLine), hasWorkers: true },
+  control: { run: startControl, hasWorkers: true },
   health: { run: health, hasWorkers: false },
 };
 
@@ -80,6 +88,7 @@ Commands:
   start    Serve realtime connections and the HTTP API, in one process
   edge     Serve realtime connections, as one of the programs of a cluster
   api      Serve the HTTP API, as one of the programs of a cluster
+  control  Serve the admin API, as one of the programs of a cluster
   health   Exit with 0 if the Starling started with these settings is alive, else with 1
 
 Options:
@@ -98,13 +107,14 @@ ${lines.join('\n')}
 async function start(commandLine: Readonly<Record<string, string>>): Promise<void> {
   const settings = loadConfig(startSettings, commandLine);
   const { stdout } = process;
-  await serve(settings, ['edge', 'api'], (_log, url, app) => {
+  await serve(settings, ['edge', 'api', 'control'], (_log, url, { app, setupToken }) => {
     // Straight to stdout: a secret has no place in the log.
     stdout.write(
       banner({
         url,
         pathPrefix: settings.STARLING_PATH_PREFIX,
         app,
+        setupToken,
         hasColour: stdout.isTTY === true && stdout.hasColors(),
       }),
     );
@@ -116,11 +126,22 @@ async function startPart(part: Part, commandLine: Readonly<Record<string, string
   await serve(settings, [part], (log, url) => log.info({ program: part, url }, 'Ready'));
 }
 
+async function startControl(commandLine: Readonly<Record<string, string>>): Promise<void> {
+  const settings = loadConfig(controlSettings, commandLine);
+  await serve(settings, ['control'], (log, url, { setupToken }) => {
+    log.info({ program: 'control', url }, 'Ready');
+    if (setupToken === undefined) return;
+    // Straight to stdout: who has this link owns the installation.
+    const link = setupUrl(url, settings.STARLING_PATH_PREFIX, setupToken);
+    process.stdout.write(`\n  Open this once to make yourself the owner: ${link}\n\n`);
+  });
+}
+
 /** In this process, or as one of the workers, or as the one that has workers. */
 async function serve(
-  settings: StartSettings | PartSettings,
+  settings: StartSettings | PartSettings | ControlSettings,
   parts: readonly Part[],
-  announce: (log: Log, url: string, app: Credentials | undefined) => void,
+  announce: (log: Log, url: string, first: First) => void,
 ): Promise<void> {
   const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: process.stdout.isTTY === true });
   const supervisor = findSupervisor();
@@ -131,7 +152,7 @@ async function serve(
     );
     return;
   }
-  const onReady: OnReady = (url, app) => announce(log, url, app);
+  const onReady: OnReady = (url, first) => announce(log, url, first);
   await runProgram(log, (cannotGoOn) =>
     settings.STARLING_WORKERS > 1
       ? composeWorkers(settings, log, onReady, cannotGoOn)

@@ -1,5 +1,7 @@
 /** The admin API of a cluster of real programs: what is changed there is in force on every node. */
 
+import { setTimeout } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { Keyring } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -81,16 +83,22 @@ describe('two edges and an API over one Redis and one Postgres', () => {
     await answer.arrayBuffer();
     return answer.status;
   };
-  const within = async <T>(what: string, done: Promise<T>): Promise<T> => {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`Not within ${inForceMs} ms: ${what}`)), inForceMs);
-    });
-    return Promise.race([done, late]).finally(() => clearTimeout(timer));
-  };
-  /** Asks again and again until the status is another: nobody tells. */
-  const until = async (status: number, ask: () => Promise<number>): Promise<void> => {
-    while ((await ask()) !== status);
+  const within = <T>(what: string, done: Promise<T>): Promise<T> =>
+    Promise.race([
+      done,
+      setTimeout(inForceMs, undefined, { ref: false }).then(() => {
+        throw new Error(`Not within ${inForceMs} ms: ${what}`);
+      }),
+    ]);
+  /** For what nobody tells: asked again and again until it is so, else at the limit what it was instead is thrown. */
+  const until = async <T>(expected: T, ask: () => Promise<T>): Promise<void> => {
+    const end = performance.now() + inForceMs;
+    for (;;) {
+      const found = await ask();
+      if (isDeepStrictEqual(found, expected)) return;
+      if (performance.now() > end) expect(found, `after ${inForceMs} ms`).toEqual(expected);
+      await setTimeout(40);
+    }
   };
 
   const makeApp = async (): Promise<Credentials> => {
@@ -107,7 +115,7 @@ describe('two edges and an API over one Redis and one Postgres', () => {
   /** What the app's connections hold in Redis. */
   const heldKeys = (app: Credentials): Promise<string[]> =>
     redis.do(async (client) =>
-      (await client.keys(`*{${app.id}.*`)).filter((name) => /:(?:seats|users|occupied|held):?/.test(name)),
+      (await client.keys(`*{${app.id}.*`)).filter((name) => /:(?:seats|users|occupied)(?::|$)/.test(name)),
     );
   const connectBoth = async (key: string) => Promise.all(urls.edges.map((url) => connectPeer(url, key)));
 
@@ -130,15 +138,10 @@ describe('two edges and an API over one Redis and one Postgres', () => {
     expect(await publish(second)).toBe(200);
     expect(others.map(({ socket }) => socket.readyState)).toEqual([1, 1]);
 
-    await within(
-      'every node has said so',
-      (async () => {
-        for (;;) {
-          const { isComplete, nodes } = await admin('GET', `/apps/${app.id}/rollout`);
-          if (isComplete && nodes.connected >= 3 && nodes.applied === nodes.connected) return;
-        }
-      })(),
-    );
+    // The edges, the API and the admin API itself.
+    const { version } = await admin('GET', `/apps/${app.id}`);
+    const everywhere = { version, nodes: { connected: 4, applied: 4 }, isComplete: true };
+    await until(everywhere, () => admin('GET', `/apps/${app.id}/rollout`));
 
     // Then the app is deleted, and nothing of it is left.
     for (const { socket } of others) {
@@ -153,11 +156,6 @@ describe('two edges and an API over one Redis and one Postgres', () => {
     );
     expect(last).toEqual([4001, 4001]);
     expect(await database.sql`select 1 from app_keys where app_id = ${app.id}`).toHaveLength(0);
-    await within(
-      'its seats are given back',
-      (async () => {
-        while ((await heldKeys(app)).length > 0);
-      })(),
-    );
+    await until([], () => heldKeys(app));
   });
 });
