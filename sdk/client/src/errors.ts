@@ -2,7 +2,7 @@
 import { fixes } from '@starling/protocol';
 
 /** What the client itself finds; the rest of the codes are the server's, by the table of the protocol. */
-const own: Readonly<Record<string, string>> = {
+export const fixesOfClient: Readonly<Record<string, string>> = {
   connection_lost: 'Nothing: the client reconnects. If it happens often, look for proxies that cut idle connections.',
   handshake_failed: 'See that a Starling server is at this host and port, and that proxies pass WebSockets on.',
   websocket_missing: 'Give a WebSocket class as an option, such as that of the package ws.',
@@ -37,7 +37,7 @@ export class StarlingError extends Error {
     const { number = null } = options;
     this.code = code;
     this.number = number;
-    this.fix = own[code] ?? (number === null ? undefined : fixes[number]?.fix) ?? '';
+    this.fix = fixesOfClient[code] ?? (number === null ? undefined : fixes[number]?.fix) ?? '';
     this.retryAfterSeconds = options.retryAfterSeconds;
   }
 
