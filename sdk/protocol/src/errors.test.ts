@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { instructionOf, limits, type Problem, problems, refuse, StarlingError, utf8Length } from './index.ts';
+import {
+  instructionOf,
+  limits,
+  type Problem,
+  problems,
+  refuse,
+  refuseByLimit,
+  resetSeconds,
+  StarlingError,
+  utf8Length,
+} from './index.ts';
 
 const rows = Object.entries(problems as Record<string, Problem>);
 const closing = rows.filter(([, problem]) => problem.closes);
@@ -55,6 +65,18 @@ describe('the table of problems', () => {
   it('gives a refusal the public text when it has nothing more exact to say', () => {
     expect(refuse('auth_signature').refusal).toEqual({ code: 'auth_signature', message: 'Invalid signature' });
     expect(refuse('auth_signature', 'more').refusal.message).toBe('more');
+  });
+
+  it('[LI1] says of a limit what it is, what is left and when to come back, in the text and beside it', () => {
+    const told = (remaining: number, reset: number | null) =>
+      refuseByLimit('rate_limited', 'No', 'messages', { limit: 5, remaining, reset }).refusal;
+    expect(told(2, 3)).toEqual({
+      code: 'rate_limited',
+      message: 'No: the limit is 5 messages, 2 left, try again in 3 s',
+      limit: { limit: 5, remaining: 2, reset: 3 },
+    });
+    expect(told(5, null).message).toBe('No: the limit is 5 messages, waiting does not help');
+    expect([0, 1, 1_000, 1_001].map(resetSeconds)).toEqual([1, 1, 1, 2]);
   });
 
   it('keeps what we know of a surprise apart from what the peer is told', () => {

@@ -134,6 +134,17 @@ export type ProblemCode = keyof typeof problems;
 export interface Refusal {
   readonly code: ProblemCode;
   readonly message: string;
+  /** Where a limit refused. */
+  readonly limit?: LimitState;
+}
+
+/** How a limit stood when it refused. All numbers are whole. */
+export interface LimitState {
+  readonly limit: number;
+  /** What might still be asked for now; of a size as much as ever. */
+  readonly remaining: number;
+  /** Seconds until the same may succeed; null where waiting brings nothing back. */
+  readonly reset: number | null;
 }
 
 export type Checked<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
@@ -143,6 +154,24 @@ export function refuse(
   message: string = problems[code].text,
 ): { readonly ok: false; readonly refusal: Refusal } {
   return { ok: false, refusal: { code, message } };
+}
+
+/** Says it in the text too. `what`: what was asked; `unit`: of what the limit is a number, such as `bytes`. */
+export function refuseByLimit(
+  code: ProblemCode,
+  what: string,
+  unit: string,
+  limit: LimitState,
+): { readonly ok: false; readonly refusal: Refusal & { readonly limit: LimitState } } {
+  const left = limit.remaining < limit.limit ? `, ${limit.remaining} left` : '';
+  const wait = limit.reset === null ? 'waiting does not help' : `try again in ${limit.reset} s`;
+  const message = `${what}: the limit is ${limit.limit} ${unit}${left}, ${wait}`;
+  return { ok: false, refusal: { code, message, limit } };
+}
+
+/** What a wait of so many milliseconds is as a `reset`: never 0, or a client might come back at once. */
+export function resetSeconds(waitMs: number): number {
+  return Math.max(1, Math.ceil(waitMs / 1_000));
 }
 
 /** A surprise: the world failed, or we did. The code's public text is what a peer may see; `message` is for us. */

@@ -1,5 +1,5 @@
 /** Text frames: what a client may say, decoded once; what the server says, encoded once. */
-import { type Checked, type Refusal, refuse } from './errors.ts';
+import { type Checked, type LimitState, type Refusal, refuse } from './errors.ts';
 import { limits } from './limits.ts';
 import { parseEventName, parseUserId, quote } from './names.ts';
 
@@ -232,9 +232,9 @@ export function encodeSubscriptionSucceeded(channel: string, members?: readonly 
 /** Two frames that say the same: the first for pusher-js, Java and Swift, the second for .NET. */
 export function encodeSubscriptionError(
   channel: string,
-  error: { readonly type: string; readonly error: string; readonly status: number },
+  error: { readonly type: string; readonly error: string; readonly status: number; readonly limit?: LimitState },
 ): readonly [string, string] {
-  const data = `{"type":${json(error.type)},"error":${json(error.error)},"status":${error.status}}`;
+  const data = `{"type":${json(error.type)},"error":${json(error.error)},"status":${error.status}${limitMember(error.limit)}}`;
   return [
     `{"event":"pusher:subscription_error","channel":${json(channel)},"data":${data}}`,
     internal('subscription_error', channel, data),
@@ -276,11 +276,19 @@ export function encodePublishAck(id: string): string {
   return `{"event":"starling:publish_ack","data":${json(`{"id":${json(id)}}`)}}`;
 }
 
-/** `retryAfterSeconds`: only where the same publish may succeed later. */
-export function encodePublishError(id: string, { code, message }: Refusal, retryAfterSeconds?: number): string {
-  const retry = retryAfterSeconds === undefined ? '' : `,"retry_after":${retryAfterSeconds}`;
-  const data = `{"id":${json(id)},"code":"${code}","message":${json(message)}${retry}}`;
+/** `retryAfterSeconds`: only where the same publish may succeed later; a limit knows it by itself. */
+export function encodePublishError(
+  id: string,
+  { code, message, limit }: Refusal,
+  retryAfterSeconds: number | null = limit?.reset ?? null,
+): string {
+  const retry = retryAfterSeconds === null ? '' : `,"retry_after":${retryAfterSeconds}`;
+  const data = `{"id":${json(id)},"code":"${code}","message":${json(message)}${retry}${limitMember(limit)}}`;
   return `{"event":"starling:publish_error","data":${json(data)}}`;
+}
+
+function limitMember(state: LimitState | undefined): string {
+  return state === undefined ? '' : `,"limit":${JSON.stringify(state)}`;
 }
 
 /** An empty list is left out; null when both are empty. */

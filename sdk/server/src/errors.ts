@@ -1,5 +1,7 @@
 /** What can go wrong between a backend and Starling. */
-import type { ProblemCode } from '@starling/protocol';
+import type { LimitState, ProblemCode } from '@starling/protocol';
+
+export type { LimitState };
 
 /**
  * A server's own code, see the table of error codes; or, found here:
@@ -16,17 +18,25 @@ export class StarlingError extends Error {
   readonly status: number | undefined;
   /** When the same request may succeed, as far as the server said. */
   readonly retryAfterSeconds: number | undefined;
+  /** Where a limit refused: what it is, what is left of it, and in how many seconds it may be tried again, if ever. */
+  readonly limit: LimitState | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    details: { cause?: unknown; status?: number | undefined; retryAfterSeconds?: number | undefined } = {},
+    details: {
+      cause?: unknown;
+      status?: number | undefined;
+      retryAfterSeconds?: number | undefined;
+      limit?: LimitState | undefined;
+    } = {},
   ) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'StarlingError';
     this.code = code;
     this.status = details.status;
     this.retryAfterSeconds = details.retryAfterSeconds;
+    this.limit = details.limit;
   }
 }
 

@@ -1,5 +1,5 @@
 export { type EncryptedData, EncryptionKey } from './encryption.ts';
-export { type ErrorCode, StarlingError } from './errors.ts';
+export { type ErrorCode, type LimitState, StarlingError } from './errors.ts';
 export type { Fetch, FetchAnswer } from './request.ts';
 export {
   type BatchEvent,

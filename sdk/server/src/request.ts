@@ -1,6 +1,6 @@
 /** Signed requests to the HTTP API, repeated where that may help. */
 import { md5 } from '@noble/hashes/legacy.js';
-import { requestSignatureText } from '@starling/protocol';
+import { type LimitState, requestSignatureText } from '@starling/protocol';
 import { type ErrorCode, StarlingError } from './errors.ts';
 import { type Secret, toHex } from './secret.ts';
 
@@ -129,12 +129,19 @@ function read(answer: FetchAnswer, text: string): Record<string, unknown> {
   const retryAfter = Number(answer.headers.get('retry-after') ?? Number.NaN);
   const retryAfterSeconds = retryAfter >= 0 ? retryAfter : undefined;
   // Starling names its rule. Others, hosted Pusher among them, say it in words only.
-  const { code, error } = value ?? {};
+  const { code, error, limit } = value ?? {};
   throw new StarlingError(
     typeof code === 'string' ? (code as ErrorCode) : codeOf(status),
     typeof error === 'string' ? error : `HTTP ${status}: ${text.slice(0, 200)}`,
-    { status, retryAfterSeconds },
+    { status, retryAfterSeconds, limit: limitOf(limit) },
   );
+}
+
+function limitOf(value: unknown): LimitState | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { limit, remaining, reset } = value as Partial<Record<keyof LimitState, unknown>>;
+  const isWhole = typeof limit === 'number' && typeof remaining === 'number';
+  return isWhole && (typeof reset === 'number' || reset === null) ? { limit, remaining, reset } : undefined;
 }
 
 function parse(text: string): Record<string, unknown> | undefined {
@@ -157,7 +164,8 @@ function codeOf(status: number): ErrorCode {
 }
 
 /** Milliseconds until the next attempt; undefined where another could not do better. */
-function pauseBefore({ code, status, retryAfterSeconds }: StarlingError, attempt: number): number | undefined {
+function pauseBefore({ code, status, retryAfterSeconds, limit }: StarlingError, attempt: number): number | undefined {
+  if (limit?.reset === null) return undefined;
   const mayPass = code === 'network' || code === 'timeout' || status === 429 || (status !== undefined && status >= 500);
   if (!mayPass) return undefined;
   const askedMs = (retryAfterSeconds ?? 0) * 1_000;

@@ -69,6 +69,17 @@ describe('a request that fails', () => {
     expect(attempts).toHaveLength(1);
   });
 
+  it('[LI6] is not repeated where waiting brings nothing back, and the error tells the limit', async () => {
+    const limit = { limit: 4, remaining: 4, reset: null };
+    const body = JSON.stringify({ error: 'no', code: 'rate_limited', limit });
+    const { starling, attempts } = starlingWith([{ status: 429, body }]);
+    await expect(starling.trigger('a', 'e', {})).rejects.toMatchObject({ code: 'rate_limited', limit });
+    expect(attempts).toHaveLength(1);
+    const odd = JSON.stringify({ error: 'no', code: 'data_too_large', limit: { limit: '4' } });
+    const { starling: other } = starlingWith([{ status: 413, body: odd }]);
+    await expect(other.trigger('a', 'e', {})).rejects.toMatchObject({ code: 'data_too_large', limit: undefined });
+  });
+
   it('is given up when no answer comes in time', async () => {
     const server = createServer(() => undefined);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

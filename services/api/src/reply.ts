@@ -9,8 +9,7 @@ export function sendJson(reply: FastifyReply, text: string): FastifyReply {
 /** A refusal, or something thrown. Gives back what was said. */
 export function sendProblem(reply: FastifyReply, problem: unknown): HttpReply {
   const answer = toHttpReply(problem);
-  if (answer.retryAfterSeconds !== undefined) reply.header('retry-after', answer.retryAfterSeconds);
-  sendJson(reply.code(answer.status), JSON.stringify(answer.body));
+  sendJson(reply.code(answer.status).headers(answer.headers), JSON.stringify(answer.body));
   return answer;
 }
 

@@ -65,7 +65,7 @@ export async function triggerBatch(deps: ApiDeps, { app, body }: Call): Promise<
     const where = `batch[${index}]: `;
     if (!isObject(item)) return refuse('request_malformed', `${where}expected an object, got ${nameType(item)}`);
     const request = parseEvent(app, item);
-    if (!request.ok) return refuse(request.refusal.code, where + request.refusal.message);
+    if (!request.ok) return { ok: false, refusal: { ...request.refusal, message: where + request.refusal.message } };
     const channel = parseChannelName(item['channel']);
     if (!channel.ok) return refuse(channel.refusal.code, where + channel.refusal.message);
     commands.push(toPublishCommand(request.value, channel.value));

@@ -105,7 +105,7 @@ describe('POST /events', () => {
     expect((await trigger({ ...event, data: '1234' })).status).toBe(200);
     const answer = await trigger({ ...event, data: '12345' });
     expect(answer.status).toBe(413);
-    expect(answer.text).toContain('has 5 bytes, the allowed maximum is 4');
+    expect(answer.text).toContain('has 5 bytes: the limit is 4 bytes');
   });
 
   test('[RE9] tells the counts of each channel after the publish, leaving out what does not apply', async () => {
@@ -307,12 +307,14 @@ test.each([events, batchEvents])(
   },
 );
 
-test("[RE18] more messages per second than the app's limit get 429 with Retry-After, and publish nothing", async () => {
+test("[RE18] more messages per second than the app's limit get 429, and publish nothing", async () => {
   const limits = { ...app3.limits, publishesPerSecond: 4 };
   const { trigger, call, deliveries, subscribe, clock } = await startApi({ apps: [{ ...app3, limits }] });
   await subscribe('a', 'b', 'c', 'd', 'e');
   const limited = { status: 429, json: { code: 'rate_limited' }, headers: { 'retry-after': '1' } };
-  expect(await trigger({ ...event, channels: ['a', 'b', 'c', 'd', 'e'] })).toMatchObject(limited);
+  const never = await trigger({ ...event, channels: ['a', 'b', 'c', 'd', 'e'] });
+  expect(never).toMatchObject({ status: 429, json: { code: 'rate_limited' } });
+  expect(never.headers['retry-after']).toBeUndefined();
   expect((await trigger({ ...event, channels: ['a', 'b', 'c'] })).status).toBe(200);
   const two = JSON.stringify({ batch: [event, event] });
   expect(await call('POST', batchEvents, { body: two })).toMatchObject(limited);
@@ -321,6 +323,43 @@ test("[RE18] more messages per second than the app's limit get 429 with Retry-Af
   clock.advance(1_000);
   expect((await trigger({ ...event, channel: 'e' })).status).toBe(200);
   expect(deliveries.map(({ topic }) => topic)).toEqual(['3:a', '3:b', '3:c', '3:d', '3:e']);
+});
+
+test('[LI2] [LI3] an answer of HTTP tells the limit, what is left and when to come back', async () => {
+  const limits = { ...app3.limits, publishesPerSecond: 4, eventDataBytes: 4 };
+  const { trigger, call } = await startApi({ apps: [{ ...app3, limits }] });
+  const small = { ...event, data: '1' };
+  const over = await trigger({ ...small, channels: ['a', 'b', 'c', 'd', 'e'] });
+  expect(over.json).toEqual({
+    error: 'The request makes 5 messages: the limit is 4 messages per second for the app, waiting does not help',
+    code: 'rate_limited',
+    limit: { limit: 4, remaining: 4, reset: null },
+  });
+  expect(over.headers).toMatchObject({ 'ratelimit-limit': '4', 'ratelimit-remaining': '4' });
+  expect(Object.keys(over.headers)).not.toEqual(expect.arrayContaining(['ratelimit-reset']));
+  expect(over.headers['retry-after']).toBeUndefined();
+
+  expect((await trigger({ ...small, channels: ['a', 'b', 'c'] })).status).toBe(200);
+  const later = await trigger({ ...small, channels: ['a', 'b'] });
+  expect(later.json).toEqual({
+    error: 'The request makes 2 messages: the limit is 4 messages per second for the app, 1 left, try again in 1 s',
+    code: 'rate_limited',
+    limit: { limit: 4, remaining: 1, reset: 1 },
+  });
+  const told = { 'ratelimit-limit': '4', 'ratelimit-remaining': '1', 'ratelimit-reset': '1', 'retry-after': '1' };
+  expect(later.headers).toMatchObject(told);
+
+  const size = { code: 'data_too_large', limit: { limit: 4, remaining: 4, reset: null } };
+  expect(await trigger({ ...event, data: '12345' })).toMatchObject({
+    status: 413,
+    json: size,
+    headers: { 'ratelimit-limit': '4' },
+  });
+  const batch = JSON.stringify({ batch: [small, { ...event, data: '12345' }] });
+  const inBatch = await call('POST', batchEvents, { body: batch });
+  expect(inBatch).toMatchObject({ status: 413, json: size });
+  expect(inBatch.text).toContain('batch[1]: The data of this event has 5 bytes');
+  expect((await trigger({ ...event, name: '' })).json).not.toHaveProperty('limit');
 });
 
 describe('message_id', () => {

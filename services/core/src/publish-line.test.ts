@@ -57,7 +57,6 @@ describe('publishing over the socket', () => {
     [{ name: 'starling:auth_success' }, 'event_name_invalid', /reserved/],
     [{ name: undefined }, 'event_name_invalid', /name/],
     [{ data: { a: 1 } }, 'request_malformed', /got an object/],
-    [{ data: 'x'.repeat(10_241) }, 'data_too_large', /10241 bytes/],
     [{ socket_id: 'mine' }, 'request_malformed', /socket_id/],
   ])('[SP2] refuses %o as HTTP does', async (changes, code, text) => {
     const world = createWorld();
@@ -66,6 +65,33 @@ describe('publishing over the socket', () => {
     await world.settle();
     expect(answers(publisher.take())).toEqual([{ id: '1', code, message: expect.stringMatching(text) }]);
     expect(publisher.closedWith).toBeNull();
+  });
+
+  it('[SP2] [LI4] tells the limit of what is too large', async () => {
+    const world = createWorld();
+    const publisher = await world.connectWith({ cap });
+    publisher.say(frame('1', { data: 'x'.repeat(10_241) }));
+    await world.settle();
+    const message = 'The data of this event has 10241 bytes: the limit is 10240 bytes, waiting does not help';
+    const limit = { limit: 10_240, remaining: 10_240, reset: null };
+    expect(answers(publisher.take())).toEqual([{ id: '1', code: 'data_too_large', message, limit }]);
+  });
+
+  it('[LI4] tells the budget that refused, and no time to come back to what never fits', async () => {
+    const world = createWorld({ app: { limits: { ...createWorld().app.limits, publishesPerSecond: 5 } } });
+    const publisher = await world.connectWith({ cap });
+    publisher.say(frame('1', { channels: numbers(6).map((number) => `room-${number}`) }));
+    await world.settle();
+    const never = { limit: { limit: 5, remaining: 5, reset: null } };
+    const [first] = answers(publisher.take());
+    expect(first).toMatchObject({ id: '1', code: 'rate_limited', ...never });
+    expect(first).not.toHaveProperty('retry_after');
+    for (const id of numbers(4)) publisher.say(frame(id, { channels: ['a', 'b'] }));
+    await world.settle();
+    expect(answers(publisher.take()).slice(2)).toMatchObject([
+      { id: '2', code: 'rate_limited', retry_after: 1, limit: { limit: 5, remaining: 1, reset: 1 } },
+      { id: '3', code: 'rate_limited', retry_after: 1, limit: { limit: 5, remaining: 1, reset: 1 } },
+    ]);
   });
 
   it('[SP1] needs the capability on every channel', async () => {
@@ -161,7 +187,7 @@ describe('publishing over the socket', () => {
     for (const id of numbers(fits + 2)) publisher.say(frame(id, { channels }));
     await world.settle();
     expect(answers(publisher.take())).toMatchObject([
-      { id: String(fits), code: 'publish_backlog', retry_after: 1 },
+      { id: String(fits), code: 'publish_backlog', retry_after: 1, limit: { limit: 4_096, remaining: 0, reset: 1 } },
       { id: String(fits + 1), code: 'publish_backlog' },
     ]);
     world.gate.open();
@@ -178,7 +204,9 @@ describe('publishing over the socket', () => {
     world.gate.isOpen = false;
     for (const id of numbers(3)) publisher.say(frame(id, { data: 'x'.repeat(2 ** 21) }));
     await world.settle();
-    expect(answers(publisher.take())).toMatchObject([{ id: '2', code: 'publish_backlog' }]);
+    expect(answers(publisher.take())).toMatchObject([
+      { id: '2', code: 'publish_backlog', limit: { limit: 2 ** 22, remaining: 0, reset: 1 } },
+    ]);
   });
 
   it('[SP3] answers what fails, and what is behind it', async () => {

@@ -5,7 +5,16 @@
  * limiter for all, and none waits for a turn of its own. So the order holds, and the pace is not that of the answers.
  */
 import type { App, Observer } from '@starling/ports';
-import { encodePublishAck, encodePublishError, limits, type Refusal, refuse, StarlingError } from '@starling/protocol';
+import {
+  encodePublishAck,
+  encodePublishError,
+  limits,
+  problems,
+  type Refusal,
+  refuse,
+  refuseByLimit,
+  StarlingError,
+} from '@starling/protocol';
 import { type PublishCommand, type PublishDeps, type Published, publishAll } from './publish.ts';
 import type { AppTraffic } from './traffic.ts';
 
@@ -48,12 +57,17 @@ export class PublishLine {
   /** `commands`: one for each channel, with the same data. */
   add(id: string, commands: readonly PublishCommand[]): void {
     const units = commands[0]?.data.length ?? 0;
-    const isTooMuch =
-      this.#messages + commands.length > limits.publishesUnderWay || this.#units + units > limits.publishUnitsUnderWay;
     // Alone one may be of any size.
-    if (this.#messages > 0 && isTooMuch) {
-      this.refuse(id, refuse('publish_backlog').refusal, retrySeconds);
-      return;
+    if (this.#messages > 0) {
+      const { publishesUnderWay, publishUnitsUnderWay } = limits;
+      if (this.#messages + commands.length > publishesUnderWay) {
+        this.refuse(id, backlog('messages', publishesUnderWay, this.#messages));
+        return;
+      }
+      if (this.#units + units > publishUnitsUnderWay) {
+        this.refuse(id, backlog('characters of data', publishUnitsUnderWay, this.#units));
+        return;
+      }
     }
     this.#messages += commands.length;
     this.#units += units;
@@ -105,7 +119,7 @@ export class PublishLine {
     if (published.ok) {
       if (!this.#publisher.isClosed) this.#publisher.send(encodePublishAck(id));
     } else if ('refusal' in published) {
-      this.refuse(id, published.refusal, Math.max(1, Math.ceil(published.retryAfterMs / 1_000)));
+      this.refuse(id, published.refusal);
     } else {
       const { failure } = published;
       this.#deps.observer.problem('failed: a publish over a connection', { err: failure, app: this.#publisher.app.id });
@@ -114,4 +128,9 @@ export class PublishLine {
       else this.refuse(id, refuse('internal').refusal);
     }
   }
+}
+
+function backlog(unit: string, limit: number, taken: number): Refusal {
+  const state = { limit, remaining: Math.max(0, limit - taken), reset: retrySeconds };
+  return refuseByLimit('publish_backlog', problems.publish_backlog.text, unit, state).refusal;
 }

@@ -9,6 +9,7 @@ import {
   parseEventName,
   quote,
   refuse,
+  refuseByLimit,
 } from '@starling/protocol';
 import type { PublishCommand } from './publish.ts';
 
@@ -35,10 +36,9 @@ export function parseEventRequest(app: App, fields: Fields): Checked<EventReques
   }
   const dataBytes = Buffer.byteLength(data);
   if (dataBytes > app.limits.eventDataBytes) {
-    return refuse(
-      'data_too_large',
-      `The data content of this event has ${dataBytes} bytes, the allowed maximum is ${app.limits.eventDataBytes}`,
-    );
+    const { eventDataBytes: limit } = app.limits;
+    const state = { limit, remaining: limit, reset: null };
+    return refuseByLimit('data_too_large', `The data of this event has ${dataBytes} bytes`, 'bytes', state);
   }
   const socketId = fields['socket_id'] ?? undefined;
   if (socketId !== undefined && !isSocketId(socketId)) {

@@ -10,11 +10,20 @@ import {
   type Broker,
   channelTopic,
   type Observer,
+  type RateAnswer,
   type RateLimiter,
   type Topic,
   userTopic,
 } from '@starling/ports';
-import { type Channel, type Checked, encodeEvent, limits, type Refusal, refuse } from '@starling/protocol';
+import {
+  type Channel,
+  type Checked,
+  encodeEvent,
+  limits,
+  type Refusal,
+  refuseByLimit,
+  resetSeconds,
+} from '@starling/protocol';
 import type { Traffic } from './traffic.ts';
 
 /** One event for one channel, already checked. */
@@ -48,7 +57,7 @@ export async function publish(
   if (commands.length === 0) return done;
   const perSecond = app.limits.publishesPerSecond;
   const budget = await deps.rateLimiter.take(budgetOf(app), commands.length, perSecond);
-  if (!budget.isAllowed) return overBudget(app, commands.length, budget.remaining);
+  if (!budget.isAllowed) return overBudget(app, commands.length, budget);
   const [failure] = await send(deps, app, [commands]);
   if (failure !== undefined) throw failure;
   return done;
@@ -58,7 +67,7 @@ export async function publish(
 export type Published =
   | { readonly ok: true }
   /** Not sent. */
-  | { readonly ok: false; readonly refusal: Refusal; readonly retryAfterMs: number }
+  | { readonly ok: false; readonly refusal: Refusal }
   /** Some of it may have gone out. */
   | { readonly ok: false; readonly failure: unknown };
 
@@ -73,7 +82,7 @@ export async function publishAll(
 ): Promise<readonly Published[]> {
   const perSecond = app.limits.publishesPerSecond;
   const cost = requests.reduce((sum, commands) => sum + commands.length, 0);
-  const budget = await deps.rateLimiter.take(budgetOf(app), cost, perSecond);
+  let budget = await deps.rateLimiter.take(budgetOf(app), cost, perSecond);
   let admitted = budget.isAllowed ? requests.length : 0;
   if (!budget.isAllowed) {
     let [some, next] = [0, requests[0]?.length ?? 0];
@@ -81,14 +90,17 @@ export async function publishAll(
       some += next;
       next = requests[++admitted]?.length ?? 0;
     }
-    // Others may have taken it in the meantime.
-    if (some > 0 && !(await deps.rateLimiter.take(budgetOf(app), some, perSecond)).isAllowed) admitted = 0;
+    if (some > 0) {
+      const second = await deps.rateLimiter.take(budgetOf(app), some, perSecond);
+      // Others may have taken it in the meantime.
+      if (!second.isAllowed) admitted = 0;
+      budget = { ...second, retryAfterMs: Math.max(budget.retryAfterMs, second.retryAfterMs) };
+    }
   }
   const failures = await send(deps, app, requests.slice(0, admitted));
   return requests.map((commands, index) => {
     if (index >= admitted) {
-      const { refusal } = overBudget(app, commands.length, budget.remaining);
-      return { ok: false, refusal, retryAfterMs: budget.retryAfterMs };
+      return overBudget(app, commands.length, budget);
     }
     const failure = failures[index];
     return failure === undefined ? done : { ok: false, failure };
@@ -108,11 +120,12 @@ function noteEvent(
 
 const budgetOf = (app: App): string => `publish:${app.id}`;
 
-function overBudget(app: App, cost: number, remaining: number) {
-  return refuse(
-    'rate_limited',
-    `The request makes ${cost} messages, ${remaining} are left of the app's ${app.limits.publishesPerSecond} per second`,
-  );
+function overBudget(app: App, cost: number, { remaining, retryAfterMs }: RateAnswer) {
+  const limit = app.limits.publishesPerSecond;
+  // More than a whole second's worth never fits, however long one waits.
+  const reset = cost > limit ? null : resetSeconds(retryAfterMs);
+  const state = { limit, remaining, reset };
+  return refuseByLimit('rate_limited', `The request makes ${cost} messages`, 'messages per second for the app', state);
 }
 
 /**

@@ -5,10 +5,16 @@ export class Rate {
 
   /** Takes one of `perSecond`, of which up to `burst` may come at once; false, and nothing taken, when none is left. */
   take(nowMs: number, perSecond: number, burst: number): boolean {
+    if (perSecond <= 0) return false;
     const stepMs = 1_000 / perSecond;
     const wholeAtMs = Math.max(this.#wholeAtMs, nowMs) + stepMs;
     if (wholeAtMs - nowMs > burst * stepMs + 1e-6) return false;
     this.#wholeAtMs = wholeAtMs;
     return true;
+  }
+
+  /** Milliseconds until `take` of the same would give one. */
+  waitMs(nowMs: number, perSecond: number, burst: number): number {
+    return Math.max(0, this.#wholeAtMs - nowMs - ((burst - 1) * 1_000) / perSecond);
   }
 }

@@ -73,6 +73,27 @@ describe('the handshake', () => {
     expect((await world.connect()).closedWith).toBeNull();
   });
 
+  it('[LI5] says in the text which limit refused a connection, and fits the close frame', async () => {
+    const told = async (limits: object) => {
+      const world = createWorld({ app: { limits: { ...defaultAppLimits, connections: 999_999_999, ...limits } } });
+      if (Object.keys(limits).length === 0) return (await flooded(world)).closedWith?.reason ?? '';
+      return (await world.connect()).closedWith?.reason ?? '';
+    };
+    const flooded = async (world: ReturnType<typeof createWorld>) => {
+      const peer = await world.connect();
+      for (let count = 0; count < 5_000 && peer.closedWith === null; count++) peer.say('{"event":"pusher:ping"}');
+      return peer;
+    };
+    const texts = [await told({ connections: 0 }), await told({ connectionsPerAddress: 0 }), await told({})];
+    expect(texts).toEqual([
+      'The app is over its connection limit: the limit is 0 connections, waiting does not help',
+      'Too many connections from this address: the limit is 0 connections, waiting does not help',
+      'Too many frames from this connection: the limit is 210 frames per second, 0 left, try again in 1 s',
+    ]);
+    const longest = `${texts[1]}${'0'.repeat(8)}, 999999999 left`;
+    expect(Buffer.byteLength(longest)).toBeLessThanOrEqual(123);
+  });
+
   it('[HS5] counts a connection only while it is open', async () => {
     const world = createWorld({ app: { limits: { ...defaultAppLimits, connections: 1 } } });
     const first = await world.connect();

@@ -20,6 +20,8 @@ import {
   pongFrame,
   problems,
   type Refusal,
+  refuseByLimit,
+  resetSeconds,
   type SigninCommand,
   type SocketPublishCommand,
   StarlingError,
@@ -88,7 +90,7 @@ export interface SessionDeps extends PeerDeps {
 }
 
 export interface Roster {
-  admit(session: Session): ProblemCode | null;
+  admit(session: Session): Refusal | null;
   dismiss(session: Session): void;
 }
 
@@ -206,8 +208,7 @@ export class Session implements Peer {
     if (app.requiresTls && !isTls) return refusal('tls_required');
     if (!isOriginAllowed(app.allowedOrigins, origin)) return refusal('origin_not_allowed');
     this.#app = app;
-    const limit = this.deps.roster.admit(this);
-    return limit === null ? null : refusal(limit);
+    return this.deps.roster.admit(this);
   }
 
   #greet(): void {
@@ -236,7 +237,9 @@ export class Session implements Peer {
     if (this.#state === 'closed') return;
     if (this.#state === 'opening') {
       this.#early ??= [];
-      if (this.#early.push(text) > maxEarlyFrames) this.refuse('frame_rate', 'Wait for the handshake before sending');
+      if (this.#early.push(text) > maxEarlyFrames) {
+        this.#refuseRate('Wait for the handshake before sending', 'frames', maxEarlyFrames);
+      }
       return;
     }
     try {
@@ -247,7 +250,8 @@ export class Session implements Peer {
       const publishes = this.#token?.capabilities.has('publish') === true ? publishesPerSecond : 0;
       const burst = 2 * perSecond + 2 * channelsPerConnection + publishes;
       if (!this.#frames.take(now, perSecond + publishes, burst)) {
-        this.refuse('frame_rate');
+        const waitMs = this.#frames.waitMs(now, perSecond + publishes, burst);
+        this.#refuseRate(problems.frame_rate.text, 'frames per second', perSecond + publishes, waitMs);
         return;
       }
       const decoded = decodeCommand(text);
@@ -308,8 +312,9 @@ export class Session implements Peer {
     if (seating === undefined) {
       const limit = this.app.limits.channelsPerConnection;
       if (this.seatings.size >= limit) {
-        const message = `This connection has joined ${limit} channels, the limit of its app`;
-        this.refuseSubscription(command.channel, { code: 'channel_limit', message });
+        const state = { limit, remaining: 0, reset: null };
+        const { refusal } = refuseByLimit('channel_limit', problems.channel_limit.text, 'channels', state);
+        this.refuseSubscription(command.channel, refusal);
         return;
       }
       seating = {
@@ -402,11 +407,17 @@ export class Session implements Peer {
     }
     const limit = Math.min(app.limits.eventDataBytes, limits.eventDataBytes);
     if (command.data.length > limit || utf8Length(command.data) > limit) {
-      return refusal('data_too_large', `The data of this client event exceeds the allowed maximum (${limit} bytes)`);
+      const state = { limit, remaining: limit, reset: null };
+      return refuseByLimit('data_too_large', 'The data of this client event is too large', 'bytes', state).refusal;
     }
     this.#clientEvents ??= new Rate();
+    const now = this.deps.clock.now();
     const perSecond = app.limits.clientEventsPerSecond;
-    return this.#clientEvents.take(this.deps.clock.now(), perSecond, perSecond) ? null : refusal('client_event_rate');
+    if (this.#clientEvents.take(now, perSecond, perSecond)) return null;
+    const reset = perSecond <= 0 ? null : resetSeconds(this.#clientEvents.waitMs(now, perSecond, perSecond));
+    const state = { limit: perSecond, remaining: 0, reset };
+    return refuseByLimit('client_event_rate', problems.client_event_rate.text, 'client events per second', state)
+      .refusal;
   }
 
   // ── Order ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -433,7 +444,8 @@ export class Session implements Peer {
 
   #mayWait(): boolean {
     if (this.#waiting >= 2 * this.app.limits.channelsPerConnection) {
-      this.refuse('frame_rate', 'Too many commands are waiting: send slower');
+      const limit = 2 * this.app.limits.channelsPerConnection;
+      this.#refuseRate('Too many commands of this connection are waiting', 'commands', limit);
       return false;
     }
     this.#waiting++;
@@ -460,6 +472,12 @@ export class Session implements Peer {
     if (closes && number !== null) this.#close(number, message);
   }
 
+  /** The connection ends; the next one begins with a whole budget. */
+  #refuseRate(what: string, unit: string, limit: number, waitMs = 0): void {
+    const state = { limit, remaining: 0, reset: resetSeconds(waitMs) };
+    this.refuse('frame_rate', refuseByLimit('frame_rate', what, unit, state).refusal.message);
+  }
+
   refuseSubscription(channel: string, refusal: Refusal): void {
     if (this.#state === 'closed') return;
     this.traffic.refused(refusal.code);
@@ -468,7 +486,9 @@ export class Session implements Peer {
     const { status } = problems[refusal.code];
     // An invalid name is echoed cut: it may be as long as a frame.
     const name = channel.slice(0, limits.channelNameLength);
-    for (const frame of encodeSubscriptionError(name, { type, error: refusal.message, status })) this.send(frame);
+    const { message: error, limit } = refusal;
+    const told = { type, error, status, ...(limit !== undefined && { limit }) };
+    for (const frame of encodeSubscriptionError(name, told)) this.send(frame);
   }
 
   useToken(token: VerifiedToken): void {

@@ -14,7 +14,7 @@ import {
   type Topic,
   type Transport,
 } from '@starling/ports';
-import { type ProblemCode, parseChannelName, problems } from '@starling/protocol';
+import { parseChannelName, problems, type Refusal, refuseByLimit } from '@starling/protocol';
 import type { Hub } from './hub.ts';
 import { Flusher, type OutboxLimits } from './outbox.ts';
 import { retell } from './retell.ts';
@@ -126,12 +126,14 @@ export class Sessions {
     }
   }
 
-  #admit(session: Session): ProblemCode | null {
+  #admit(session: Session): Refusal | null {
     const { id, limits } = session.app;
     const elsewhere = this.#connectionsElsewhere(id);
-    if ((this.#byApp.get(id) ?? 0) + elsewhere >= limits.connections) return 'connection_limit';
+    if ((this.#byApp.get(id) ?? 0) + elsewhere >= limits.connections)
+      return atMost('connection_limit', limits.connections);
     const address = addressKey(session);
-    if ((this.#byAddress.get(address) ?? 0) >= limits.connectionsPerAddress) return 'address_limit';
+    if ((this.#byAddress.get(address) ?? 0) >= limits.connectionsPerAddress)
+      return atMost('address_limit', limits.connectionsPerAddress);
     add(this.#byApp, id, 1);
     add(this.#byAddress, address, 1);
     this.#open.add(session);
@@ -182,6 +184,11 @@ export class Sessions {
       observer.problem('subscription count after a repair not sent', { err, topic });
     }
   }
+}
+
+/** Others must go before one more may come, and nobody knows when they will. */
+function atMost(code: 'connection_limit' | 'address_limit', limit: number): Refusal {
+  return refuseByLimit(code, problems[code].text, 'connections', { limit, remaining: 0, reset: null }).refusal;
 }
 
 function addressKey(session: Session): string {

@@ -7,10 +7,11 @@ const succeeded = (channel: string, data: unknown = {}) => ({
   channel,
   data,
 });
-const refused = (channel: string, status: number, type: string, error: unknown = expect.any(String)) => [
-  { event: 'pusher:subscription_error', channel, data: { type, error, status } },
-  { event: 'pusher_internal:subscription_error', channel, data: { type, error, status } },
+const refused = (channel: string, status: number, type: string, error: unknown = expect.any(String), more = {}) => [
+  { event: 'pusher:subscription_error', channel, data: { type, error, status, ...more } },
+  { event: 'pusher_internal:subscription_error', channel, data: { type, error, status, ...more } },
 ];
+const full = (limit: number) => ({ limit: { limit, remaining: 0, reset: null } });
 const publish = (world: World, channel: string, data: string, options?: { retainSeconds: number }) =>
   world.broker.publish(
     channelTopic('1001', channel),
@@ -163,14 +164,16 @@ describe('joining a channel', () => {
     expect(peer.session.seatings.size).toBe(0);
   });
 
-  it('[SU10] refuses one channel too many, and takes another after one was left', async () => {
+  it('[SU10] [LI4] refuses one channel too many, and takes another after one was left', async () => {
     const { connect, subscribe, settle } = createWorld({
       app: { limits: { ...defaultAppLimits, channelsPerConnection: 2 } },
     });
     const peer = await connect();
     await subscribe(peer, 'a');
     await subscribe(peer, 'b');
-    expect(await subscribe(peer, 'c')).toEqual(refused('c', 429, 'LimitReached'));
+    expect(await subscribe(peer, 'c')).toEqual(
+      refused('c', 429, 'LimitReached', expect.stringMatching(/2 channels, 0 left, waiting/), full(2)),
+    );
     peer.say({ event: 'pusher:unsubscribe', data: { channel: 'a' } });
     await settle();
     expect(await subscribe(peer, 'c')).toEqual([succeeded('c')]);
@@ -346,12 +349,12 @@ describe('presence', () => {
     });
   });
 
-  it('[PR7] refuses one user too many, but no further connection of a user who is there', async () => {
+  it('[PR7] [LI4] refuses one user too many, but no further connection of a user who is there', async () => {
     const { connect, subscribe } = createWorld({ app: { limits: { ...defaultAppLimits, presenceMembers: 2 } } });
     await subscribe(await connect(), 'presence-a', { user_id: 'a' });
     await subscribe(await connect(), 'presence-a', { user_id: 'b' });
     expect(await subscribe(await connect(), 'presence-a', { user_id: 'c' })).toEqual(
-      refused('presence-a', 403, 'LimitReached'),
+      refused('presence-a', 403, 'LimitReached', expect.stringMatching(/2 members, 0 left, waiting/), full(2)),
     );
     expect((await subscribe(await connect(), 'presence-a', { user_id: 'a' }))[0]?.event).toMatch(/succeeded/);
   });
@@ -432,6 +435,17 @@ describe('client events', () => {
     expect(sender.closedWith).toBeNull();
   });
 
+  it('[LI5] an app that allows no client events at all says that waiting does not help', async () => {
+    const { sender, other, settle } = await pair('private-a', {
+      limits: { ...defaultAppLimits, clientEventsPerSecond: 0 },
+    });
+    sender.say({ event: 'client-x', channel: 'private-a', data: '1' });
+    await settle();
+    expect(other.take()).toEqual([]);
+    const message = expect.stringMatching(/limit is 0 client events per second, waiting does not help/);
+    expect(sender.take()).toEqual([{ event: 'pusher:error', data: { code: 4301, message } }]);
+  });
+
   it('[CE6] takes data of exactly the limit', async () => {
     const { sender, other, settle } = await pair();
     sender.say({ event: 'client-x', channel: 'private-a', data: 'é'.repeat(5_120) });
@@ -439,16 +453,16 @@ describe('client events', () => {
     expect(other.take()).toHaveLength(1);
   });
 
-  it('[CE5] refuses the eleventh of a second with 4301, and takes more a moment later', async () => {
+  it('[CE5] [LI5] refuses the eleventh of a second with 4301, and takes more a moment later', async () => {
     const { sender, other, settle, clock } = await pair();
     const send = () => sender.say({ event: 'client-x', channel: 'private-a', data: '1' });
     for (let count = 0; count < 12; count++) send();
     await settle();
     expect(other.take()).toHaveLength(10);
-    expect(sender.take()).toEqual([
-      { event: 'pusher:error', data: { code: 4301, message: 'Client event rejected due to rate limit' } },
-      { event: 'pusher:error', data: { code: 4301, message: 'Client event rejected due to rate limit' } },
-    ]);
+    const told = 'the limit is 10 client events per second, 0 left, try again in 1 s';
+    const message = `Client event rejected due to rate limit: ${told}`;
+    const no = { event: 'pusher:error', data: { code: 4301, message } };
+    expect(sender.take()).toEqual([no, no]);
     clock.advance(100);
     send();
     send();

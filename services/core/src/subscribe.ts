@@ -8,7 +8,9 @@ import {
   encodeMemberRemoved,
   encodeSubscriptionSucceeded,
   type Member,
+  problems,
   refuse,
+  refuseByLimit,
   StarlingError,
   type SubscribeCommand,
 } from '@starling/protocol';
@@ -66,6 +68,8 @@ export async function joinChannel(session: Peer, seating: Seating, command: Subs
   }
 }
 
+const fullText = problems.member_limit.text;
+
 /** Null when the channel is full: the subscribe has then been refused. */
 async function takeSeat(
   session: Peer,
@@ -92,8 +96,8 @@ async function takeSeat(
   );
   if (!joined.isFull) return joined;
   seating.seat = null;
-  const message = `${channel.name} has ${memberLimit} members, the limit of its app`;
-  session.refuseSubscription(channel.name, { code: 'member_limit', message });
+  const state = { limit: memberLimit, remaining: 0, reset: null };
+  session.refuseSubscription(channel.name, refuseByLimit('member_limit', fullText, 'members', state).refusal);
   return null;
 }
 

@@ -61,7 +61,25 @@ describe('toHttpReply', () => {
       status: 400,
       body: { error: 'The channel name has 201 characters', code: 'channel_name_invalid' },
       retryAfterSeconds: undefined,
+      headers: {},
     });
+  });
+
+  test('[LI2] [LI3] tells the limit in headers and body, and Retry-After only where waiting helps', () => {
+    const limit = { limit: 10, remaining: 3, reset: 2 };
+    const told = { 'ratelimit-limit': '10', 'ratelimit-remaining': '3' };
+    expect(toHttpReply({ code: 'rate_limited', message: 'x', limit })).toMatchObject({
+      body: { error: 'x', code: 'rate_limited', limit },
+      headers: { ...told, 'ratelimit-reset': '2', 'retry-after': '2' },
+    });
+    const never = { ...limit, reset: null };
+    expect(toHttpReply({ code: 'rate_limited', message: 'x', limit: never })).toEqual({
+      status: 429,
+      body: { error: 'x', code: 'rate_limited', limit: never },
+      retryAfterSeconds: undefined,
+      headers: told,
+    });
+    expect(toHttpReply({ code: 'data_too_large', message: 'x', limit: never })).toMatchObject({ headers: told });
   });
 
   test('never shows the inside of an error: only the public text of its code', () => {

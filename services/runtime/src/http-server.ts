@@ -3,7 +3,7 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { STATUS_CODES } from 'node:http';
 import { Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { type ProblemCode, problems, type Refusal, StarlingError } from '@starling/protocol';
+import { type LimitState, type ProblemCode, problems, type Refusal, StarlingError } from '@starling/protocol';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, fastify, LogController } from 'fastify';
 import { StartError } from './lifecycle.ts';
 import type { Log } from './log.ts';
@@ -127,8 +127,10 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
 
 export interface HttpReply {
   readonly status: number;
-  readonly body: { readonly error: string; readonly code: ProblemCode };
+  readonly body: { readonly error: string; readonly code: ProblemCode; readonly limit?: LimitState };
   readonly retryAfterSeconds: number | undefined;
+  /** `Retry-After` and `RateLimit-*`, as far as they are known. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /**
@@ -136,17 +138,39 @@ export interface HttpReply {
  * the code's public text is.
  */
 export function toHttpReply(problem: Refusal | unknown, retryAfterSeconds?: number): HttpReply {
-  const { code, message, retrySeconds } = understood(problem);
+  const { code, message, limit, retrySeconds } = understood(problem);
   const { status, text } = problems[code];
-  const mayRetry = status === problems.unavailable.status || status === problems.rate_limited.status;
+  const mayRetry =
+    (status === problems.unavailable.status || status === problems.rate_limited.status) && limit?.reset !== null;
+  const seconds = retryAfterSeconds ?? retrySeconds ?? limit?.reset ?? 1;
+  const retryAfter = mayRetry ? Math.max(1, Math.ceil(seconds)) : undefined;
   return {
     status,
-    body: { error: message ?? text, code },
-    retryAfterSeconds: mayRetry ? Math.max(1, Math.ceil(retryAfterSeconds ?? retrySeconds ?? 1)) : undefined,
+    body: { error: message ?? text, code, ...(limit !== undefined && { limit }) },
+    retryAfterSeconds: retryAfter,
+    headers: {
+      ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
+      ...(limit !== undefined && limitHeaders(limit)),
+    },
   };
 }
 
-function understood(problem: unknown): { code: ProblemCode; message?: string; retrySeconds?: number | undefined } {
+function limitHeaders({ limit, remaining, reset }: LimitState): Record<string, string> {
+  return {
+    'ratelimit-limit': String(limit),
+    'ratelimit-remaining': String(remaining),
+    ...(reset !== null && { 'ratelimit-reset': String(reset) }),
+  };
+}
+
+interface Understood {
+  readonly code: ProblemCode;
+  readonly message?: string;
+  readonly limit?: LimitState;
+  readonly retrySeconds?: number | undefined;
+}
+
+function understood(problem: unknown): Understood {
   if (problem instanceof StarlingError) return { code: problem.code, retrySeconds: problem.retryAfterSeconds };
   if (isRefusal(problem)) return problem;
   const status = problem instanceof Error && 'statusCode' in problem ? problem.statusCode : undefined;
@@ -169,9 +193,8 @@ function isRefusal(problem: unknown): problem is Refusal {
   );
 }
 
-function send(reply: FastifyReply, { status, body, retryAfterSeconds }: HttpReply): FastifyReply {
-  if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
-  return reply.code(status).send(body);
+function send(reply: FastifyReply, { status, body, headers }: HttpReply): FastifyReply {
+  return reply.code(status).headers(headers).send(body);
 }
 
 /** What is not HTTP, or came too slowly or too long: there is no request yet, so the answer is written by hand. */
