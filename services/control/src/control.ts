@@ -1,24 +1,29 @@
 /** The admin API's table of contents. */
 import type { Bulletin } from '@starling/ports';
 import type { FastifyPluginAsync } from 'fastify';
-import { basePath, operations } from './contract/index.ts';
+import { basePath, operations, streams } from './contract/index.ts';
 import { serveDocs } from './docs.ts';
 import { pruneKeys } from './frame/idempotency.ts';
 import type { Implementation } from './frame/implement.ts';
 import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
+import { mountStream } from './frame/stream.ts';
 import { appRoutes } from './operations/apps.ts';
 import { watchKeys } from './operations/expire-keys.ts';
 import { keyRoutes } from './operations/keys.ts';
+import { type LiveDeps, liveRoutes } from './operations/live.ts';
 import { organisationRoutes } from './operations/organisations.ts';
 import { recordRoutes } from './operations/records.ts';
 import { tokenRoutes } from './operations/tokens.ts';
 import { webhookRoutes } from './operations/webhooks.ts';
 import { type People, type PeopleOptions, people } from './people/people.ts';
-import { type NodeList, Rollout } from './rollout.ts';
+import { Rollout } from './rollout.ts';
+import { keepUse } from './use.ts';
+import { type AppWatch, watchApp } from './watch-app.ts';
 
-export interface ControlDeps extends Omit<FrameDeps, 'authenticate'>, PeopleOptions {
+export interface ControlDeps extends Omit<FrameDeps, 'authenticate'>, PeopleOptions, LiveDeps {
   readonly bulletin: Bulletin;
-  readonly nodes: NodeList;
+  /** What happens in apps, on all nodes. */
+  readonly watch: AppWatch;
   /** Of Starling. */
   readonly version: string;
 }
@@ -48,6 +53,7 @@ export function control(deps: ControlDeps): Control {
           await api.register(async (routes) => {
             const authenticate = await who.authentication(routes);
             mount(routes, { ...deps, authenticate }, implementations);
+            mountStream(routes, { ...deps, authenticate }, streams.watchApp, watchApp(deps.watch));
           });
         },
         { prefix: basePath },
@@ -58,9 +64,10 @@ export function control(deps: ControlDeps): Control {
     start() {
       const ends = [rollout.start(), who.start(), prune(deps)];
       const endKeys = watchKeys(deps);
+      const endUse = keepUse(deps);
       return async () => {
         for (const end of ends) end();
-        await endKeys();
+        await Promise.all([endKeys(), endUse()]);
       };
     },
   };
@@ -68,7 +75,9 @@ export function control(deps: ControlDeps): Control {
 
 /** Of organisations and what is theirs; people's own are theirs. */
 export function implementationsOf(
-  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock'> & { readonly rollout: Rollout },
+  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock' | keyof LiveDeps> & {
+    readonly rollout: Rollout;
+  },
 ): readonly Implementation[] {
   return [
     ...organisationRoutes(deps),
@@ -77,6 +86,7 @@ export function implementationsOf(
     ...tokenRoutes(deps),
     ...webhookRoutes(deps),
     ...recordRoutes(deps),
+    ...liveRoutes(deps),
   ];
 }
 

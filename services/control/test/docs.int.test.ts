@@ -1,7 +1,7 @@
 import { fastify } from 'fastify';
 import { chromium } from 'playwright-core';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { operations } from '../src/contract/index.ts';
+import { operations, streams } from '../src/contract/index.ts';
 import { serveDocs } from '../src/docs.ts';
 import { secureHeaders } from '../src/frame/mount.ts';
 
@@ -31,7 +31,7 @@ test('[AD14] the page shows the operations in a real browser, below any prefix, 
   });
   await page.goto(`${origin}/below/api/v1/docs`);
   await page.getByText(operations.createKey.summary, { exact: true }).waitFor();
-  expect(await page.locator('.opblock').count()).toBe(Object.keys(operations).length);
+  expect(await page.locator('.opblock').count()).toBe(Object.keys({ ...operations, ...streams }).length);
   const serverUrl = await page.locator('.servers select option').first().textContent();
   expect(new URL(serverUrl ?? '', `${origin}/below/api/v1/docs/json`).pathname).toBe('/below/api/v1/');
   expect(complaints).toEqual([]);

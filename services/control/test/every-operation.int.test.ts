@@ -1,5 +1,6 @@
 /** What holds for every operation of the contract, whichever they are: none can be forgotten here. */
 import { databaseOf, engines } from '@starling/database/test-kit';
+import { channelTopic } from '@starling/ports';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type OperationId, operations } from '../src/contract/index.ts';
 import type { memberOperations } from '../src/contract/members.ts';
@@ -29,6 +30,7 @@ const ownIds: Record<string, string> = {
   invitationId: 'inv_ours',
   sessionId: 'session',
   tokenId: 'tok_ours',
+  channel: 'presence-room',
 };
 const foreignIds: Record<string, string> = {
   organisationId: theirs,
@@ -92,6 +94,10 @@ const examples: Record<Exclude<OperationId, OfPeople>, Example> = {
   deleteWebhookEndpoint: {},
   listAuditEntries: {},
   getUsage: {},
+  getFigures: {},
+  listChannels: {},
+  listChannelMembers: {},
+  listNodes: {},
 };
 
 function exampleOf({ id }: Operation): Example {
@@ -107,6 +113,8 @@ describe.each(engines)('on %s', (engine) => {
   let control: Started;
   beforeEach(async () => {
     control = await startControl(database);
+    const member = { userId: 'ada', userInfo: 'null' };
+    await control.presenceStore.join({ topic: channelTopic(ourApp, 'presence-room'), socketId: '1.1', member });
   });
   afterEach(async () => {
     expect(control.problems).toEqual([]);

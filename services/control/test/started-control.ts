@@ -1,17 +1,19 @@
 /** The admin API over a real database, two organisations in it, and people of every role. */
-import { MemoryRateLimiter } from '@starling/adapters/memory';
+import { MemoryBroker, MemoryNodeDirectory, MemoryPresenceStore, MemoryRateLimiter } from '@starling/adapters/memory';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { Keyring } from '@starling/database';
 import type { TestDatabase } from '@starling/database/test-kit';
 import type { Bulletin, Clock, Notice, Observer } from '@starling/ports';
 import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
-import { basePath } from '../src/contract/index.ts';
+import { basePath, streams } from '../src/contract/index.ts';
 import type { ErrorReply } from '../src/contract/operation.ts';
 import { implementationsOf } from '../src/control.ts';
 import { type FrameDeps, mount, secureHeaders } from '../src/frame/mount.ts';
+import { mountStream } from '../src/frame/stream.ts';
 import { people as peopleOf } from '../src/people/people.ts';
 import type { Role } from '../src/people/principal.ts';
 import { Rollout } from '../src/rollout.ts';
+import { type AppEvent, watchApp } from '../src/watch-app.ts';
 
 export const ours = 'org_ours';
 export const theirs = 'org_theirs';
@@ -68,6 +70,10 @@ export interface Started {
   readonly keyring: Keyring;
   readonly problems: unknown[];
   readonly nodes: string[];
+  readonly directory: MemoryNodeDirectory;
+  readonly presenceStore: MemoryPresenceStore;
+  /** Who watches which app now. */
+  readonly watchers: ReadonlyArray<{ readonly appId: string; readonly listen: (entry: AppEvent) => void }>;
   call(person: Person | undefined, method: string, path: string, given?: Given): Promise<Answer>;
   close(): Promise<void>;
 }
@@ -113,15 +119,25 @@ export async function startControl(
     },
   };
   await populate(database, keyring);
-  const server = fastify({ routerOptions: { maxParamLength: 2_000 } });
+  const directory = new MemoryNodeDirectory(clock);
+  const presenceStore = new MemoryPresenceStore(new MemoryBroker(clock));
+  const live = { nodes: directory, presenceStore, operatorId: ours };
+  const watchers: { appId: string; listen: (entry: AppEvent) => void }[] = [];
+  const watch = async (appId: string, listen: (entry: AppEvent) => void) => {
+    const watcher = { appId, listen };
+    watchers.push(watcher);
+    return () => void watchers.splice(watchers.indexOf(watcher), 1);
+  };
+  const server = fastify({ routerOptions: { maxParamLength: 2_000 }, forceCloseConnections: true });
   // People sign in in stories of their own, which take the time that hashes of passwords take.
   const who = peopleOf(deps);
-  const implementations = [...implementationsOf({ ...deps, rollout }), ...who.implementations];
+  const implementations = [...implementationsOf({ ...deps, ...live, rollout }), ...who.implementations];
   await server.register(
     async (api) => {
       secureHeaders(api);
       await who.authentication(api);
       mount(api, deps, implementations);
+      mountStream(api, deps, streams.watchApp, watchApp({ watch }));
     },
     { prefix: basePath },
   );
@@ -134,6 +150,9 @@ export async function startControl(
     keyring,
     problems,
     nodes,
+    directory,
+    presenceStore,
+    watchers,
     call: async (person, method, path, { body, headers = {} } = {}) => {
       const answer = await server.inject({
         method: method as NonNullable<InjectOptions['method']>,

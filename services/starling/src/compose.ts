@@ -22,7 +22,7 @@ import {
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { type Control, control, oidcOf, ownerOf } from '@starling/control';
-import { BrokerBulletin, DebugTap, Fleet, Hub, Sessions, Traffic } from '@starling/core';
+import { BrokerBulletin, DebugTap, DebugWatch, Fleet, Hub, Sessions, Traffic } from '@starling/core';
 import { adoptKeyring, createDatabase, type Database, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
@@ -129,7 +129,7 @@ export function compose(
 
   const admin =
     parts.includes('control') && kept !== undefined
-      ? adminOf(settings, kept, { ...world, rateLimiter, nodeDirectory })
+      ? adminOf(settings, kept, { ...world, hub, rateLimiter, nodeDirectory, presenceStore })
       : undefined;
   if (admin !== undefined) lifecycle.add('admin', () => startAdmin(admin, settings, first));
 
@@ -358,8 +358,9 @@ const embeddedNotice =
 function adminOf(
   settings: Settings,
   kept: Kept,
-  { bulletin, clock, observer, rateLimiter, nodeDirectory }: Neighbours & Pick<Stores, 'rateLimiter' | 'nodeDirectory'>,
+  neighbours: Neighbours & Pick<Stores, 'rateLimiter' | 'nodeDirectory' | 'presenceStore'> & { readonly hub: Hub },
 ): Control {
+  const { bulletin, clock, observer, hub, rateLimiter, nodeDirectory, presenceStore } = neighbours;
   const oidc = 'STARLING_OIDC_ISSUER' in settings ? oidcOf(settings) : undefined;
   return control({
     ...kept,
@@ -368,6 +369,8 @@ function adminOf(
     observer,
     rateLimiter,
     nodes: nodeDirectory,
+    presenceStore,
+    watch: new DebugWatch({ hub, bulletin, clock, observer }),
     pathPrefix: settings.STARLING_PATH_PREFIX,
     version,
     ...(oidc === undefined ? {} : { oidc }),

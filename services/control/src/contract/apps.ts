@@ -13,6 +13,7 @@ const settingFields = {
     .boolean()
     .describe('Connections that neither sign in nor join a private channel are closed after 30 seconds.'),
   requiresTls: z.boolean().describe('Connections without TLS are refused.'),
+  hidesData: z.boolean().describe('Whoever watches the app is not shown the data of its events.'),
   allowedOrigins: z
     .array(z.string().max(300).regex(originPattern, 'must be like https://example.com or *.example.com'))
     .max(100)
@@ -22,7 +23,7 @@ const settingFields = {
 const count = (least: number, most: number) => z.number().int().min(least).max(most);
 
 const limitFields = {
-  connections: count(0, 10_000_000).describe('At once, on each node.'),
+  connections: count(0, 10_000_000).describe('At once, on all nodes together.'),
   connectionsPerAddress: count(1, 10_000_000).describe('At once, from one address, on each node.'),
   channelsPerConnection: count(1, 100_000),
   eventDataBytes: count(1, 262_144).describe('UTF-8 bytes of the data of an event.'),

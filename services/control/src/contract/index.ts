@@ -2,6 +2,7 @@
 
 import { appOperations } from './apps.ts';
 import { keyOperations } from './keys.ts';
+import { liveOperations } from './live.ts';
 import { memberOperations } from './members.ts';
 import { organisationOperations } from './organisations.ts';
 import { peopleOperations } from './people.ts';
@@ -11,6 +12,7 @@ import { webhookOperations } from './webhooks.ts';
 
 export { app, appLimits, appSettings, rollout } from './apps.ts';
 export { appKey, newAppKey } from './keys.ts';
+export { channel, channelMember, figures, node, streams } from './live.ts';
 export {
   type ErrorReply,
   errorReply,
@@ -39,6 +41,7 @@ export const operations = {
   ...tokenOperations,
   ...webhookOperations,
   ...recordOperations,
+  ...liveOperations,
 } as const;
 
 export type Operations = typeof operations;

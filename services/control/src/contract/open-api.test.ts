@@ -1,6 +1,6 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { expect, test } from 'vitest';
-import { operations } from './index.ts';
+import { operations, streams } from './index.ts';
 import { openApi } from './open-api.ts';
 import { type Operation, paramNames, pathParams } from './operation.ts';
 
@@ -13,7 +13,7 @@ test('[AD14] the OpenAPI document is valid, and names every operation once', asy
   expect(valid).toBe(true);
   const text = JSON.stringify(document);
   const ids = [...text.matchAll(/"operationId":"(\w+)"/g)].map(([, id]) => id);
-  expect(ids.sort()).toEqual(Object.keys(operations).sort());
+  expect(ids.sort()).toEqual(Object.keys({ ...operations, ...streams }).sort());
   const shared = (document['components'] as { schemas: object }).schemas;
   for (const [, name = ''] of text.matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g))
     expect(shared).toHaveProperty(name);

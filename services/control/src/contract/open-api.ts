@@ -1,6 +1,6 @@
 /** The table of operations as an OpenAPI document. */
 import { z } from 'zod';
-import { operations } from './index.ts';
+import { operations, streams } from './index.ts';
 import { errorReply, type Operation, paramNames, pathParams } from './operation.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -12,7 +12,7 @@ export function openApi(version: string, server: string): Json {
   const paths: Record<string, Record<string, Json>> = {};
   const toJson = (schema: z.ZodType, io: 'input' | 'output'): Json => jsonSchema(schema, io, schemas);
   const error = toJson(errorReply, 'output');
-  for (const operation of Object.values<Operation>(operations)) {
+  for (const operation of Object.values<Operation>({ ...operations, ...streams })) {
     const path = operation.path.replaceAll(/:(\w+)/g, '{$1}');
     paths[path] ??= {};
     paths[path][operation.method.toLowerCase()] = described(operation, toJson, error);
@@ -48,7 +48,8 @@ type ToJson = (schema: z.ZodType, io: 'input' | 'output') => Json;
 
 function described(operation: Operation, toJson: ToJson, error: Json): Json {
   const { id, summary, needs, query, body, reply, creates, isVersioned } = operation;
-  const isEmpty = reply instanceof z.ZodNull;
+  const isStream = Object.hasOwn(streams, id);
+  const isEmpty = reply instanceof z.ZodNull && !isStream;
   const status = creates ? 201 : isEmpty ? 204 : 200;
   const failed = (description: string) => ({ description, content: { 'application/json': { schema: error } } });
   const hasRole = needs !== 'anyone' && needs !== 'signed-in';
@@ -78,7 +79,9 @@ function described(operation: Operation, toJson: ToJson, error: Json): Json {
     responses: {
       [status]: {
         description: creates ? 'It was made.' : isEmpty ? 'Done; there is nothing to say.' : 'What was asked for.',
-        ...(isEmpty ? {} : { content: { 'application/json': { schema: toJson(reply, 'output') } } }),
+        ...(isEmpty
+          ? {}
+          : { content: isStream ? eventStream : { 'application/json': { schema: toJson(reply, 'output') } } }),
       },
       400: failed('Something given is not as it must be.'),
       ...(needs === 'anyone' ? {} : { 401: failed('Nobody is signed in.') }),
@@ -90,6 +93,8 @@ function described(operation: Operation, toJson: ToJson, error: Json): Json {
     },
   };
 }
+
+const eventStream = { 'text/event-stream': { schema: { type: 'string' } } } as const;
 
 function queryParameter(name: string, schema: z.ZodType, toJson: ToJson): Json {
   const { description, ...rest } = toJson(schema, 'input');

@@ -66,6 +66,7 @@ export type ParamName<Path extends string> = Path extends `${string}:${infer Nam
 export const pathParams = {
   organisationId: z.string().regex(/^org_[0-9A-Za-z]{1,40}$/),
   appId: z.string().regex(/^[1-9]\d{0,14}$/),
+  channel: z.string().regex(/^#?[A-Za-z0-9_\-=@,.;]{1,200}$/),
   key: z.string().regex(/^[\w.~-]{1,128}$/),
   endpointId: z.string().regex(/^wh_[0-9A-Za-z]{1,40}$/),
   userId: z.string().regex(/^usr_[0-9A-Za-z]{1,40}$/),

@@ -25,6 +25,7 @@ export const usage = z
     at: time.describe('When the minute, hour or day began, in UTC.'),
     connectionsPeak: z.number().int().describe('The most at once.'),
     messagesIn: z.number().int(),
+    bytesIn: z.number().int(),
     messagesOut: z.number().int(),
     bytesOut: z.number().int(),
     refused: z.number().int(),

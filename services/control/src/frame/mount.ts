@@ -51,12 +51,28 @@ export function mount(server: FastifyInstance, deps: FrameDeps, implementations:
 
 function mountOne(server: FastifyInstance, deps: FrameDeps, implementation: Implementation): void {
   const { operation } = implementation;
-  const admissions = new WeakMap<FastifyRequest, Admission>();
+  const { onRequest, admissionOf } = admitting(deps, operation);
   server.route({
     method: operation.method,
     url: operation.path,
     exposeHeadRoute: false,
-    onRequest: async (request, reply) => {
+    onRequest,
+    handler: async (request, reply) => {
+      const parts = readParts(operation, request);
+      if (!parts.ok) return refuse(reply, parts.refusal);
+      const call: Call = { ...admissionOf(request), ...parts.value, request, reply } as Call;
+      const answer = await run(deps, implementation, call);
+      if (!answer.ok) return refuse(reply, answer.refusal);
+      return send(reply, answer.value);
+    },
+  });
+}
+
+/** A hook that lets through whom the operation admits, and what is then known of each. */
+export function admitting(deps: FrameDeps, operation: Operation) {
+  const admissions = new WeakMap<FastifyRequest, Admission>();
+  return {
+    onRequest: async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
       const limited = await overRate(deps, `address:${request.ip}`, deps.rates?.perAddress ?? defaultRates.perAddress);
       if (limited !== undefined) return refuse(reply, limited.refusal, limited.retryAfterMs);
       const admitted = await admit(deps, operation, request);
@@ -70,20 +86,15 @@ function mountOne(server: FastifyInstance, deps: FrameDeps, implementation: Impl
       admissions.set(request, admitted.value);
       return undefined;
     },
-    handler: async (request, reply) => {
+    admissionOf(request: FastifyRequest): Admission {
       const admission = admissions.get(request);
       if (admission === undefined) throw new Error('A request came to its handler without being admitted');
-      const parts = readParts(operation, request);
-      if (!parts.ok) return refuse(reply, parts.refusal);
-      const call: Call = { ...admission, ...parts.value, request, reply } as Call;
-      const answer = await run(deps, implementation, call);
-      if (!answer.ok) return refuse(reply, answer.refusal);
-      return send(reply, answer.value);
+      return admission;
     },
-  });
+  };
 }
 
-function refuse(reply: FastifyReply, refusal: Failed['refusal'], retryAfterMs?: number): FastifyReply {
+export function refuse(reply: FastifyReply, refusal: Failed['refusal'], retryAfterMs?: number): FastifyReply {
   sendFault(reply, refusal, retryAfterMs);
   return reply;
 }
@@ -151,7 +162,7 @@ async function overRate(
 
 type Parts = Pick<Call, 'query' | 'body' | 'ifVersion'>;
 
-function readParts(
+export function readParts(
   operation: Operation,
   request: FastifyRequest,
 ): { readonly ok: true; readonly value: Parts } | Failed {
@@ -232,7 +243,7 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
   });
 }
 
-function toEntry(operation: Operation, call: Call, deed: Deed & { readonly target: string }): AuditEntry {
+export function toEntry(operation: Operation, call: Call, deed: Deed & { readonly target: string }): AuditEntry {
   return {
     organisationId: deed.organisationId ?? call.organisationId,
     actor: actorOf(call),

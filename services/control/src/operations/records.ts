@@ -19,6 +19,7 @@ interface UsageRow {
   readonly at: Date;
   readonly connections_peak: number;
   readonly messages_in: number;
+  readonly bytes_in: number;
   readonly messages_out: number;
   readonly bytes_out: number;
   readonly refused: number;
@@ -72,12 +73,16 @@ export function recordRoutes({ database, clock }: { database: Database; clock: C
       }
       const { sql } = database;
       const rows = await sql<UsageRow[]>`
-        select at, connections_peak, messages_in, messages_out, bytes_out, refused from ${sql(table)}
-        where app_id = ${appId} and at >= ${new Date(fromMs)} and at < ${new Date(toMs)} order by at`;
+        select at, sum(connections_peak)::bigint as connections_peak, sum(messages_in)::bigint as messages_in,
+          sum(bytes_in)::bigint as bytes_in, sum(messages_out)::bigint as messages_out,
+          sum(bytes_out)::bigint as bytes_out, sum(refused)::bigint as refused
+        from ${sql(table)}
+        where app_id = ${appId} and at >= ${new Date(fromMs)} and at < ${new Date(toMs)} group by at order by at`;
       const items = rows.map((row) => ({
         at: row.at.toISOString(),
         connectionsPeak: row.connections_peak,
         messagesIn: row.messages_in,
+        bytesIn: row.bytes_in,
         messagesOut: row.messages_out,
         bytesOut: row.bytes_out,
         refused: row.refused,

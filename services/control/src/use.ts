@@ -1,0 +1,104 @@
+/** Keeps what nodes report of their use: minutes as they come, and hours and days made of those. */
+import type { Database } from '@starling/database';
+import type { Clock, NodeReport, Observer } from '@starling/ports';
+
+export interface UseDeps {
+  readonly database: Database;
+  readonly nodes: { nodes(): Promise<readonly NodeReport[]> };
+  readonly clock: Clock;
+  readonly observer: Observer;
+}
+
+/** Nodes report a minute for as long as two of them last: each is seen several times. */
+const everyMs = 10_000;
+const [minutesKept, hoursKept] = ['2 days', '100 days'];
+
+/** Returns the function that ends it, and resolves when nothing is under way. */
+export function keepUse(deps: UseDeps): () => Promise<void> {
+  const { clock, observer } = deps;
+  let isEnded = false;
+  let isAway = false;
+  let underWay: Promise<void> = Promise.resolve();
+  const round = (): void => {
+    underWay = recordUse(deps)
+      .then(() => {
+        isAway = false;
+      })
+      .catch((err: unknown) => {
+        // Once for each time the database is away: what nodes reported meanwhile is lost after two minutes.
+        if (!isAway) observer.problem('the use of apps was not recorded', { err });
+        isAway = true;
+      })
+      .then(() => {
+        if (!isEnded) cancel = clock.after(everyMs, round);
+      });
+  };
+  let cancel = clock.after(everyMs, round);
+  return async () => {
+    isEnded = true;
+    cancel();
+    await underWay;
+  };
+}
+
+/** Once. It may be done by several programs, and as often as one likes: nothing is counted twice. */
+export async function recordUse({ database, nodes, clock }: Omit<UseDeps, 'observer'>): Promise<void> {
+  const rows = (await nodes.nodes()).flatMap(({ nodeId, apps }) =>
+    apps.flatMap(({ appId, minutes }) =>
+      minutes.map((minute) => ({
+        app_id: appId,
+        node_id: nodeId,
+        at: new Date(minute.at).toISOString(),
+        connections_peak: minute.peakConnections,
+        messages_in: minute.messagesIn,
+        messages_out: minute.messagesOut,
+        bytes_in: minute.bytesIn,
+        bytes_out: minute.bytesOut,
+        refused: minute.refused,
+      })),
+    ),
+  );
+  const now = new Date(clock.now());
+  await database.tx(async () => {
+    const { sql } = database;
+    // Apps that were deleted meanwhile, and those that the environment of a program gave it, have no row.
+    await sql`
+      insert into usage_minutes
+        (app_id, node_id, at, connections_peak, messages_in, messages_out, bytes_in, bytes_out, refused)
+      select r.* from jsonb_to_recordset(${sql.json(rows)}) as r
+        (app_id text, node_id text, at timestamptz, connections_peak bigint, messages_in bigint, messages_out bigint,
+         bytes_in bigint, bytes_out bigint, refused bigint)
+      join apps on apps.id = r.app_id
+      on conflict (app_id, at, node_id) do update set
+        connections_peak = excluded.connections_peak, messages_in = excluded.messages_in,
+        messages_out = excluded.messages_out, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out,
+        refused = excluded.refused`;
+    await sql`
+      insert into usage_hours (app_id, at, connections_peak, messages_in, messages_out, bytes_in, bytes_out, refused)
+      select app_id, date_trunc('hour', at, 'UTC'), max(peak), sum(messages_in), sum(messages_out), sum(bytes_in),
+        sum(bytes_out), sum(refused)
+      from (
+        select app_id, at, sum(connections_peak) as peak, sum(messages_in) as messages_in,
+          sum(messages_out) as messages_out, sum(bytes_in) as bytes_in, sum(bytes_out) as bytes_out, sum(refused) as refused
+        from usage_minutes where at >= date_trunc('hour', ${now}::timestamptz - interval '1 hour', 'UTC')
+        group by app_id, at
+      ) as minutes
+      group by 1, 2
+      on conflict (app_id, at) do update set
+        connections_peak = excluded.connections_peak, messages_in = excluded.messages_in,
+        messages_out = excluded.messages_out, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out,
+        refused = excluded.refused`;
+    await sql`
+      insert into usage_days (app_id, at, connections_peak, messages_in, messages_out, bytes_in, bytes_out, refused)
+      select app_id, date_trunc('day', at, 'UTC'), max(connections_peak), sum(messages_in), sum(messages_out),
+        sum(bytes_in), sum(bytes_out), sum(refused)
+      from usage_hours where at >= date_trunc('day', ${now}::timestamptz - interval '1 hour', 'UTC')
+      group by 1, 2
+      on conflict (app_id, at) do update set
+        connections_peak = excluded.connections_peak, messages_in = excluded.messages_in,
+        messages_out = excluded.messages_out, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out,
+        refused = excluded.refused`;
+    await sql`delete from usage_minutes where at < ${now}::timestamptz - ${minutesKept}::interval`;
+    await sql`delete from usage_hours where at < ${now}::timestamptz - ${hoursKept}::interval`;
+  });
+}
