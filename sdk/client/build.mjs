@@ -10,7 +10,7 @@ const out = resolve(room, process.argv[2] ?? 'dist');
 await packageSdk({
   room: 'client',
   out,
-  doors: { '.': 'index', './encrypted': 'encrypted', './react': 'react', './testing': 'testing' },
+  doors: { '.': 'index', './encrypted': 'encrypted', './react': 'react', './shared': 'shared', './testing': 'testing' },
   external: ['react'],
   manifest: {
     peerDependencies: { react: '>=18' },
@@ -35,4 +35,10 @@ await build({
   globalName: 'StarlingEncrypted',
   entryPoints: [join(room, 'src/encrypted.ts')],
   outfile: join(out, 'starling-encrypted.min.js'),
+});
+await build({
+  ...script,
+  globalName: 'StarlingShared',
+  entryPoints: [join(room, 'src/shared.ts')],
+  outfile: join(out, 'starling-shared.min.js'),
 });

@@ -4,7 +4,7 @@ export type { Connection, ConnectionEvents, ConnectionState, StateChange } from 
 export { EncryptedChannel } from './encrypted-channel.ts';
 export { StarlingError } from './errors.ts';
 export type { GlobalListener, Listener, Listeners, Metadata, Untyped } from './listeners.ts';
-export type { Nacl, Options } from './options.ts';
+export type { Nacl, Options, ShareConnection } from './options.ts';
 export { isPresence, type Member, Members, PresenceChannel, type PresenceSystemEvents } from './presence-channel.ts';
 export type { PublishOptions } from './publish.ts';
 export { type AnyEvents, type ChannelName, type ChannelOf, type DataOf, Starling } from './starling.ts';

@@ -11,6 +11,9 @@ export interface Nacl {
   };
 }
 
+/** Takes the WebSocket class there is, and gives one whose connections are one for all tabs. */
+export type ShareConnection = (WebSocketHere: WebSocketConstructor) => WebSocketConstructor;
+
 export interface Options {
   /** Where the server is: `https://realtime.example.com`, `http://localhost:6001`, or a bare host (then with TLS). */
   readonly host?: string;
@@ -20,6 +23,8 @@ export interface Options {
   readonly token?: string;
   /** Gives capability tokens, also ahead of their expiry. Throw an error with `status` 401 or 403 to refuse for good. */
   readonly tokenProvider?: TokenProvider;
+  /** What `@starling/client/shared` exports: one connection for all tabs of the page's origin. */
+  readonly shareConnection?: ShareConnection;
   /** In the place of the runtime's own. */
   readonly WebSocket?: WebSocketConstructor;
   readonly fetch?: Fetch;
@@ -104,9 +109,10 @@ export function readOptions(options: Options): Settings {
   const allowsSocket = ['ws', 'wss'].some(
     (name) => (enabledTransports?.includes(name) ?? true) && !disabledTransports.includes(name),
   );
+  const WebSocketHere = allowsSocket ? (options.WebSocket ?? surroundings.WebSocket) : undefined;
   return {
     address: addressOf(options),
-    WebSocket: allowsSocket ? (options.WebSocket ?? surroundings.WebSocket) : undefined,
+    WebSocket: (WebSocketHere && options.shareConnection?.(WebSocketHere)) ?? WebSocketHere,
     fetch: options.fetch ?? surroundings.fetch?.bind(surroundings),
     // A falsy time means the usual one, as in pusher-js.
     activityTimeoutMs: options.activityTimeout || 120_000,
