@@ -65,6 +65,7 @@ export function signed(deps: ApiDeps, operation: Operation, successStatus = 200)
     const { app, query } = authenticated.value;
     const counts = traffic.of(app.id);
     counts.requestsIn++;
+    counts.keyUses.set(query.get('auth_key') ?? '', clock.now());
     counts.receivedBytes += body.byteLength;
     const answer = await operation(deps, { app, path, query, body });
     if (!answer.ok) {

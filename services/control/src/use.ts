@@ -43,7 +43,8 @@ export function keepUse(deps: UseDeps): () => Promise<void> {
 
 /** Once. It may be done by several programs, and as often as one likes: nothing is counted twice. */
 export async function recordUse({ database, nodes, clock }: Omit<UseDeps, 'observer'>): Promise<void> {
-  const rows = (await nodes.nodes()).flatMap(({ nodeId, apps }) =>
+  const reports = await nodes.nodes();
+  const rows = reports.flatMap(({ nodeId, apps }) =>
     apps.flatMap(({ appId, minutes }) =>
       minutes.map((minute) => ({
         app_id: appId,
@@ -56,6 +57,11 @@ export async function recordUse({ database, nodes, clock }: Omit<UseDeps, 'obser
         bytes_out: minute.bytesOut,
         refused: minute.refused,
       })),
+    ),
+  );
+  const keyUses = reports.flatMap(({ apps }) =>
+    apps.flatMap(({ appId, keyUses = {} }) =>
+      Object.entries(keyUses).map(([key, at]) => ({ app_id: appId, key, at: new Date(at).toISOString() })),
     ),
   );
   const now = new Date(clock.now());
@@ -98,6 +104,14 @@ export async function recordUse({ database, nodes, clock }: Omit<UseDeps, 'obser
         connections_peak = excluded.connections_peak, messages_in = excluded.messages_in,
         messages_out = excluded.messages_out, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out,
         refused = excluded.refused`;
+    await sql`
+      update app_keys set last_used_at = used.at
+      from (
+        select app_id, key, max(at) as at from jsonb_to_recordset(${sql.json(keyUses)}) as r
+          (app_id text, key text, at timestamptz) group by 1, 2
+      ) as used
+      where app_keys.key = used.key and app_keys.app_id = used.app_id
+        and (app_keys.last_used_at is null or app_keys.last_used_at < used.at)`;
     await sql`delete from usage_minutes where at < ${now}::timestamptz - ${minutesKept}::interval`;
     await sql`delete from usage_hours where at < ${now}::timestamptz - ${hoursKept}::interval`;
   });

@@ -5,7 +5,7 @@ import { channelTopic, type MinuteOfUse } from '@starling/ports';
 import { reportOf } from '@starling/ports/contract';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { recordUse } from '../src/use.ts';
-import { ourApp, ours, people, type Started, startControl, theirApp, theirs } from './started-control.ts';
+import { ourApp, ourKey, ours, people, type Started, startControl, theirApp, theirs } from './started-control.ts';
 
 const minuteMs = 60_000;
 const startMs = Date.parse('2026-03-01T23:58:20Z');
@@ -104,6 +104,22 @@ describe.each(engines)('on %s', (engine) => {
     await record();
     expect(await usage('hour')).toHaveLength(2);
     expect((await usage('day')).map(({ messagesIn }: { messagesIn: number }) => messagesIn)).toEqual([9, 4]);
+  });
+
+  test('[AD16] a key says when it was used last, on whichever node', async () => {
+    const record = () => recordUse({ database, nodes: control.directory, clock });
+    const lastUsed = async () => (await control.call('viewer', 'GET', `/apps/${ourApp}/keys`)).json.items[0].lastUsedAt;
+    const app = { appId: ourApp, connections: 1, subscriptions: 0, minutes: [minuteOf(current, 1)] };
+    const uses = (nodeId: string, appId: string, at: number) =>
+      control.directory.report(reportOf(nodeId, { apps: [{ ...app, appId, keyUses: { [ourKey]: at, gone: at } }] }));
+    expect(await lastUsed()).toBeNull();
+    await uses('a', ourApp, startMs - 5_000);
+    await uses('b', ourApp, startMs - 1_000);
+    await uses('c', theirApp, startMs);
+    await record();
+    await uses('b', ourApp, startMs - 9_000);
+    await record();
+    expect(await lastUsed()).toBe(new Date(startMs - 1_000).toISOString());
   });
 
   test('[AD16] minutes are dropped after two days, their hours stay', async () => {

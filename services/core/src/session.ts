@@ -215,6 +215,7 @@ export class Session implements Peer {
     const { clock, settings, observer } = this.deps;
     this.#state = 'open';
     this.traffic.opened();
+    this.traffic.keyUses.set(this.greeting.key, clock.now());
     this.send(encodeConnectionEstablished(this.socketId, settings.activityTimeoutSeconds));
     if (this.#token !== null) this.#sayToken(this.#token);
     else if (this.app.admitsAuthorizedOnly) this.#authorizeBy = clock.now() + settings.authorizationTimeoutMs;

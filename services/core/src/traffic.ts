@@ -28,6 +28,9 @@ export class AppTraffic {
 
   refusedCount = 0;
 
+  /** By key: when it was used last, in milliseconds since 1970. As many as the app has keys. */
+  readonly keyUses = new Map<string, number>();
+
   opened(): void {
     this.connectionsOpened++;
     if (++this.connections > this.#peak) this.#peak = this.connections;

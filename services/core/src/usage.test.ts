@@ -43,6 +43,18 @@ it('knows the most connections of each minute, though they are gone when it look
   expect(peaks(minute)).toEqual([3, 2]);
 });
 
+it('tells when each key was used last, for as long as that is news', () => {
+  const traffic = new Traffic();
+  const meter = new UsageMeter(traffic);
+  const app = traffic.of('1');
+  app.opened();
+  app.keyUses.set('old', 10_000);
+  app.keyUses.set('new', 70_000);
+  expect(meter.read(75_000)[0]?.keyUses).toEqual({ old: 10_000, new: 70_000 });
+  expect(meter.read(150_000)[0]?.keyUses).toEqual({ new: 70_000 });
+  expect(meter.read(300_000)[0]).not.toHaveProperty('keyUses');
+});
+
 it('leaves out apps of which there is nothing to say, and forgets their minutes', () => {
   const traffic = new Traffic();
   const meter = new UsageMeter(traffic);

@@ -24,7 +24,15 @@ export class UsageMeter {
     for (const [appId, traffic] of this.#traffic.byApp()) {
       const minutes = this.#minutesOf(appId, traffic, at);
       const { connections, subscriptions } = traffic;
-      if (minutes.length > 0) apps.push({ appId, connections, subscriptions, minutes });
+      if (minutes.length === 0) continue;
+      const keyUses = [...traffic.keyUses].filter(([, usedAt]) => usedAt >= at - minuteMs);
+      apps.push({
+        appId,
+        connections,
+        subscriptions,
+        minutes,
+        ...(keyUses.length > 0 && { keyUses: Object.fromEntries(keyUses) }),
+      });
     }
     return apps;
   }

@@ -20,6 +20,8 @@ export interface AppOnNode {
   readonly subscriptions: number;
   /** The minute that is going on and the one before, the older first; none in which nothing happened. */
   readonly minutes: readonly MinuteOfUse[];
+  /** By key: when a request or a connection used it last, if that was in these minutes; milliseconds since 1970. */
+  readonly keyUses?: Readonly<Record<string, number>>;
 }
 
 /** What a node says of itself. */
