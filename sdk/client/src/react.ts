@@ -19,6 +19,7 @@ import {
   type Channel,
   type ChannelName,
   type ChannelOf,
+  type ChannelSystemEvents,
   type ConnectionState,
   type DataOf,
   type Listeners,
@@ -26,6 +27,7 @@ import {
   type Metadata,
   type Options,
   type PresenceChannel,
+  type PresenceSystemEvents,
   Starling,
   type Untyped,
 } from './index.ts';
@@ -159,6 +161,21 @@ function presenceOf({ subscribed, members }: PresenceChannel): Presence {
   const all: Member[] = [];
   members.each((member) => all.push(member));
   return { isJoined: true, members: all, me: members.me, count: members.count };
+}
+
+/** The hooks, with channels, events and their data checked: `export const { useEvent } = typedHooks<Events>()`. */
+export interface TypedHooks<Events extends object> {
+  useStarling(): Starling<Events>;
+  useChannel<Name extends ChannelName<Events>>(name: Name | null): ChannelOf<Events, Name> | undefined;
+  useEvent<
+    Name extends ChannelName<Events>,
+    Event extends (keyof Events[Name] | keyof PresenceSystemEvents | keyof ChannelSystemEvents) & string,
+  >(name: Name | null, event: Event, callback: (data: DataOf<Events, Name, Event>, metadata: Metadata) => void): void;
+  usePresence(name: (ChannelName<Events> & `presence-${string}`) | null): Presence;
+}
+
+export function typedHooks<Events extends object>(): TypedHooks<Events> {
+  return { useStarling, useChannel, useEvent, usePresence } as unknown as TypedHooks<Events>;
 }
 
 /** How many components hold a channel of a client. */
