@@ -119,3 +119,12 @@ it('is not shown the data of an app that hides it', async () => {
     expect(JSON.stringify(world.noted).includes('secret')).toBe(!hidesData);
   }
 });
+
+it('[LI7] forgets an app that is watched no more, though it never says a word again', async () => {
+  const { watch, listen, note, clock, tap } = await nodeOf();
+  const end = await watch.watch('1', listen);
+  end();
+  clock.advance(31_000);
+  note('subscribed', { app: '2' });
+  expect(tap.notes).toBe(false);
+});

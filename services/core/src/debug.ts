@@ -71,11 +71,12 @@ export class DebugTap implements Observer {
     const { app, data, ...rest } = details;
     if (this.#inner.notes) this.#inner.note(what, { app, ...rest });
     if (this.#watched.size === 0 || typeof app !== 'string') return;
-    const watched = this.#watched.get(app);
-    if (watched === undefined) return;
     const now = this.#deps.clock.now();
-    if (watched.until < now) this.#watched.delete(app);
-    else this.#tell(app, watched, now, what, typeof data === 'string' ? { ...rest, ...shortened(data) } : rest);
+    // Of all of them: one that fell silent, or is gone, would keep `notes` on for ever.
+    for (const [appId, { until }] of this.#watched) if (until < now) this.#watched.delete(appId);
+    const watched = this.#watched.get(app);
+    if (watched !== undefined)
+      this.#tell(app, watched, now, what, typeof data === 'string' ? { ...rest, ...shortened(data) } : rest);
   }
 
   #tell(appId: string, watched: Watched, at: number, what: string, details: Record<string, unknown>): void {

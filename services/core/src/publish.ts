@@ -24,7 +24,7 @@ import {
   refuseByLimit,
   resetSeconds,
 } from '@starling/protocol';
-import type { Traffic } from './traffic.ts';
+import type { AppTraffic, Traffic } from './traffic.ts';
 
 /** One event for one channel, already checked. */
 export interface PublishCommand {
@@ -55,10 +55,12 @@ export async function publish(
   commands: readonly PublishCommand[],
 ): Promise<Checked<void>> {
   if (commands.length === 0) return done;
+  // Before anything is awaited: the app may be gone afterwards, and its counters must not come back.
+  const traffic = deps.traffic.of(app.id);
   const perSecond = app.limits.publishesPerSecond;
-  const budget = await deps.rateLimiter.take(budgetOf(app), commands.length, perSecond);
+  const budget = await deps.rateLimiter.take(publishBudget(app.id), commands.length, perSecond);
   if (!budget.isAllowed) return overBudget(app, commands.length, budget);
-  const [failure] = await send(deps, app, [commands]);
+  const [failure] = await send(deps, app, traffic, [commands]);
   if (failure !== undefined) throw failure;
   return done;
 }
@@ -80,9 +82,10 @@ export async function publishAll(
   app: App,
   requests: ReadonlyArray<readonly PublishCommand[]>,
 ): Promise<readonly Published[]> {
+  const traffic = deps.traffic.of(app.id);
   const perSecond = app.limits.publishesPerSecond;
   const cost = requests.reduce((sum, commands) => sum + commands.length, 0);
-  let budget = await deps.rateLimiter.take(budgetOf(app), cost, perSecond);
+  let budget = await deps.rateLimiter.take(publishBudget(app.id), cost, perSecond);
   let admitted = budget.isAllowed ? requests.length : 0;
   if (!budget.isAllowed) {
     let [some, next] = [0, requests[0]?.length ?? 0];
@@ -91,13 +94,13 @@ export async function publishAll(
       next = requests[++admitted]?.length ?? 0;
     }
     if (some > 0) {
-      const second = await deps.rateLimiter.take(budgetOf(app), some, perSecond);
+      const second = await deps.rateLimiter.take(publishBudget(app.id), some, perSecond);
       // Others may have taken it in the meantime.
       if (!second.isAllowed) admitted = 0;
       budget = { ...second, retryAfterMs: Math.max(budget.retryAfterMs, second.retryAfterMs) };
     }
   }
-  const failures = await send(deps, app, requests.slice(0, admitted));
+  const failures = await send(deps, app, traffic, requests.slice(0, admitted));
   return requests.map((commands, index) => {
     if (index >= admitted) {
       return overBudget(app, commands.length, budget);
@@ -118,7 +121,8 @@ function noteEvent(
   observer.note('event', { app: app.id, channel, event, except, ...(!app.hidesData && { data }) });
 }
 
-const budgetOf = (app: App): string => `publish:${app.id}`;
+/** Where the rate limiter keeps an app's publishes. */
+export const publishBudget = (appId: string): string => `publish:${appId}`;
 
 function overBudget(app: App, cost: number, { remaining, retryAfterMs }: RateAnswer) {
   const limit = app.limits.publishesPerSecond;
@@ -136,6 +140,7 @@ function overBudget(app: App, cost: number, { remaining, retryAfterMs }: RateAns
 async function send(
   deps: PublishDeps,
   app: App,
+  traffic: AppTraffic,
   requests: ReadonlyArray<readonly PublishCommand[]>,
 ): Promise<readonly unknown[]> {
   const failures: unknown[] = new Array(requests.length).fill(undefined);
@@ -170,7 +175,7 @@ async function send(
   }
   await Promise.all(underWay);
   for (const [index, failure] of failures.entries()) if (failure !== undefined) sent -= requests[index]?.length ?? 0;
-  deps.traffic.of(app.id).published += sent;
+  traffic.published += sent;
   return failures;
 }
 

@@ -17,6 +17,7 @@ import {
 import { parseChannelName, problems, type Refusal, refuseByLimit } from '@starling/protocol';
 import type { Hub } from './hub.ts';
 import { Flusher, type OutboxLimits } from './outbox.ts';
+import { publishBudget } from './publish.ts';
 import { retell } from './retell.ts';
 import { defaultSessionSettings, type Greeting, type Roster, Session, type SessionSettings } from './session.ts';
 import { SubscriptionCounts } from './subscription-counts.ts';
@@ -149,6 +150,11 @@ export class Sessions {
   #appChanged(appId: string, app: App | undefined): void {
     // A copy: a session that is closed by the change takes itself out of the set.
     for (const session of [...this.#open]) if (session.app.id === appId) session.appChanged(app);
+    if (app !== undefined) return;
+    const { broker, rateLimiter, traffic } = this.#deps;
+    traffic.remove(appId);
+    rateLimiter.forget?.(publishBudget(appId));
+    broker.forgetApp?.(appId);
   }
 
   /** One round at a time; a gap during one makes another. */

@@ -67,7 +67,12 @@ export class Traffic {
     return traffic;
   }
 
-  /** Every app that has had traffic since the node started. */
+  /** The app is gone. Who still holds its counters counts for nobody. */
+  remove(appId: string): void {
+    this.#byApp.delete(appId);
+  }
+
+  /** Every app that there is and that has had traffic since the node started. */
   byApp(): ReadonlyMap<string, AppTraffic> {
     return this.#byApp;
   }

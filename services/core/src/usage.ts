@@ -21,6 +21,11 @@ export class UsageMeter {
   read(nowMs: number): readonly AppOnNode[] {
     const at = nowMs - (nowMs % minuteMs);
     const apps: AppOnNode[] = [];
+    for (const appId of this.#last.keys()) {
+      if (this.#traffic.byApp().has(appId)) continue;
+      this.#last.delete(appId);
+      this.#minutes.delete(appId);
+    }
     for (const [appId, traffic] of this.#traffic.byApp()) {
       const minutes = this.#minutesOf(appId, traffic, at);
       const { connections, subscriptions } = traffic;

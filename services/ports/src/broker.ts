@@ -62,6 +62,8 @@ export interface Broker {
    * Ask for this node to receive the topic's messages. Once resolved, later publishes arrive. Idempotent; the hub
    * never has two calls for one topic under way.
    */
+  /** The app is gone. Absent where this process keeps nothing of it: what is kept elsewhere runs out by itself. */
+  forgetApp?(appId: string): void;
   subscribe(topic: Topic): Promise<void>;
   unsubscribe(topic: Topic): Promise<void>;
   /**

@@ -10,4 +10,6 @@ export interface RateAnswer {
 export interface RateLimiter {
   /** Takes `cost` of the bucket `name`, or nothing at all. A cost above `perSecond` is never allowed. */
   take(name: string, cost: number, perSecond: number): Promise<RateAnswer>;
+  /** Whose bucket it was is gone. Absent where this process keeps none: elsewhere it runs out by itself. */
+  forget?(name: string): void;
 }

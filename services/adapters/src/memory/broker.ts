@@ -116,6 +116,11 @@ export class MemoryBroker implements Broker {
     return leftMs > 0 ? { message: retained.message, ttlSeconds: Math.ceil(leftMs / 1_000) } : undefined;
   }
 
+  forgetApp(appId: string): void {
+    this.#shelves.delete(appId);
+    this.#messageIds.delete(appId);
+  }
+
   async subscribe(topic: Topic): Promise<void> {
     this.#subscribed.add(topic);
   }

@@ -44,6 +44,11 @@ export class MemoryRateLimiter implements RateLimiter {
     return { isAllowed: true, remaining: whole(left - cost * 1_000), retryAfterMs: 0 };
   }
 
+  forget(name: string): void {
+    this.#recent.delete(name);
+    this.#older.delete(name);
+  }
+
   #bucket(name: string, perSecond: number): Bucket {
     const now = this.#clock.now();
     this.#forget(now);
