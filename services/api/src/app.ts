@@ -2,7 +2,7 @@
 import type { FastifyPluginAsync } from 'fastify';
 import { getChannel, getChannels, getStats, getUsers } from './inspect-channels.ts';
 import { revokeTokens } from './revoke-tokens.ts';
-import { type ApiDeps, answerFailures, signed, takeRawBodies } from './signed-route.ts';
+import { type ApiDeps, answerFailures, refuseAppsOverShare, signed, takeRawBodies } from './signed-route.ts';
 import { terminateConnections } from './terminate-connections.ts';
 import { triggerBatch, triggerEvent, triggerOnChannel } from './trigger-event.ts';
 
@@ -27,6 +27,7 @@ export function api(deps: ApiDeps): FastifyPluginAsync {
       async (apps) => {
         takeRawBodies(apps);
         answerFailures(apps, deps);
+        refuseAppsOverShare(apps, deps);
         // A HEAD would need a signature of its own.
         const get = { exposeHeadRoute: false };
 

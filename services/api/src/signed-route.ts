@@ -1,5 +1,5 @@
 /** What every operation of the HTTP API has in common: the body's bytes, the signature, the answer. */
-import { type AppTraffic, authenticateRequest, type Traffic } from '@starling/core';
+import { type AppTraffic, authenticateRequest, refuseOverShare, type Traffic } from '@starling/core';
 import type { App, AppStore, Broker, Clock, Observer, PresenceStore, RateLimiter, Revoker } from '@starling/ports';
 import { type Checked, problems, type Refusal } from '@starling/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -47,6 +47,17 @@ export function takeRawBodies(server: FastifyInstance): void {
   server.addHook('onRequest', (request, _reply, done) => {
     request.raw.headers['content-type'] = undefined;
     done();
+  });
+}
+
+/** Before the body is read and anything is verified: it must cost less than what it refuses. */
+export function refuseAppsOverShare(server: FastifyInstance, { traffic }: ApiDeps): void {
+  server.addHook('onRequest', (request, reply, done) => {
+    const { appId } = request.params as Call['path'];
+    const counts = appId === undefined ? undefined : traffic.byApp().get(appId);
+    const refusal = counts === undefined ? null : refuseOverShare(counts, 'rate_limited');
+    if (counts === undefined || refusal === null) done();
+    else sendRefusal(reply, refusal, counts);
   });
 }
 

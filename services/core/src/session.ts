@@ -29,6 +29,7 @@ import {
   utf8Length,
 } from '@starling/protocol';
 import { authorizePublish, isOriginAllowed } from './authorize.ts';
+import { refuseOverShare } from './fairness.ts';
 import { type Flusher, Outbox } from './outbox.ts';
 import type { Peer, PeerDeps, SignedIn } from './peer.ts';
 import type { PublishCommand } from './publish.ts';
@@ -207,6 +208,8 @@ export class Session implements Peer {
     if (!isKeyEnabled(app, key)) return refusal('app_disabled', 'This key is disabled');
     if (app.requiresTls && !isTls) return refusal('tls_required');
     if (!isOriginAllowed(app.allowedOrigins, origin)) return refusal('origin_not_allowed');
+    const overShare = refuseOverShare(this.traffic, 'over_capacity');
+    if (overShare !== null) return overShare;
     this.#app = app;
     return this.deps.roster.admit(this);
   }
@@ -353,6 +356,11 @@ export class Session implements Peer {
 
   #publish({ id, fields }: SocketPublishCommand): void {
     this.#publishes ??= new PublishLine(this, this.deps);
+    const overShare = refuseOverShare(this.traffic, 'rate_limited');
+    if (overShare !== null) {
+      this.#publishes.refuse(id, overShare);
+      return;
+    }
     const commands = this.#parsePublish(fields);
     if (commands.ok) this.#publishes.add(id, commands.value);
     else this.#publishes.refuse(id, commands.refusal);

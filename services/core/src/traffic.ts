@@ -27,6 +27,30 @@ export class AppTraffic {
   readonly refusals = new Map<ProblemCode, number>();
 
   refusedCount = 0;
+  /** Requests, publishes and connections refused because the app had had its share. */
+  shareRefusals = 0;
+  /** What the app may still do until the next `allot`, in units of `work`; see `Fairness`. */
+  share = Number.POSITIVE_INFINITY;
+  #workBefore = 0;
+
+  /** What it all cost this process, roughly: one is a frame queued to one client. */
+  get work(): number {
+    const { connectionsOpened, requestsIn, framesIn, published, clientEvents, delivered } = this;
+    return 50 * connectionsOpened + 20 * requestsIn + 2 * framesIn + 4 * (published + clientEvents) + delivered;
+  }
+
+  get workSinceAllotted(): number {
+    return this.work - this.#workBefore;
+  }
+
+  get isOverShare(): boolean {
+    return this.share !== Number.POSITIVE_INFINITY && this.workSinceAllotted >= this.share;
+  }
+
+  allot(share: number): void {
+    this.share = Math.floor(share);
+    this.#workBefore = this.work;
+  }
 
   /** By key: when it was used last, in milliseconds since 1970. As many as the app has keys. */
   readonly keyUses = new Map<string, number>();

@@ -68,6 +68,7 @@ const whole = (least: number, most: number, what: string) =>
 
 /** 0 asks the system for a free one. */
 export const port = () => whole(0, 65_535, 'a port number');
+export const milliseconds = (least: number, most: number) => whole(least, most, 'whole milliseconds');
 export const seconds = (least: number, most: number) => whole(least, most, 'whole seconds');
 
 /** How many processes share the work: a number, or `auto` for as many as there are cores. */

@@ -1,6 +1,7 @@
 export {
   flag,
   loadConfig,
+  milliseconds,
   port,
   type ReadConfig,
   readConfig,
@@ -12,6 +13,7 @@ export {
   workers,
 } from './config.ts';
 export { type HttpReply, type HttpServer, type HttpServerOptions, openHttpServer, toHttpReply } from './http-server.ts';
+export { type Lateness, openLateness } from './lateness.ts';
 export { type Close, Lifecycle, runProgram, StartError } from './lifecycle.ts';
 export { type FarProcess, Line } from './line.ts';
 export { createLog, type Log, type LogOptions, PinoObserver } from './log.ts';

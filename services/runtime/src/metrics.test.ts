@@ -12,6 +12,7 @@ const counts = (over: Partial<TrafficCounts> = {}): TrafficCounts => ({
   clientEvents: 0,
   delivered: 0,
   deliveredBytes: 0,
+  shareRefusals: 0,
   refusals: new Map(),
   ...over,
 });

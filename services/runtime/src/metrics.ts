@@ -13,6 +13,7 @@ export interface TrafficCounts {
   readonly clientEvents: number;
   readonly delivered: number;
   readonly deliveredBytes: number;
+  readonly shareRefusals: number;
   readonly refusals: ReadonlyMap<string, number>;
 }
 
@@ -36,6 +37,11 @@ const counters: ReadonlyArray<readonly [string, Count, string]> = [
   ['starling_client_events_total', 'clientEvents', 'Messages published by clients'],
   ['starling_delivered_total', 'delivered', 'Frames queued to clients'],
   ['starling_delivered_bytes_total', 'deliveredBytes', 'Bytes queued to clients, framing included'],
+  [
+    'starling_share_refused_total',
+    'shareRefusals',
+    'What was refused since the app had had its share of a busy process',
+  ],
 ];
 
 /** What is read of metrics. */

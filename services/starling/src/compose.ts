@@ -22,7 +22,7 @@ import {
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { type Control, control, oidcOf, ownerOf } from '@starling/control';
-import { BrokerBulletin, DebugTap, DebugWatch, Fleet, Hub, Sessions, Traffic } from '@starling/core';
+import { BrokerBulletin, DebugTap, DebugWatch, Fairness, Fleet, Hub, Sessions, Traffic } from '@starling/core';
 import { adoptKeyring, createDatabase, type Database, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
@@ -46,6 +46,7 @@ import {
   type MetricsSnapshot,
   mergeMetrics,
   openHttpServer,
+  openLateness,
   PinoObserver,
   Readiness,
   StartError,
@@ -171,6 +172,18 @@ export function compose(
     return () => server.close();
   });
 
+  const lateAfterMs = settings.STARLING_FAIRNESS_LAG_MS;
+  if (lateAfterMs > 0) {
+    const fairness = new Fairness({ traffic, clock }, lateAfterMs);
+    lifecycle.add('fairness', () => {
+      const lateness = openLateness();
+      const end = fairness.start(() => lateness.read());
+      return () => {
+        end();
+        lateness.close();
+      };
+    });
+  }
   lifecycle.add('fleet', () => fleet.start());
   // Last to open and so first to close: while connections are told to go elsewhere, the rest still works.
   lifecycle.add('connections', () => () => sessions.drain(drainMs), drainMs + 5_000);

@@ -2,7 +2,15 @@
 
 import { peopleRules, peopleSettings } from '@starling/control';
 import { Keyring } from '@starling/database';
-import { flag, type SettingsRule, serverSettings, settings, tlsIsWhole, workers } from '@starling/runtime';
+import {
+  flag,
+  milliseconds,
+  type SettingsRule,
+  serverSettings,
+  settings,
+  tlsIsWhole,
+  workers,
+} from '@starling/runtime';
 import { z } from 'zod';
 
 const credential = (what: string) =>
@@ -68,6 +76,15 @@ const edgeSettings = {
   STARLING_COMPRESSION: flag()
     .default(true)
     .describe('Whether events of 512 bytes and more are compressed for clients that offer permessage-deflate.'),
+} as const;
+
+/** Of the programs that serve many apps. */
+const fairnessSettings = {
+  STARLING_FAIRNESS_LAG_MS: milliseconds(0, 60_000)
+    .default(200)
+    .describe(
+      'How late the process may run before apps that take more than their share are refused some; 0 for never.',
+    ),
 } as const;
 
 /** Of the programs that several processes can share. */
@@ -141,6 +158,7 @@ export const startSettings = settings(
     ...credentialSettings,
     ...appSettings,
     ...edgeSettings,
+    ...fairnessSettings,
     ...workerSettings,
     ...peopleSettings,
   },
@@ -173,6 +191,7 @@ export const partSettings = settings(
     ...credentialSettings,
     ...appSettings,
     ...edgeSettings,
+    ...fairnessSettings,
     ...workerSettings,
   },
   [tlsIsWhole, appIsWhole, secretIsSecret, keyIsShared, ...appIsGiven],
