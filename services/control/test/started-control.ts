@@ -121,7 +121,7 @@ export async function startControl(
   await populate(database, keyring);
   const directory = new MemoryNodeDirectory(clock);
   const presenceStore = new MemoryPresenceStore(new MemoryBroker(clock));
-  const live = { nodes: directory, presenceStore, operatorId: ours };
+  const live = { nodes: directory, presenceStore };
   const watchers: { appId: string; listen: (entry: AppEvent) => void }[] = [];
   const watch = async (appId: string, listen: (entry: AppEvent) => void) => {
     const watcher = { appId, listen };

@@ -158,4 +158,46 @@ describe('two edges and an API over one Redis and one Postgres', () => {
     expect(await database.sql`select 1 from app_keys where app_id = ${app.id}`).toHaveLength(0);
     await until([], () => heldKeys(app));
   });
+
+  test('[AD15] [AD17] all nodes are listed, and what happens on any of them is watched from one place', async () => {
+    const app = await makeApp();
+    const [organisation] = (await admin('GET', '/organisations')).items;
+    const partsOfAll = async () => {
+      const { items } = await admin('GET', `/organisations/${organisation.id}/nodes`);
+      return items.flatMap(({ parts }: { parts: string[] }) => parts).sort();
+    };
+    await until(['api', 'control', 'edge', 'edge'], partsOfAll);
+
+    const answer = await fetch(`${urls.control}/api/v1/apps/${app.id}/debug`, { headers: { cookie } });
+    const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
+    const [one, two] = await connectBoth(app.key);
+    two?.socket.send(JSON.stringify({ event: 'pusher:subscribe', data: { channel: 'private-room' } }));
+    one?.socket.send(JSON.stringify({ event: 'pusher:subscribe', data: { channel: 'room' } }));
+    await one?.received('pusher_internal:subscription_succeeded');
+    await publish(app);
+    one?.socket.close();
+    await one?.closed;
+    const wanted = [
+      /"connection opened"/,
+      /"subscription refused"/,
+      /"subscribed"/,
+      /"what":"event"/,
+      /"connection closed"/,
+    ];
+    let told = '';
+    await within(
+      'all that happened is told',
+      (async () => {
+        while (!wanted.every((each) => each.test(told))) {
+          const { value, done } = (await reader?.read()) ?? { done: true, value: undefined };
+          if (done) throw new Error(`The stream ended; it had told ${told}`);
+          told += value;
+        }
+      })(),
+    );
+    await reader?.cancel();
+    expect(told).toContain('"code":"auth_missing"');
+    expect(new Set([...told.matchAll(/"nodeId":"([^"]+)"/g)].map(([, nodeId]) => nodeId)).size).toBe(3);
+    two?.socket.close();
+  });
 });
