@@ -133,6 +133,11 @@ export function compose(
       ? adminOf(settings, kept, { ...world, hub, rateLimiter, nodeDirectory, presenceStore })
       : undefined;
   if (admin !== undefined) lifecycle.add('admin', () => startAdmin(admin, settings, first));
+  else if (parts.includes('control') && supervisor?.number === 1) {
+    log.warn(
+      'The admin API is not served: these workers have no database of their own. Set DATABASE_URL to a Postgres',
+    );
+  }
 
   const seat = { topic: probeTopic(nodeId), socketId: nodeId };
   const readiness = new Readiness(
