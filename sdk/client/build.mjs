@@ -42,3 +42,4 @@ await build({
   entryPoints: [join(room, 'src/shared.ts')],
   outfile: join(out, 'starling-shared.min.js'),
 });
+await build({ ...script, entryPoints: [join(room, 'src/shared-worker.ts')], outfile: join(out, 'starling-worker.js') });

@@ -31,6 +31,8 @@ export interface HubNeeds {
   post(message: HubMessage): void;
   /** Calls back when the tab is no more, whether it said so or not. Returns what ends the watch. */
   watch(tab: string, gone: () => void): () => void;
+  /** The last tab has left. */
+  emptied(): void;
   /** Once, and the last that is told. */
   ended(): void;
 }
@@ -154,11 +156,12 @@ export class Hub {
   private leave(tab: Tab): void {
     if (this.hasEnded || !this.tabs.delete(tab.id)) return;
     tab.stopWatch();
-    if (tab.pingedAtMs !== null && this.heardAtMs < tab.pingedAtMs && Date.now() - tab.pingedAtMs >= patienceMs) {
+    if (tab.pingedAtMs !== null && this.heardAtMs <= tab.pingedAtMs && Date.now() - tab.pingedAtMs >= patienceMs) {
       this.end(4201, 'The server did not answer a ping of one of the tabs');
       return;
     }
     for (const name of this.channels.keys()) this.part(tab, name);
+    if (this.tabs.size === 0) this.needs.emptied();
   }
 
   private say(tab: Tab, text: string): void {

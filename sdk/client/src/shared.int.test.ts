@@ -10,11 +10,11 @@ import { openProgram, type Program, type Starling as Server } from '../../../inf
 /** What runs in each page. */
 const script = `
   import { Starling } from './index.ts';
-  import { shareConnection } from './shared.ts';
+  import { shareConnection, shareConnectionBy } from './shared.ts';
   globalThis.told = [];
   globalThis.open = (key, host, options = {}) => {
     globalThis.client = new Starling(key, {
-      host, shareConnection, retryMinMs: 100, ...options,
+      host, shareConnection: options.worker ? shareConnectionBy(options.worker) : shareConnection, retryMinMs: 100, ...options,
       channelAuthorization: { endpoint: '/auth', params: { user: options.user ?? 'ada' } },
       userAuthentication: { endpoint: '/signin', params: { user: options.user ?? 'ada' } },
     });
@@ -39,6 +39,16 @@ let context: BrowserContext;
 /** Of each page that was opened, how many WebSockets it has opened. */
 const sockets = new Map<Page, number>();
 
+async function bundle(contents: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: import.meta.dirname, loader: 'ts' },
+    bundle: true,
+    write: false,
+    format: 'iife',
+  });
+  return outputFiles[0]?.text ?? '';
+}
+
 beforeAll(async () => {
   program = openProgram();
   server = await program.start({
@@ -46,13 +56,8 @@ beforeAll(async () => {
   });
   const { id, key, secret } = server.app;
   backend = new Backend({ appId: id, key, secret, url: server.url });
-  const { outputFiles } = await build({
-    stdin: { contents: script, resolveDir: import.meta.dirname, loader: 'ts' },
-    bundle: true,
-    write: false,
-    format: 'iife',
-  });
-  const page = `<!doctype html><meta charset="utf-8"><script>${outputFiles[0]?.text}</script>`;
+  const [inPage, inWorker] = await Promise.all([bundle(script), bundle(`import './shared-worker.ts'`)]);
+  const page = `<!doctype html><meta charset="utf-8"><script>${inPage}</script>`;
   files = createServer(async (request, response) => {
     let body = '';
     for await (const part of request) body += part;
@@ -63,6 +68,10 @@ beforeAll(async () => {
       response.end(JSON.stringify(await backend.authorizeChannel(socketId, name, member)));
     } else if (request.url === '/signin') {
       response.end(JSON.stringify(await backend.authenticateUser(socketId, { id: user })));
+    } else if (request.url === '/starling-worker.js') {
+      response.setHeader('content-type', 'text/javascript').end(inWorker);
+    } else if (request.url !== '/') {
+      response.writeHead(404).end();
     } else {
       response.setHeader('content-type', 'text/html').end(page);
     }
@@ -84,6 +93,8 @@ afterAll(async () => {
 interface Given {
   readonly user?: string;
   readonly token?: string;
+  /** The address of the worker's script. */
+  readonly worker?: string;
 }
 
 async function openPage(given: Given = {}, prepare = '', where = context): Promise<Page> {
@@ -322,4 +333,53 @@ test.each([
   await join(pages, 'room');
   await backend.trigger('room', 'order', 1);
   for (const page of pages) await told(page, 'room order', 1);
+});
+
+test('held by a worker, a connection outlives every tab but the last', async () => {
+  const pages = await openThree({ worker: '/starling-worker.js' });
+  const [first, second, third] = pages;
+  expect(counts(pages)).toEqual([0, 0, 0]);
+  const shared = await socketId(first);
+  expect(await Promise.all([second, third].map(socketId))).toEqual([shared, shared]);
+  await join(pages, 'presence-room');
+  await first.close();
+  await join([second, third], 'room');
+  await backend.trigger('room', 'order', 1);
+  for (const page of [second, third]) await told(page, 'room order', 1);
+  expect(await Promise.all([second, third].map(socketId))).toEqual([shared, shared]);
+  expect(await value(second, `told.filter(([event]) => event === 'state_change').length`)).toBe(1);
+
+  const other = await browser.newContext();
+  try {
+    const bob = await openPage({ user: 'bob' }, '', other);
+    await join([bob], 'presence-room');
+    // The pages stay, and with them the worker.
+    for (const page of [second, third]) await value(page, 'client.disconnect()');
+    await told(bob, 'presence-room pusher:member_removed');
+  } finally {
+    await other.close();
+  }
+  for (const page of [second, third]) {
+    await value(page, 'client.connect()');
+    await connected(page);
+  }
+  expect(await socketId(second)).not.toBe(shared);
+  expect(await socketId(third)).toBe(await socketId(second));
+  expect(counts([second, third])).toEqual([0, 0]);
+});
+
+test('a close by the server reaches the tabs of a worker as it is', async () => {
+  const pages = await openThree({ worker: '/starling-worker.js' });
+  for (const page of pages) {
+    await value(page, 'client.signin()');
+    await until(page, `client.user.user_data?.id === 'ada'`);
+  }
+  await backend.terminateUserConnections('ada');
+  for (const page of pages) await until(page, `client.connection.state === 'disconnected'`);
+});
+
+test('where the script of the worker is not to be had, a tab holds the connection', async () => {
+  const pages = await openThree({ worker: '/missing.js' });
+  expect(counts(pages)).toEqual([1, 0, 0]);
+  expect(new Set(await Promise.all(pages.map(socketId))).size).toBe(1);
 });

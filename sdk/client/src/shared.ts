@@ -3,64 +3,47 @@
  * holds the connection, the others talk to it over a BroadcastChannel. When it goes, the lock goes to another, and all
  * tabs reconnect.
  */
-import { Hub, type HubMessage, type TabMessage } from './hub.ts';
+import type { Hub, HubMessage, TabMessage } from './hub.ts';
 import type { ShareConnection, WebSocketConstructor } from './index.ts';
+import { type Aborter, type Lead, type LockOptions, openHub, type Platform, platformHere, type Wire } from './lead.ts';
 import { after, parseJson } from './surroundings.ts';
 import { claimsOf } from './tokens.ts';
-
-interface Wire {
-  postMessage(message: TabMessage | HubMessage): void;
-  close(): void;
-  onmessage: ((event: { readonly data: TabMessage | HubMessage }) => void) | null;
-}
-
-interface Aborter {
-  readonly signal: unknown;
-  abort(): void;
-}
-
-/** What browsers have for tabs that know of each other. */
-interface Platform {
-  readonly BroadcastChannel: new (name: string) => Wire;
-  readonly AbortController: new () => Aborter;
-  readonly crypto: { randomUUID(): string };
-  readonly navigator: { readonly locks: Locks };
-}
-
-interface Locks {
-  /** Rejects when it was aborted, when the lock was stolen, and where there are no locks for this page. */
-  request(
-    name: string,
-    options: { readonly signal?: unknown; readonly steal?: true },
-    callback: () => Promise<void> | undefined,
-  ): Promise<void>;
-}
 
 /** Where the client falls back to a connection of its own, for good. */
 interface Place {
   isApart: boolean;
   readonly WebSocket: WebSocketConstructor;
+  readonly workerUrl: string | undefined;
 }
+
+interface SharedWorker {
+  readonly port: { postMessage(message: Lead): void; close(): void };
+}
+type SharedWorkerConstructor = new (url: string, options: { readonly name: string }) => SharedWorker;
 
 /** How long the tab that leads may take to answer, and how often it is asked. One that hangs is led no longer. */
 const answerTimeoutMs = 500;
 const asks = 3;
 
-function platformHere(): Platform | null {
-  const here = globalThis as unknown as { [Name in keyof Platform]?: Platform[Name] | undefined };
-  const isThere = here.BroadcastChannel !== undefined && here.navigator?.locks !== undefined;
-  return isThere ? (here as Platform) : null;
+export const shareConnection: ShareConnection = (WebSocketHere) => share(WebSocketHere);
+
+/**
+ * The connection is held by a worker, and so no tab's end is felt by the others. The script is this package's
+ * `starling-worker.js`, served from the origin of the page. Where that cannot be had, a tab holds the connection.
+ */
+export function shareConnectionBy(workerUrl: string): ShareConnection {
+  return (WebSocketHere) => share(WebSocketHere, workerUrl);
 }
 
-export const shareConnection: ShareConnection = (WebSocketHere) => {
-  const place: Place = { isApart: false, WebSocket: WebSocketHere };
+function share(WebSocketHere: WebSocketConstructor, workerUrl?: string): WebSocketConstructor {
+  const place: Place = { isApart: false, WebSocket: WebSocketHere, workerUrl };
   // Not a class, since `new` must be able to give the runtime's own.
   function Shared(url: string): unknown {
     const platform = place.isApart ? null : platformHere();
     return platform === null ? new WebSocketHere(url) : new SharedSocket(place, platform, url);
   }
   return Shared as unknown as WebSocketConstructor;
-};
+}
 
 /** Whose token it is, and what it allows: the same for one and for what replaces it. */
 function identityOf(token: string): string {
@@ -92,6 +75,8 @@ class SharedSocket {
   private hubId: string | null = null;
   /** Where it leads itself. */
   private hub: Hub | null = null;
+  /** Where one holds the connection. */
+  private worker: SharedWorker | null = null;
   private stopAsking: () => void = () => {};
 
   constructor(place: Place, platform: Platform, url: string) {
@@ -113,7 +98,8 @@ class SharedSocket {
     // As long as it is held, this tab is there: the hub asks for it, too, and gets it when the tab has gone.
     this.request(`${this.name} ${this.id}`, {}, () => {
       if (this.readyState === 3) return;
-      this.request(this.name, { signal: this.queued.signal }, () => this.lead());
+      this.worker = this.openWorker();
+      if (this.worker === null) this.queue();
       this.ask(asks);
       return this.closed;
     });
@@ -136,6 +122,7 @@ class SharedSocket {
     this.hub?.end(4200, 'The tab that held the connection has left it');
     this.post({ from: this.id, kind: 'leave' });
     this.queued.abort();
+    this.worker?.port.close();
     this.release();
     this.wire.close();
   }
@@ -150,11 +137,24 @@ class SharedSocket {
     this.wire.postMessage(message);
   }
 
-  private request(
-    name: string,
-    options: { readonly signal?: unknown; readonly steal?: true },
-    granted: () => Promise<void> | undefined,
-  ): void {
+  /** Null where there is none to be had: then a tab leads. */
+  private openWorker(): SharedWorker | null {
+    const { workerUrl } = this.place;
+    const { SharedWorker } = globalThis as unknown as { readonly SharedWorker?: SharedWorkerConstructor };
+    if (workerUrl === undefined || SharedWorker === undefined) return null;
+    try {
+      return new SharedWorker(workerUrl, { name: this.name });
+    } catch {
+      // A policy of the page forbids it.
+      return null;
+    }
+  }
+
+  private queue(): void {
+    this.request(this.name, { signal: this.queued.signal }, () => this.lead());
+  }
+
+  private request(name: string, options: LockOptions, granted: () => Promise<void> | undefined): void {
     this.platform.navigator.locks.request(name, options, granted).catch(() => {
       if (this.readyState === 3) return;
       if (this.hub !== null) {
@@ -181,6 +181,7 @@ class SharedSocket {
       this.request(this.name, { steal: true }, () => this.lead());
       return;
     }
+    this.worker?.port.postMessage({ name: this.name, url: this.url } satisfies Lead);
     this.post({ from: this.id, kind: 'open' });
     this.stopAsking = after(answerTimeoutMs, () => this.ask(times - 1));
   }
@@ -196,29 +197,7 @@ class SharedSocket {
       return;
     }
     this.stopAsking();
-    const wire = new this.platform.BroadcastChannel(this.name);
-    const { AbortController, navigator } = this.platform;
-    this.hub = new Hub({
-      id: this.platform.crypto.randomUUID(),
-      url: this.url,
-      WebSocket: this.place.WebSocket,
-      post: (message) => wire.postMessage(message),
-      watch: (tab, gone) => {
-        const aborter = new AbortController();
-        const granted = () => {
-          gone();
-          return undefined;
-        };
-        // It rejects when the watch is ended, and then there is nothing to do.
-        navigator.locks.request(`${this.name} ${tab}`, { signal: aborter.signal }, granted).catch(() => {});
-        return () => aborter.abort();
-      },
-      ended: () => wire.close(),
-    });
-    const { hub } = this;
-    wire.onmessage = ({ data }) => {
-      if ('from' in data) hub.receive(data);
-    };
+    this.hub = openHub(this.platform, { name: this.name, url: this.url }, this.place.WebSocket);
     return this.closed;
   }
 
@@ -230,6 +209,8 @@ class SharedSocket {
       this.stopAsking();
       this.hubId = message.hub;
       this.readyState = 1;
+      // Who is given the lock then knows that the worker has gone.
+      if (this.worker !== null) this.queue();
       return;
     }
     // It has the lock, and so the former has not.
