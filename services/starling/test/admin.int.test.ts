@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Keyring } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
+import { Starling } from '@starling/server';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   type Credentials,
@@ -199,5 +200,46 @@ describe('two edges and an API over one Redis and one Postgres', () => {
     expect(told).toContain('"code":"auth_missing"');
     expect(new Set([...told.matchAll(/"nodeId":"([^"]+)"/g)].map(([, nodeId]) => nodeId)).size).toBe(3);
     two?.socket.close();
+  });
+
+  test("[TK12] a user's tokens, one token, a key and all tokens are refused on every node within 2 s", async () => {
+    const app = await makeApp();
+    const other = { ...app, ...(await admin('POST', `/apps/${app.id}/keys`, { label: 'other' })) };
+    await within(
+      'the other key counts',
+      until(200, () => publish(other)),
+    );
+    const backend = (of: Credentials) =>
+      new Starling({ appId: of.id, key: of.key, secret: of.secret, url: urls.api, retries: 0 });
+    const mint = (of: Credentials, userId: string, tokenId: string) =>
+      backend(of).createToken({ userId, tokenId, capabilities: { '*': ['subscribe'] } });
+    /** On both edges, by the app's key: the token alone decides. */
+    const connect = async (token: string) => {
+      const peers = await Promise.all(urls.edges.map((url) => connectPeer(url, app.key, token)));
+      await Promise.all(peers.map(({ received }) => received('starling:auth_success')));
+      return peers;
+    };
+    const tokens = {
+      ada: await mint(app, 'ada', 't-ada'),
+      bob: await mint(app, 'bob', 't-bob'),
+      cay: await mint(other, 'cay', 't-cay'),
+      dan: await mint(app, 'dan', 't-dan'),
+    };
+    const [ada, bob, cay, dan] = await Promise.all(Object.values(tokens).map(connect));
+    const codesOf = (what: string, peers: typeof ada = []) =>
+      within(what, Promise.all(peers.map(({ closed }) => closed)));
+
+    await backend(app).revokeTokens({ userId: 'ada' });
+    expect(await codesOf('of a user', ada)).toEqual([4011, 4011]);
+    await backend(app).revokeTokens({ tokenId: 't-bob' });
+    expect(await codesOf('one token', bob)).toEqual([4011, 4011]);
+    await admin('PATCH', `/apps/${app.id}/keys/${other.key}`, { isEnabled: false });
+    expect(await codesOf('of a key', cay)).toEqual([4011, 4011]);
+    for (const token of [tokens.ada, tokens.bob]) {
+      for (const url of urls.edges) await expect(connectPeer(url, app.key, token)).rejects.toThrow('4011');
+    }
+    expect(dan?.map(({ socket }) => socket.readyState)).toEqual([1, 1]);
+    await admin('PATCH', `/apps/${app.id}/token-settings`, { isEnabled: false });
+    expect(await codesOf('all tokens', dan)).toEqual([4010, 4010]);
   });
 });
