@@ -308,6 +308,30 @@ test('a tab that is about to be frozen hands over, and comes back to the others'
   expect(await socketId(leader)).toBe(await socketId(others[0] as Page));
 });
 
+test('a page that is kept for the way back hands over, and comes back whole', async () => {
+  const keeping = await chromium.launch({
+    executablePath: inject('chromiumPath'),
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    ignoreDefaultArgs: ['--disable-back-forward-cache'],
+  });
+  try {
+    const there = await keeping.newContext();
+    const [leader, other] = [await openPage({}, '', there), await openPage({}, '', there)];
+    await join([leader, other], 'room');
+    const before = await socketId(leader);
+    await leader.goto(`${origin}/starling-worker.js`);
+    await until(other, `client.connection.state === 'connected' && client.connection.socket_id !== '${before}'`);
+    const held = `navigator.locks.query().then(({ held }) => held.filter(({ name }) => name.startsWith('starling ')).length)`;
+    // Its own, and that of who holds the connection.
+    await until(other, `${held}.then((count) => count === 2)`);
+    // What drives the page loses sight of one that comes back so, and loaded anew it would not connect.
+    leader.evaluate('history.back()').catch(() => undefined);
+    await until(other, `${held}.then((count) => count === 3)`);
+  } finally {
+    await keeping.close();
+  }
+});
+
 test('a tab that hangs is led no longer once another has asked it in vain', async () => {
   context = await browser.newContext();
   const [leader, other] = [await openPage(), await openPage()];
