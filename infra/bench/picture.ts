@@ -25,6 +25,8 @@ interface Bar {
   readonly ratio: number | undefined;
 }
 
+const title = 'CPU of the server for each unit of work: less is better';
+
 /** An SVG document. `conditions` say what was measured where; only figures of CPU for each of something are shown. */
 export function cpuPicture(reports: readonly Report[], conditions: string): string {
   const parts: string[] = [];
@@ -50,7 +52,7 @@ export function cpuPicture(reports: readonly Report[], conditions: string): stri
     y += 7;
   };
 
-  paragraph('CPU of the server for each unit of work: less is better', 'title', 20);
+  paragraph(title, 'title', 20);
   paragraph(conditions, 'quiet', 20);
   for (const report of reports) {
     const figures = cpuFigures(report);
@@ -69,6 +71,7 @@ export function cpuPicture(reports: readonly Report[], conditions: string): stri
   const height = y + margin;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">`,
+    `<title>${title}</title>`,
     `<style>${style}</style>`,
     `<rect class="back" width="${width}" height="${height}"/>`,
     ...parts,
