@@ -12,7 +12,7 @@ import type { Bulletin, Clock } from '@starling/ports';
 import type { z } from 'zod';
 import { type app as contract, operations } from '../contract/index.ts';
 import { fail, outdated } from '../frame/answer.ts';
-import { type Implementation, implement } from '../frame/implement.ts';
+import { type Failed, type Implementation, implement } from '../frame/implement.ts';
 import { parseCursor, toPage } from '../frame/page.ts';
 import type { Rollout } from '../rollout.ts';
 
@@ -70,11 +70,9 @@ export function appRoutes(deps: Deps): Implementation[] {
 
     implement(operations.changeApp, async ({ params: { appId }, body, ifVersion }) => {
       const { sql } = database;
-      await lockApps(sql);
-      const found = await findApp(database, appId);
-      if (found === undefined) return fail('resource_unknown');
-      const refused = outdated(found.version, ifVersion);
-      if (refused !== undefined) return refused;
+      const locked = await lockApp(database, appId, ifVersion);
+      if (!locked.ok) return locked;
+      const found = locked.value;
       const former = changeableOf(found);
       const next = {
         name: body.name ?? found.name,
@@ -94,11 +92,9 @@ export function appRoutes(deps: Deps): Implementation[] {
 
     implement(operations.deleteApp, async ({ params: { appId }, ifVersion }) => {
       const { sql } = database;
-      await lockApps(sql);
-      const found = await findApp(database, appId);
-      if (found === undefined) return fail('resource_unknown');
-      const refused = outdated(found.version, ifVersion);
-      if (refused !== undefined) return refused;
+      const locked = await lockApp(database, appId, ifVersion);
+      if (!locked.ok) return locked;
+      const found = locked.value;
       await sql`delete from apps where id = ${appId}`;
       await appChanged(database, bulletin, appId);
       return { ok: true, value: null, deed: { target: `app:${appId}`, details: { name: found.name } } };
@@ -117,6 +113,18 @@ export function appRoutes(deps: Deps): Implementation[] {
 export async function findApp({ sql }: Database, appId: string): Promise<AppRow | undefined> {
   const [row] = await sql<AppRow[]>`select * from apps where id = ${appId}`;
   return row;
+}
+
+/** For a change: nobody else changes it meanwhile, and it is of the version that is meant, if one is. */
+export async function lockApp(
+  database: Database,
+  appId: string,
+  ifVersion: number | undefined,
+): Promise<{ readonly ok: true; readonly value: AppRow } | Failed> {
+  await lockApps(database.sql);
+  const found = await findApp(database, appId);
+  if (found === undefined) return fail('resource_unknown');
+  return outdated(found.version, ifVersion) ?? { ok: true, value: found };
 }
 
 interface NewApp {

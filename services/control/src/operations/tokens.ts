@@ -2,10 +2,10 @@ import { appChanged, type Database, lockApps, parseAppSettings } from '@starling
 import { type Bulletin, type Clock, maxTokenLifetimeMs, type TokenSettings } from '@starling/ports';
 import type { z } from 'zod';
 import { type tokenSettings as contract, operations } from '../contract/index.ts';
-import { fail, outdated } from '../frame/answer.ts';
+import { fail } from '../frame/answer.ts';
 import { type Implementation, implement } from '../frame/implement.ts';
 import { parseCursor, toPage } from '../frame/page.ts';
-import { differences, findApp } from './apps.ts';
+import { differences, findApp, lockApp } from './apps.ts';
 
 interface Deps {
   readonly database: Database;
@@ -32,11 +32,9 @@ export function tokenRoutes({ database, bulletin, clock }: Deps): Implementation
 
     implement(operations.changeTokenSettings, async ({ params: { appId }, body, ifVersion }) => {
       const { sql } = database;
-      await lockApps(sql);
-      const found = await findApp(database, appId);
-      if (found === undefined) return fail('resource_unknown');
-      const refused = outdated(found.version, ifVersion);
-      if (refused !== undefined) return refused;
+      const locked = await lockApp(database, appId, ifVersion);
+      if (!locked.ok) return locked;
+      const found = locked.value;
       const settings = parseAppSettings(found.settings);
       const { version: _, ...said } = body;
       const next = parseAppSettings({ ...settings, tokens: { ...settings.tokens, ...said } });
