@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { roles } from '../people/principal.ts';
 import { name, time } from './fields.ts';
-import { operation, pageOf, pageQuery } from './operation.ts';
+import { operation, pageOf, pageQuery, shownOnce } from './operation.ts';
 
 const role = z.enum(roles);
 const emailText = z.string().max(254);
@@ -75,10 +75,11 @@ export const memberOperations = {
         'one person. An older invitation of the same address ends.',
       needs: 'admin',
       creates: true,
+      shownOnce: 'token',
     },
     {
       body: z.strictObject({ email: emailText, role }),
-      reply: z.object({ invitation, token: z.string().describe('To be given to `acceptInvitation`.') }),
+      reply: z.object({ invitation, ...shownOnce('token', 'To be given to `acceptInvitation`.') }),
     },
   ),
   revokeInvitation: operation({

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { roles } from '../people/principal.ts';
 import { name, time } from './fields.ts';
-import { operation } from './operation.ts';
+import { operation, shownOnce } from './operation.ts';
 
 const role = z.enum(roles);
 /** What is too long is no password of anybody; whether one will do is said in words. */
@@ -186,6 +186,7 @@ export const peopleOperations = {
       description: 'The token is not shown again.',
       needs: 'signed-in',
       creates: true,
+      shownOnce: 'token',
     },
     {
       body: z.strictObject({
@@ -194,7 +195,7 @@ export const peopleOperations = {
         organisationId: z.string().max(64).nullable().default(null),
         expiresAt: time.nullable().default(null),
       }),
-      reply: z.object({ accessToken, token: z.string().describe('To be sent as `Authorization: Bearer sta_…`.') }),
+      reply: z.object({ accessToken, ...shownOnce('token', 'To be sent as `Authorization: Bearer sta_…`.') }),
     },
   ),
   revokeAccessToken: operation({

@@ -280,4 +280,54 @@ describe.each(engines)('members on %s', (engine) => {
     const body = { label: 'ci', role: 'viewer', organisationId: await started.organisationId() };
     expect((await mallory.ask('POST', '/me/access-tokens', { body })).status).toBe(404);
   });
+
+  describe('an Idempotency-Key', () => {
+    const once = { 'idempotency-key': 'once' };
+    const body = { label: 'ci', role: 'owner' };
+
+    test('[AD13] gives no answer of a session to a token of the same user, nor of one token to another', async () => {
+      const first = await ada.ask('POST', '/me/access-tokens', { body, headers: once });
+      expect(first).toMatchObject({ status: 201, json: { token: expect.stringMatching(/^sta_/), wasShown: false } });
+      const { token: viewer } = await tokenOf(ada, { role: 'viewer' });
+      const repeated = await started.visit().ask('POST', '/me/access-tokens', {
+        body,
+        headers: { ...once, ...bearer(viewer) },
+      });
+      expect(repeated).toMatchObject({ status: 403, code: 'session_needed' });
+
+      const [one, other] = [await tokenOf(ada, { role: 'admin' }), await tokenOf(ada, { role: 'admin' })];
+      const inviteBy = (token: string) =>
+        started.visit().ask('POST', `${ours}/invitations`, {
+          body: { email: 'eve@example.com', role: 'viewer' },
+          headers: { ...once, ...bearer(token) },
+        });
+      const made = await inviteBy(one.token);
+      const again = await inviteBy(one.token);
+      expect(again.json.invitation).toEqual(made.json.invitation);
+      const elsewhere = await inviteBy(other.token);
+      expect(elsewhere).toMatchObject({ status: 201, json: { wasShown: false } });
+      expect(elsewhere.json.invitation.id).not.toBe(made.json.invitation.id);
+    });
+
+    test('[AD13] another session of the same user asks anew', async () => {
+      const first = await ada.ask('POST', '/me/access-tokens', { body, headers: once });
+      const elsewhere = await started.visitOwner();
+      const second = await elsewhere.ask('POST', '/me/access-tokens', { body, headers: once });
+      expect(second).toMatchObject({ status: 201, json: { wasShown: false } });
+      expect(second.json.accessToken.id).not.toBe(first.json.accessToken.id);
+    });
+
+    test('[AD13] is judged by what the principal may do now, not by what it once did', async () => {
+      const eve = await started.visitMember(ada, 'eve@example.com', 'owner');
+      const inviteOwner = () =>
+        eve.ask('POST', `${ours}/invitations`, { body: { email: 'x@example.com', role: 'owner' }, headers: once });
+      expect((await inviteOwner()).status).toBe(201);
+      await ada.ask('PATCH', `${ours}/members/${eve.userId}`, { body: { role: 'admin' } });
+      expect(await inviteOwner()).toMatchObject({ status: 403, code: 'role_too_low' });
+      await ada.ask('PATCH', `${ours}/members/${eve.userId}`, { body: { role: 'viewer' } });
+      expect(await inviteOwner()).toMatchObject({ status: 403, code: 'role_too_low' });
+      await ada.ask('DELETE', `${ours}/members/${eve.userId}`);
+      expect(await inviteOwner()).toMatchObject({ status: 404 });
+    });
+  });
 });
