@@ -1,5 +1,7 @@
 /** Bounds of the protocol. An app may lower some of them; see `AppLimits` in @starling/ports. */
 export const limits = {
+  /** Arrays and objects inside each other, in whatever JSON a peer sends: see `isNestedDeeper`. */
+  jsonDepth: 32,
   /** Characters. Pusher's docs say 164, every SDK lets 200 through; 200 takes both. */
   channelNameLength: 200,
   /** Characters. */

@@ -55,6 +55,7 @@ export async function startApi(options: StartOptions = {}) {
     notes: false,
     note: () => {},
     problem: (what, details) => problems.push({ what, ...details }),
+    defect: (kind, err) => problems.push({ what: `defect: ${kind}`, err }),
   };
   const pathPrefix = options.pathPrefix ?? '';
   const server = openHttpServer({

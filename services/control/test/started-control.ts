@@ -97,6 +97,7 @@ export async function startControl(
     notes: false,
     note: () => {},
     problem: (what, details) => problems.push({ what, ...details }),
+    defect: (kind, err) => problems.push({ what: `defect: ${kind}`, err }),
   };
   const nodes: string[] = [];
   const rollout = new Rollout({ bulletin, clock, nodes: { nodes: async () => nodes.map((nodeId) => ({ nodeId })) } });

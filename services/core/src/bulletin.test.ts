@@ -5,7 +5,12 @@ import { BrokerBulletin, Hub } from './index.ts';
 
 async function bulletinOf() {
   const problems: string[] = [];
-  const observer = { notes: false, note: () => {}, problem: (what: string) => void problems.push(what) };
+  const observer = {
+    notes: false,
+    note: () => {},
+    problem: (what: string) => void problems.push(what),
+    defect: (kind: string) => void problems.push(kind),
+  };
   const clock = new FakeClock();
   const broker = new MemoryBroker(clock);
   const hub = new Hub({ broker, clock, observer, nodeId: 'node' });

@@ -6,7 +6,12 @@ import { createWorld } from './world.test-kit.ts';
 
 async function nodeOf(isLogging = false) {
   const logged: unknown[] = [];
-  const inner = { notes: isLogging, note: (...args: unknown[]) => void logged.push(args), problem: () => {} };
+  const inner = {
+    notes: isLogging,
+    note: (...args: unknown[]) => void logged.push(args),
+    problem: () => {},
+    defect: () => {},
+  };
   const clock = new FakeClock(1_000_000);
   const tap = new DebugTap(inner, { clock, nodeId: 'n' });
   const broker = new MemoryBroker(clock);

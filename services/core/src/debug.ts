@@ -2,7 +2,7 @@
  * What happens in an app, told to those who watch: every node passes on what it notes, while somebody watches and not
  * a moment longer. Nobody watching costs one look at an empty map.
  */
-import { type Broker, type Bulletin, type Clock, debugTopic, type Observer } from '@starling/ports';
+import { type Broker, type Bulletin, type Clock, type DefectKind, debugTopic, type Observer } from '@starling/ports';
 import type { Hub } from './hub.ts';
 
 /** One thing that happened. */
@@ -65,6 +65,10 @@ export class DebugTap implements Observer {
 
   problem(what: string, details: { readonly err?: unknown } & Record<string, unknown>): void {
     this.#inner.problem(what, details);
+  }
+
+  defect(kind: DefectKind, err: unknown, details?: Record<string, unknown>): void {
+    this.#inner.defect(kind, err, details);
   }
 
   note(what: string, details: Record<string, unknown>): void {

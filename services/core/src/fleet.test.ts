@@ -9,7 +9,12 @@ function fleetOf(wrap: (directory: NodeDirectory) => NodeDirectory = (directory)
   const directory = new MemoryNodeDirectory(clock);
   const traffic = new Traffic();
   const problems: string[] = [];
-  const observer = { notes: false, note: () => {}, problem: (what: string) => void problems.push(what) };
+  const observer = {
+    notes: false,
+    note: () => {},
+    problem: (what: string) => void problems.push(what),
+    defect: (kind: string) => void problems.push(kind),
+  };
   const about = { nodeId: 'me', host: 'h', parts: ['edge'], version: '1', startedAt: 5, memoryBytes: () => 77 };
   const fleet = new Fleet({ directory: wrap(directory), traffic, clock, observer, about });
   /** Lets the answers that are there already be taken. */

@@ -1,3 +1,4 @@
+export { addressGroup } from './address-group.ts';
 export { sign } from './authorize.ts';
 export { BrokerBulletin, type BulletinDeps } from './bulletin.ts';
 export { type DebugEntry, DebugTap, DebugWatch, type DebugWatchDeps } from './debug.ts';

@@ -138,6 +138,9 @@ export function createWorld(options: WorldOptions = {}) {
     problem: (what, { err }) => {
       problems.push({ what, err });
     },
+    defect: (kind, err) => {
+      problems.push({ what: `defect: ${kind}`, err });
+    },
   };
   const engineBroker = options.wrapBroker?.(broker) ?? broker;
   const hub = new Hub({ broker: engineBroker, clock, observer, nodeId: 'node' });

@@ -24,7 +24,12 @@ const app = appOf('1', { keys: [{ key: 'key', secret: 'secret', isEnabled: true 
 
 it('lets pusher-js connect, subscribe, receive, and leave when it stops', { timeout: 10_000 }, async () => {
   const clock = new SystemClock();
-  const observer = { notes: false, note: () => {}, problem: (what: string) => expect.unreachable(what) };
+  const observer = {
+    notes: false,
+    note: () => {},
+    problem: (what: string) => expect.unreachable(what),
+    defect: (kind: string) => expect.unreachable(kind),
+  };
   const broker = new MemoryBroker(clock);
   const hub = new Hub({ broker, clock, observer, nodeId: 'node' });
   hub.start();

@@ -116,3 +116,27 @@ describe('PinoObserver', () => {
     expect(JSON.parse(loud.lines[0] ?? '')).toMatchObject({ level: 'debug', msg: 'opened', socketId: '1.1' });
   });
 });
+
+describe('[OP12] a defect', () => {
+  test('is logged with its kind and its error, and counted', () => {
+    const { log, lines } = capture();
+    const observer = new PinoObserver(log);
+    observer.defect('timer', new Error('one'), { app: '7' });
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+      level: 'error',
+      kind: 'timer',
+      app: '7',
+      err: { message: 'one' },
+    });
+    expect(observer.defects.get('timer')).toBe(1);
+  });
+
+  test('of a kind that comes in thousands is counted each time, and written once', () => {
+    const { log, lines } = capture();
+    const observer = new PinoObserver(log);
+    for (let count = 0; count < 1_000; count++) observer.defect('connection', new Error('again'));
+    observer.defect('request', new Error('another kind'));
+    expect(lines).toHaveLength(2);
+    expect(observer.defects.get('connection')).toBe(1_000);
+  });
+});

@@ -1,5 +1,5 @@
 /** The log: one JSON object a line, or readable lines on a terminal; secrets never pass. */
-import type { Observer } from '@starling/ports';
+import type { DefectKind, Observer } from '@starling/ports';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 
 export type Log = Logger;
@@ -94,9 +94,16 @@ function readable({ time, level, msg, ...fields }: Line): string {
 
 // ── For the engine ───────────────────────────────────────────────────────────────────────────────────────────────
 
+/** How often a kind of defect is written in full: a peer that can cause one can cause it a thousand times a second. */
+const defectPauseMs = 1_000;
+
 export class PinoObserver implements Observer {
   readonly #log: Log;
   readonly notes: boolean;
+  /** How many there were, by kind. */
+  readonly defects = new Map<DefectKind, number>();
+  /** By kind: when one was last written, in milliseconds of the monotonic clock, and how many were not since then. */
+  readonly #written = new Map<DefectKind, { atMs: number; unwritten: number }>();
 
   constructor(log: Log) {
     this.#log = log;
@@ -105,6 +112,18 @@ export class PinoObserver implements Observer {
 
   problem(what: string, details: { readonly err?: unknown } & Record<string, unknown>): void {
     this.#log.error(details, what);
+  }
+
+  defect(kind: DefectKind, err: unknown, details: Record<string, unknown> = {}): void {
+    this.defects.set(kind, (this.defects.get(kind) ?? 0) + 1);
+    const nowMs = performance.now();
+    const last = this.#written.get(kind);
+    if (last !== undefined && nowMs - last.atMs < defectPauseMs) {
+      last.unwritten++;
+      return;
+    }
+    this.#written.set(kind, { atMs: nowMs, unwritten: 0 });
+    this.#log.error({ ...details, kind, err, ...(last?.unwritten && { unwritten: last.unwritten }) }, 'A defect');
   }
 
   note(what: string, details: Record<string, unknown>): void {

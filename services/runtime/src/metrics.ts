@@ -115,6 +115,20 @@ export class Metrics implements MetricsText {
     });
   }
 
+  /** From now on every read includes how many defects there were, by kind. */
+  watchDefects(counts: ReadonlyMap<string, number>): void {
+    new Counter({
+      name: 'starling_defects_total',
+      help: 'Faults of this program that cost one connection, request or message, by what threw',
+      labelNames: ['kind'],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const [kind, count] of counts) this.inc({ kind }, count);
+      },
+    });
+  }
+
   /** From now on every read includes this number. One that only grows is a counter, and its name ends in `_total`. */
   watchNumber(name: string, help: string, read: () => number): void {
     const registers = [this.#registry];

@@ -86,10 +86,12 @@ export function compose(
   const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
   const clock = new SystemClock();
-  const observer = new DebugTap(new PinoObserver(log), { clock, nodeId });
+  const logged = new PinoObserver(log);
+  const observer = new DebugTap(logged, { clock, nodeId });
   const traffic = new Traffic();
   const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
   metrics.watchTraffic(traffic);
+  metrics.watchDefects(logged.defects);
   supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
 
   const { broker, presenceStore, rateLimiter, nodeDirectory, ping } =
@@ -211,6 +213,7 @@ export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, o
   const lifecycle = new Lifecycle(log);
   const metrics = new Metrics({ worker: 'supervisor' });
   const observer = new PinoObserver(log);
+  metrics.watchDefects(observer.defects);
   const clock = new SystemClock();
   const nodeId = randomUUID();
   // Nobody but this process changes what it keeps: who can, has a database of its own to do it in.

@@ -22,7 +22,7 @@ it.each(snippets)('[TK1] mints a good token as shown: %s', async (_name, code) =
   writeFileSync(file, code ?? '');
   const { mint } = await import(/* @vite-ignore */ pathToFileURL(file).href);
   const token = await mint('key-1', 'secret-1', '7');
-  const verifier = new JoseTokenVerifier({ notes: false, note: () => {}, problem: () => {} });
+  const verifier = new JoseTokenVerifier({ notes: false, note: () => {}, problem: () => {}, defect: () => {} });
   const checked = await verifier.verify(appOf('1'), token, Date.now());
   if (!checked.ok) throw new Error(checked.refusal.message);
   expect(checked.value.user?.userId).toBe('7');

@@ -7,7 +7,7 @@ import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { JoseTokenVerifier, type JoseTokenVerifierOptions } from './token-verifier.ts';
 
-const silent = { notes: false, note: () => {}, problem: () => {} };
+const silent = { notes: false, note: () => {}, problem: () => {}, defect: () => {} };
 
 tokenVerifierContract('JoseTokenVerifier', () => new JoseTokenVerifier(silent));
 

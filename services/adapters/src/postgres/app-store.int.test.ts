@@ -46,7 +46,12 @@ class Board implements Bulletin {
 }
 
 function observerInto(problems: string[]): Observer {
-  return { problem: (what) => void problems.push(what), note: () => {}, notes: false };
+  return {
+    problem: (what) => void problems.push(what),
+    defect: (kind) => void problems.push(kind),
+    note: () => {},
+    notes: false,
+  };
 }
 
 function storeOn(database: Database, bulletin: Bulletin, nodeId = 'node', problems: string[] = []): PostgresAppStore {

@@ -1,5 +1,5 @@
 /** Nodes over a real Redis, for tests: each fixture has a prefix of its own, and everything opened is closed. */
-import type { BrokerMessage, Cancel, Clock, Observer, Topic } from '@starling/ports';
+import type { BrokerMessage, Cancel, Clock, DefectKind, Observer, Topic } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { SystemClock } from '../system-clock.ts';
 import { parseRedisUrl } from './address.ts';
@@ -24,6 +24,10 @@ export class ListeningObserver implements Observer {
 
   problem(what: string, details: Record<string, unknown>): void {
     this.note(what, details);
+  }
+
+  defect(kind: DefectKind, err: unknown): void {
+    this.note(`defect: ${kind}`, { err });
   }
 
   note(what: string, details: Record<string, unknown>): void {

@@ -107,6 +107,7 @@ export async function startPeople(
     notes: false,
     note: () => {},
     problem: (what, details) => problems.push({ what, ...details }),
+    defect: (kind, err) => problems.push({ what: `defect: ${kind}`, err }),
   };
   const shared = { database, keyring, clock, observer, rateLimiter: new MemoryRateLimiter(clock) };
   const started = people({ ...shared, ...over });

@@ -86,6 +86,7 @@ export class EchoServer {
       notes: true,
       note: (what: string) => this.notes.push(what),
       problem: (what: string) => this.problems.push(what),
+      defect: (kind: string) => this.problems.push(`defect: ${kind}`),
     };
     const sessions = {
       open: (transport: Transport, greeting: Greeting) => {

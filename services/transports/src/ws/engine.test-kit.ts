@@ -43,7 +43,12 @@ export async function startEngine(options: EngineOptions = {}) {
   const broker = new MemoryBroker(clock);
   const traffic = new Traffic();
   const problems: string[] = [];
-  const observer = { notes: false, note: () => {}, problem: (what: string) => problems.push(what) };
+  const observer = {
+    notes: false,
+    note: () => {},
+    problem: (what: string) => problems.push(what),
+    defect: (kind: string) => problems.push(`defect: ${kind}`),
+  };
   const hub = new Hub({ broker, clock, observer, nodeId: 'node' });
   hub.start();
   const presenceStore = new MemoryPresenceStore(broker);
