@@ -623,5 +623,12 @@ describe.each(engines)('on %s', (engine) => {
     expect(await as('admin').get('/organisations')).toMatchObject({ status: 200 });
     expect(await control.call(undefined, 'GET', '/organisations')).toMatchObject({ status: 401 });
     expect(await as('viewer').get('/organisations')).toMatchObject({ status: 429 });
+    // The addresses of one customer count as one.
+    const statusFrom = async (remoteAddress: string) =>
+      (await control.server.inject({ url: '/api/v1/organisations', remoteAddress })).statusCode;
+    const statuses: number[] = [];
+    for (let at = 1; at <= 6; at++) statuses.push(await statusFrom(`2001:db8::${at}`));
+    expect(statuses).toEqual([401, 401, 401, 401, 401, 429]);
+    expect(await statusFrom('2001:db8:0:1::1')).toBe(401);
   });
 });

@@ -14,6 +14,9 @@ export const member = z
     userId: z.string(),
     name: z.string(),
     email: z.string(),
+    hasProvenEmail: z
+      .boolean()
+      .describe('Whether an identity provider or the operator vouches for the address; else only who invited them.'),
     role,
     hasSecondFactor: z.boolean(),
     createdAt: time.describe('Since when they are a member.'),
@@ -103,7 +106,12 @@ export const memberOperations = {
         email: z.string(),
         role,
         organisationName: z.string(),
-        hasUser: z.boolean().describe('Whether to sign in first, or to give a name and a password.'),
+        hasUser: z
+          .boolean()
+          .describe(
+            'True: somebody has proven this address, and only they accept, signed in. False: sign in as a user with ' +
+              'this address, or give a name and a password.',
+          ),
       }),
     },
   ),

@@ -13,10 +13,17 @@ export const me = z
   .object({
     id: z.string(),
     email: z.string(),
+    hasProvenEmail: z
+      .boolean()
+      .describe(
+        'Whether an identity provider or the operator vouches for the address. Otherwise others may have it, too.',
+      ),
     name: z.string(),
     hasPassword: z.boolean().describe('Whether not only an identity provider can sign you in.'),
     hasSecondFactor: z.boolean(),
-    memberships: z.array(z.object({ organisationId: z.string(), organisationName: z.string(), role })),
+    memberships: z
+      .array(z.object({ organisationId: z.string(), organisationName: z.string(), role }))
+      .describe('With an access token: where it reaches, and as what.'),
   })
   .meta({ id: 'Me' });
 
@@ -70,10 +77,19 @@ export const peopleOperations = {
       path: '/sign-in',
       summary: 'Sign in with a browser',
       description:
-        'Answers with a session cookie. `second_factor_missing` says that the password is right and a `code` is needed too.',
+        'Answers with a session cookie. `second_factor_missing` says that the password is right and a `code` is needed too. ' +
+        'Where many accounts have the address, `organisationId` says of which members it is one.',
       needs: 'anyone',
     },
-    { body: z.strictObject({ email: z.string().max(1_000), password, code: code.optional() }), reply: me },
+    {
+      body: z.strictObject({
+        email: z.string().max(1_000),
+        password,
+        code: code.optional(),
+        organisationId: z.string().max(64).optional(),
+      }),
+      reply: me,
+    },
   ),
   signOut: operation({
     id: 'signOut',
@@ -96,7 +112,8 @@ export const peopleOperations = {
       method: 'PUT',
       path: '/me/password',
       summary: 'Change your password',
-      description: 'Ends your other sessions. Who has none yet gives only the new one.',
+      description:
+        'Ends your other sessions. Who has no password yet gives only the new one, within ten minutes of signing in.',
       needs: 'signed-in',
     },
     { body: z.strictObject({ current: password.optional(), password }) },

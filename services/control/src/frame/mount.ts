@@ -1,5 +1,6 @@
 /** One way for every operation: who asks, may they, is it well formed, do it in a transaction, answer. */
 import { createHash } from 'node:crypto';
+import { addressGroup } from '@starling/core';
 import type { Database, Keyring } from '@starling/database';
 import type { Clock, Observer, RateLimiter } from '@starling/ports';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -73,7 +74,11 @@ export function admitting(deps: FrameDeps, operation: Operation) {
   const admissions = new WeakMap<FastifyRequest, Admission>();
   return {
     onRequest: async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
-      const limited = await overRate(deps, `address:${request.ip}`, deps.rates?.perAddress ?? defaultRates.perAddress);
+      const limited = await overRate(
+        deps,
+        `address:${addressGroup(request.ip)}`,
+        deps.rates?.perAddress ?? defaultRates.perAddress,
+      );
       if (limited !== undefined) return refuse(reply, limited.refusal, limited.retryAfterMs);
       const admitted = await admit(deps, operation, request);
       if (!admitted.ok) return refuse(reply, admitted.refusal);

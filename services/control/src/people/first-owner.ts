@@ -96,7 +96,7 @@ async function prepared({ passwords }: PeopleDeps, given: FirstOwner): Promise<C
   if (fault !== undefined) return refuse('fields_invalid', fault);
   const email = parseEmail(given.email);
   if (!email.ok) return email;
-  const passwordHash = await passwords.hash(given.password);
+  const passwordHash = await passwords.hash(given.password, { kind: 'known', name: 'first owner' });
   return { ok: true, value: { name: given.name.trim(), email: email.value, passwordHash } };
 }
 
