@@ -19,7 +19,8 @@ describe.each(engines)('signing in elsewhere on %s', (engine) => {
   const start = async (rules: Partial<OidcRules> = {}) => {
     await started?.close();
     const { issuer, clientId, clientSecret } = provider;
-    const oidc = { issuer, clientId, clientSecret, allowedDomains: [], defaultRole: undefined, ...rules };
+    const publicUrl = () => 'http://starling.example';
+    const oidc = { issuer, clientId, clientSecret, allowedDomains: [], defaultRole: undefined, publicUrl, ...rules };
     started = await startPeople(database, { oidc, clock });
   };
   beforeEach(async () => {
@@ -125,6 +126,17 @@ describe.each(engines)('signing in elsewhere on %s', (engine) => {
     provider.lies = { callback: given };
     const answer = await signIn();
     expect(answer).toMatchObject({ status: 401, text: expect.stringContaining('You are not signed in') });
+  });
+
+  test('[AU23] sends browsers back to the public URL, whatever the request says its host is', async () => {
+    for (const headers of [
+      { host: 'evil.example' },
+      { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' },
+    ]) {
+      const { status, headers: answered } = await started.visit().send('GET', '/sign-in/oidc', { headers });
+      expect(status).toBe(302);
+      expect(new URL(`${answered['location']}`).searchParams.get('redirect_uri')).toBe(callback);
+    }
   });
 
   test('[AU15] shows the secret as the provider wants it', async () => {
