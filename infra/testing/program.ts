@@ -61,6 +61,8 @@ export function openProgram(): Program {
   execFileSync(process.execPath, ['build.mjs', build], { cwd: room, stdio: 'pipe' });
   const folder = mkdtempSync(join(tmpdir(), 'starling-'));
   const runs: Run[] = [];
+  // A secret is printed once: by the start that makes it.
+  const secrets = new Map<string, string>();
 
   // Each in a folder of its own: a data folder serves one process.
   const makeFolder = () => mkdtempSync(join(folder, 'run-'));
@@ -97,9 +99,11 @@ export function openProgram(): Program {
     run,
     start: async ({ args = [], env = {}, cwd = makeFolder(), ...options } = {}) => {
       const started = run(['start', ...args], { ...options, env: { STARLING_PORT: '0', ...env }, cwd });
-      const [, url = '', id = '', key = '', secret = ''] = await started.said(
-        /ready at (\S+)\s+app id +(\S+)\s+key +(\S+)\s+secret +(\S+)[\s\S]*\n\)\n/,
+      const [, url = '', id = '', key = '', shown] = await started.said(
+        /ready at (\S+)\s+app id +(\S+)\s+key +(\S+)\s+secret +(?:not shown again.*\n|(\S+)[\s\S]*\n\)\n)/,
       );
+      const secret = shown ?? env['STARLING_APP_SECRET'] ?? secrets.get(key) ?? '';
+      secrets.set(key, secret);
       return { ...started, url, app: { id, key, secret } };
     },
     close: async () => {

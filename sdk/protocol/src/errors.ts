@@ -101,6 +101,7 @@ export const problems = {
   provider_refused: nonFatal(401, 'The identity provider did not say who you are'),
   password_weak: nonFatal(400, 'This password is too easy to guess'),
   password_wrong: nonFatal(403, 'The password is wrong'),
+  sign_in_outdated: nonFatal(403, 'This needs a sign-in of the last ten minutes'),
   session_needed: nonFatal(403, 'An access token may not do this'),
   invitation_of_other: nonFatal(403, 'The invitation is for somebody else'),
   email_taken: nonFatal(409, 'There is a user with this e-mail address'),

@@ -103,7 +103,8 @@ export const serverSettings = {
   STARLING_TRUST_PROXY: trustProxy()
     .default(false)
     .describe(
-      'Whose X-Forwarded-For and X-Forwarded-Proto are believed: true, the number of proxies in front, or their addresses.',
+      'Whose X-Forwarded-For and X-Forwarded-Proto are believed: the number of proxies in front, or their addresses. ' +
+        'Never true where clients can reach it: they could then say any address.',
     ),
   STARLING_PATH_PREFIX: z
     .string()

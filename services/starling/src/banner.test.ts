@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { banner } from './banner.ts';
+import { banner, publicUrlOf } from './banner.ts';
 
 const app = { id: '1234', key: 'the-key', secret: 'the-secret' };
 const facts = { url: 'http://127.0.0.1:6001', pathPrefix: '', app, hasColour: false };
@@ -32,4 +32,24 @@ test('sends a browser to an address it can reach, over TLS and below a prefix wh
     "wsHost: '[::1]',\n    wsPort: 443,\n    wssPort: 443,\n    wsPath: '/realtime',\n    forceTLS: true",
   );
   expect(text).toContain('"https://[::1]/realtime/apps/1234/events?');
+});
+
+test('[AU24] without the secret prints nothing that holds it, and still where to become the owner', () => {
+  const text = banner({
+    ...facts,
+    app: { ...app, secret: undefined },
+    setupLink: 'https://starling.example.com/setup?token=t',
+  });
+  expect(text).toContain('1234');
+  expect(text).toContain('not shown again');
+  expect(text).toContain('https://starling.example.com/setup?token=t\n');
+  expect(text).not.toContain('openssl');
+});
+
+test('[AU23] finds the public URL in the settings, else at the address that a browser here can reach', () => {
+  expect(publicUrlOf('https://starling.example.com/rt', 'http://0.0.0.0:6001', '/rt')).toBe(
+    'https://starling.example.com/rt',
+  );
+  expect(publicUrlOf(undefined, 'http://0.0.0.0:6001', '/rt')).toBe('http://127.0.0.1:6001/rt');
+  expect(publicUrlOf(undefined, 'https://[::]:6001', '')).toBe('https://127.0.0.1:6001');
 });

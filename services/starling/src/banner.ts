@@ -3,7 +3,8 @@
 export interface BannerApp {
   readonly id: string;
   readonly key: string;
-  readonly secret: string;
+  /** Undefined: it was shown before, and what is printed now may be kept in a log. */
+  readonly secret: string | undefined;
 }
 
 export interface BannerFacts {
@@ -12,12 +13,12 @@ export interface BannerFacts {
   readonly pathPrefix: string;
   /** Undefined when there is none left that could be used. */
   readonly app: BannerApp | undefined;
-  /** Lets whoever opens the page of it become the first owner; undefined when there is one. */
-  readonly setupToken?: string | undefined;
+  /** Lets whoever opens it become the first owner; undefined when there is one, or when it was shown before. */
+  readonly setupLink?: string | undefined;
   readonly hasColour: boolean;
 }
 
-export function banner({ url, pathPrefix, app, setupToken, hasColour }: BannerFacts): string {
+export function banner({ url, pathPrefix, app, setupLink, hasColour }: BannerFacts): string {
   const paint = (code: number) => (text: string) => (hasColour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const [strong, faint] = [paint(1), paint(2)];
   const base = reachable(url) + pathPrefix;
@@ -25,29 +26,42 @@ export function banner({ url, pathPrefix, app, setupToken, hasColour }: BannerFa
   ${strong('Starling')} is ready at ${strong(base)}
 `;
   const setup =
-    setupToken === undefined
+    setupLink === undefined
       ? ''
       : `
-    admin    ${setupUrl(url, pathPrefix, setupToken)}
+    admin    ${setupLink}
              ${faint('opens once: make yourself the owner of this installation')}
 `;
   if (app === undefined) return `${greeting}${setup}\n`;
-  return `${greeting}
+  const known = `${greeting}
     app id   ${app.id}
     key      ${app.key}
-    secret   ${app.secret}   ${faint('for your backend only')}
+`;
+  const { id, key, secret } = app;
+  if (secret === undefined) {
+    return `${known}    secret   not shown again ${faint('except on a terminal: the first start has printed it')}
+${setup}
+`;
+  }
+  return `${known}    secret   ${secret}   ${faint('for your backend only')}
 ${setup}
 ${faint('1. Save this as a page and open it in a browser:')}
 
 ${page(base, app.key)}
 ${faint('2. Paste this into a shell: the page shows the event. It signs itself, so it stays valid.')}
 
-${command(base, app)}
+${command(base, { id, key, secret })}
 `;
 }
 
-export function setupUrl(url: string, pathPrefix: string, token: string): string {
-  return `${reachable(url)}${pathPrefix}/setup?token=${token}`;
+/** Below the public URL, else below the address that it listens on. */
+export function setupUrl(publicUrl: string, token: string): string {
+  return `${publicUrl}/setup?token=${token}`;
+}
+
+/** Where browsers find it: as the settings say, else as a browser on this machine does. */
+export function publicUrlOf(given: string | undefined, url: string, pathPrefix: string): string {
+  return given ?? reachable(url) + pathPrefix;
 }
 
 /** Where a browser on this machine finds it: nothing can be sent to "all addresses". */
@@ -82,7 +96,7 @@ function page(base: string, key: string): string {
 }
 
 /** In a subshell, so that it leaves no variables behind; openssl prints more than the digest, which sed takes off. */
-function command(base: string, { id, key, secret }: BannerApp): string {
+function command(base: string, { id, key, secret }: BannerApp & { readonly secret: string }): string {
   const { origin, pathname } = new URL(base);
   const prefix = pathname === '/' ? '' : pathname;
   return `(

@@ -21,7 +21,7 @@ import {
 } from '@starling/adapters/redis';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
-import { type Control, control, oidcOf, ownerOf } from '@starling/control';
+import { type Control, control, createSetupToken, oidcOf, ownerOf } from '@starling/control';
 import { BrokerBulletin, DebugTap, DebugWatch, Fairness, Fleet, Hub, Sessions, Traffic } from '@starling/core';
 import { adoptKeyring, createDatabase, type Database, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
@@ -53,8 +53,16 @@ import {
   type Supervisor,
   Workers,
 } from '@starling/runtime';
+import { publicUrlOf } from './banner.ts';
 import type { ControlSettings, PartSettings, StartSettings } from './config.ts';
-import { type Credentials, givenApp, keptCredentials, settleFirstApp, wantedApp } from './first-app.ts';
+import {
+  type Credentials,
+  claimFirstSecret,
+  givenApp,
+  keptCredentials,
+  settleFirstApp,
+  wantedApp,
+} from './first-app.ts';
 import { version } from './version.ts';
 
 /** What a program may serve: connections, the HTTP API, the admin API. */
@@ -66,7 +74,9 @@ type Settings = StartSettings | PartSettings | ControlSettings;
 export interface First {
   /** The first app, if there is any left. */
   app?: Credentials;
-  /** Of the link to the account of the first owner; undefined where there is one. */
+  /** This start prints its secret, wherever that goes: none has before. */
+  isSecretNew?: boolean;
+  /** Of the link to the account of the first owner; undefined where there is one, or where a former link is still good. */
   setupToken?: string;
 }
 
@@ -134,7 +144,7 @@ export function compose(
     parts.includes('control') && kept !== undefined
       ? adminOf(settings, kept, { ...world, hub, rateLimiter, nodeDirectory, presenceStore })
       : undefined;
-  if (admin !== undefined) lifecycle.add('admin', () => startAdmin(admin, settings, first));
+  if (admin !== undefined) lifecycle.add('admin', () => startAdmin(admin.control, settings));
   else if (parts.includes('control') && supervisor?.number === 1) {
     log.warn(
       'The admin API is not served: these workers have no database of their own. Set DATABASE_URL to a Postgres',
@@ -174,8 +184,13 @@ export function compose(
         api({ appStore, revoker, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
       );
     }
-    if (admin !== undefined) await server.app.register(admin.routes);
-    onReady(await server.listen(settings.STARLING_HOST, settings.STARLING_PORT), first);
+    if (admin !== undefined) await server.app.register(admin.control.routes);
+    const url = await server.listen(settings.STARLING_HOST, settings.STARLING_PORT);
+    admin?.listensAt(url);
+    if (supervisor === undefined && kept !== undefined) {
+      await settleSecrets(kept, { settings, hasAdmin: admin !== undefined, clock }, first).catch(explainedDatabase);
+    }
+    onReady(url, first);
     return () => server.close();
   });
 
@@ -209,7 +224,13 @@ async function readAll({ line }: Supervisor): Promise<string> {
  * The process that keeps what only one process may keep, and has workers that serve. It holds no connections itself.
  * Nothing has started when it returns. `onReady` is told when all of them are ready, `onGivenUp` that none is left.
  */
-export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, onGivenUp: () => void): Lifecycle {
+export function composeWorkers(
+  settings: Settings,
+  parts: readonly Part[],
+  log: Log,
+  onReady: OnReady,
+  onGivenUp: () => void,
+): Lifecycle {
   const lifecycle = new Lifecycle(log);
   const metrics = new Metrics({ worker: 'supervisor' });
   const observer = new PinoObserver(log);
@@ -222,7 +243,7 @@ export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, o
   lifecycle.add('hub', () => hub.start());
   const bulletin = new BrokerBulletin({ broker, hub, observer });
   lifecycle.add('bulletin', () => bulletin.start());
-  const { appStore, first } = appsOf(settings, undefined, {
+  const { appStore, first, kept } = appsOf(settings, undefined, {
     nodeId,
     lifecycle,
     clock,
@@ -256,7 +277,13 @@ export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, o
   lifecycle.add(
     'workers',
     async () => {
-      onReady(String(await workers.start()), first);
+      const url = String(await workers.start());
+      // Workers without a database of their own serve no admin API.
+      const hasAdmin = parts.includes('control') && settings.DATABASE_URL !== undefined;
+      if (kept !== undefined) {
+        await settleSecrets(kept, { settings, hasAdmin, clock }, first).catch(explainedDatabase);
+      }
+      onReady(url, first);
       return () => workers.stop();
     },
     stopLimitMs + 5_000,
@@ -376,14 +403,23 @@ const embeddedNotice =
   'The database is embedded: it survives a crash of this process, but not a power cut, and serves this process only. ' +
   'For what must not be lost set DATABASE_URL to a Postgres';
 
+interface Admin {
+  readonly control: Control;
+  /** What links lead to where no setting says it. */
+  listensAt(url: string): void;
+}
+
 function adminOf(
   settings: Settings,
   kept: Kept,
   neighbours: Neighbours & Pick<Stores, 'rateLimiter' | 'nodeDirectory' | 'presenceStore'> & { readonly hub: Hub },
-): Control {
+): Admin {
   const { bulletin, clock, observer, hub, rateLimiter, nodeDirectory, presenceStore } = neighbours;
   const oidc = 'STARLING_OIDC_ISSUER' in settings ? oidcOf(settings) : undefined;
-  return control({
+  const address = { url: '' };
+  const given = 'STARLING_PUBLIC_URL' in settings ? settings.STARLING_PUBLIC_URL : undefined;
+  const publicUrl = () => publicUrlOf(given, address.url, settings.STARLING_PATH_PREFIX);
+  const made = control({
     ...kept,
     bulletin,
     clock,
@@ -394,19 +430,39 @@ function adminOf(
     watch: new DebugWatch({ hub, bulletin, clock, observer }),
     pathPrefix: settings.STARLING_PATH_PREFIX,
     version,
-    ...(oidc === undefined ? {} : { oidc }),
+    ...(oidc === undefined ? {} : { oidc: { ...oidc, publicUrl } }),
   });
+  return {
+    control: made,
+    listensAt: (url) => {
+      address.url = url;
+    },
+  };
 }
 
-async function startAdmin(admin: Control, settings: Settings, first: First): Promise<() => Promise<void>> {
+async function startAdmin(admin: Control, settings: Settings): Promise<() => Promise<void>> {
   const owner = 'STARLING_ADMIN_EMAIL' in settings ? ownerOf(settings) : undefined;
   if (owner !== undefined) {
     const made = await admin.people.ensureFirstOwner(owner).catch(explainedDatabase);
     if (!made.ok) throw new StartError(`STARLING_ADMIN_EMAIL, STARLING_ADMIN_PASSWORD: ${made.refusal.message}`);
   }
-  const setupToken = await admin.people.createSetupToken().catch(explainedDatabase);
-  if (setupToken !== undefined) first.setupToken = setupToken;
   return admin.start();
+}
+
+/**
+ * Adds to `first` what is printed once. Called when everything serves, and by the process that prints: a start that
+ * failed before that has shown nothing. On a terminal somebody sees it now; what is printed elsewhere is kept.
+ */
+async function settleSecrets(
+  { database }: Kept,
+  { settings, hasAdmin, clock }: { settings: Settings; hasAdmin: boolean; clock: Clock },
+  first: First,
+): Promise<void> {
+  const isKept = process.stdout.isTTY !== true;
+  const prints = 'STARLING_DATA_DIR' in settings && settings.STARLING_APP_ID === undefined && first.app !== undefined;
+  if (prints && isKept) first.isSecretNew = await claimFirstSecret(database);
+  const token = hasAdmin ? await createSetupToken({ database, clock }, { keepsFormer: isKept }) : undefined;
+  if (token !== undefined) first.setupToken = token;
 }
 
 function keyringIn(dataDir: string): Keyring {

@@ -125,6 +125,13 @@ export async function settleFirstApp(
   });
 }
 
+/** Whether this is the one start that prints the secret of the first app where output is kept. */
+export async function claimFirstSecret({ sql }: Database): Promise<boolean> {
+  const { count } = await sql`
+    update installation set first_secret_shown_at = now() where first_secret_shown_at is null`;
+  return count > 0;
+}
+
 /** Of those that somebody could use. */
 async function oldest({ database: { sql }, keyring }: FirstAppDeps): Promise<Credentials | undefined> {
   const [row] = await sql<Array<{ id: string }>>`

@@ -1,7 +1,7 @@
 /** The command line. */
 import { parseArgs } from 'node:util';
 import { createLog, findSupervisor, type Log, loadConfig, readyNews, runProgram } from '@starling/runtime';
-import { banner, setupUrl } from './banner.ts';
+import { banner, publicUrlOf, setupUrl } from './banner.ts';
 import { compose, composeWorkers, type First, type OnReady, type Part } from './compose.ts';
 import {
   type ControlSettings,
@@ -107,14 +107,17 @@ ${lines.join('\n')}
 async function start(commandLine: Readonly<Record<string, string>>): Promise<void> {
   const settings = loadConfig(startSettings, commandLine);
   const { stdout } = process;
-  await serve(settings, ['edge', 'api', 'control'], (_log, url, { app, setupToken }) => {
+  await serve(settings, ['edge', 'api', 'control'], (_log, url, { app, isSecretNew, setupToken }) => {
+    const pathPrefix = settings.STARLING_PATH_PREFIX;
+    // What is no terminal is kept somewhere: there a secret is printed once, when it is made.
+    const showsSecret = stdout.isTTY === true || isSecretNew === true;
     // Straight to stdout: a secret has no place in the log.
     stdout.write(
       banner({
         url,
-        pathPrefix: settings.STARLING_PATH_PREFIX,
-        app,
-        setupToken,
+        pathPrefix,
+        app: app && { ...app, secret: showsSecret ? app.secret : undefined },
+        setupLink: setupToken && setupUrl(publicUrlOf(settings.STARLING_PUBLIC_URL, url, pathPrefix), setupToken),
         hasColour: stdout.isTTY === true && stdout.hasColors(),
       }),
     );
@@ -132,7 +135,7 @@ async function startControl(commandLine: Readonly<Record<string, string>>): Prom
     log.info({ program: 'control', url }, 'Ready');
     if (setupToken === undefined) return;
     // Straight to stdout: who has this link owns the installation.
-    const link = setupUrl(url, settings.STARLING_PATH_PREFIX, setupToken);
+    const link = setupUrl(publicUrlOf(settings.STARLING_PUBLIC_URL, url, settings.STARLING_PATH_PREFIX), setupToken);
     process.stdout.write(`\n  Open this once to make yourself the owner: ${link}\n\n`);
   });
 }
@@ -152,10 +155,17 @@ async function serve(
     );
     return;
   }
+  if (settings.STARLING_TRUST_PROXY === true) {
+    log.warn(
+      'STARLING_TRUST_PROXY=true believes what every client says of its own address and protocol: limits by address do ' +
+        'not hold, and plain connections pass for TLS. Set it to the number of proxies in front, such as 1, or to their ' +
+        'addresses',
+    );
+  }
   const onReady: OnReady = (url, first) => announce(log, url, first);
   await runProgram(log, (cannotGoOn) =>
     settings.STARLING_WORKERS > 1
-      ? composeWorkers(settings, log, onReady, cannotGoOn)
+      ? composeWorkers(settings, parts, log, onReady, cannotGoOn)
       : compose(settings, parts, undefined, log, onReady),
   );
 }

@@ -243,3 +243,28 @@ describe('two edges and an API over one Redis and one Postgres', () => {
     expect(await codesOf('all tokens', dan)).toEqual([4010, 4010]);
   });
 });
+
+describe('start with workers over one Redis and one Postgres', () => {
+  const database = databaseOf('postgres');
+
+  test('[AU9] [AU24] prints one link to the first account, which every worker answers', async () => {
+    const redis = await RedisServer.start();
+    const program = openProgram();
+    try {
+      if (!('url' in database.address)) throw new Error('A Postgres server has a URL');
+      const env = {
+        REDIS_URL: redis.url,
+        DATABASE_URL: database.address.url,
+        STARLING_SECRET_KEY: Keyring.make(),
+        STARLING_DRAIN_SECONDS: '1',
+      };
+      const starling = await program.start({ args: ['--workers', '2'], env });
+      const links = [...starling.stdout().matchAll(/\S+\/setup\?token=\S+/g)].map(([link]) => link);
+      expect(links).toHaveLength(1);
+      for (let each = 0; each < 4; each++) expect((await fetch(links[0] ?? '')).status).toBe(200);
+    } finally {
+      await program.close();
+      await redis.remove();
+    }
+  });
+});

@@ -53,6 +53,42 @@ describe('starling start', () => {
     expect((await program.start({ cwd })).app).toEqual(first.app);
   });
 
+  test('[AU24] what no terminal shows holds the secret and the link to the first account once', async () => {
+    const cwd = program.makeFolder();
+    const env = { STARLING_PUBLIC_URL: 'https://starling.example.com/rt/' };
+    const first = await program.start({ cwd, env });
+    const [, link = ''] = /admin +(\S+)/.exec(first.stdout()) ?? [];
+    expect(link).toMatch(/^https:\/\/starling\.example\.com\/rt\/setup\?token=[\w-]{43}$/);
+    expect(first.stdout()).toContain(first.app.secret);
+    first.child.kill('SIGTERM');
+    await first.ended;
+
+    const second = await program.start({ cwd, env });
+    expect(second.stdout()).not.toContain(first.app.secret);
+    expect(second.stdout()).not.toContain('/setup?token=');
+    // The link that was printed still leads where it did.
+    const { search } = new URL(link);
+    expect((await fetch(`${second.url}/setup${search}`)).status).toBe(200);
+    expect((await trigger(second)).status).toBe(200);
+  });
+
+  test('[AU24] a first start that fails has not used up what is shown once', async () => {
+    const { url } = await program.start();
+    const cwd = program.makeFolder();
+    const failed = program.run(['start'], { env: { STARLING_PORT: new URL(url).port }, cwd });
+    expect(await failed.ended).toBe(1);
+    const starling = await program.start({ cwd });
+    expect(starling.app.secret).toMatch(/^[0-9a-f]{20}$/);
+    expect(starling.stdout()).toContain('/setup?token=');
+  });
+
+  test('[AU25] warns where every client is believed about its own address', async () => {
+    const believing = await program.start({ env: { STARLING_TRUST_PROXY: 'true' } });
+    expect(believing.stdout()).toMatch(/"level":"warn".*STARLING_TRUST_PROXY=true believes what every client says/);
+    const careful = await program.start({ env: { STARLING_TRUST_PROXY: '1' } });
+    expect(careful.stdout()).not.toContain('STARLING_TRUST_PROXY');
+  });
+
   test('[OP5] has the app that the environment says', async () => {
     const app = { id: '77', key: 'given-key', secret: 'given-secret' };
     const starling = await program.start({

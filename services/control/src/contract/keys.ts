@@ -1,7 +1,7 @@
 /** Keys of apps. A secret is shown once, to who makes the key. */
 import { z } from 'zod';
 import { label, time } from './fields.ts';
-import { operation, pageOf, pageQuery } from './operation.ts';
+import { operation, pageOf, pageQuery, shownOnce } from './operation.ts';
 
 const keyFields = {
   key: z.string(),
@@ -15,7 +15,7 @@ const keyFields = {
 export const appKey = z.object(keyFields).meta({ id: 'AppKey' });
 
 export const newAppKey = z
-  .object({ ...keyFields, secret: z.string().describe('Shown now and never again.') })
+  .object({ ...keyFields, ...shownOnce('secret', 'Shown now and never again.') })
   .meta({ id: 'NewAppKey' });
 
 const monthSeconds = 30 * 24 * 3_600;
@@ -33,6 +33,7 @@ export const keyOperations = {
       summary: 'Make a key',
       needs: 'developer',
       creates: true,
+      shownOnce: 'secret',
     },
     { body: z.strictObject({ label: label.default('') }), reply: newAppKey },
   ),
@@ -44,6 +45,7 @@ export const keyOperations = {
       summary: 'Make a key in place of another, which still counts for a while',
       needs: 'developer',
       creates: true,
+      shownOnce: 'secret',
     },
     {
       body: z.strictObject({

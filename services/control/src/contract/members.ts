@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { roles } from '../people/principal.ts';
 import { name, time } from './fields.ts';
-import { operation, pageOf, pageQuery } from './operation.ts';
+import { operation, pageOf, pageQuery, shownOnce } from './operation.ts';
 
 const role = z.enum(roles);
 const emailText = z.string().max(254);
@@ -14,6 +14,9 @@ export const member = z
     userId: z.string(),
     name: z.string(),
     email: z.string(),
+    hasProvenEmail: z
+      .boolean()
+      .describe('Whether an identity provider or the operator vouches for the address; else only who invited them.'),
     role,
     hasSecondFactor: z.boolean(),
     createdAt: time.describe('Since when they are a member.'),
@@ -75,10 +78,11 @@ export const memberOperations = {
         'one person. An older invitation of the same address ends.',
       needs: 'admin',
       creates: true,
+      shownOnce: 'token',
     },
     {
       body: z.strictObject({ email: emailText, role }),
-      reply: z.object({ invitation, token: z.string().describe('To be given to `acceptInvitation`.') }),
+      reply: z.object({ invitation, ...shownOnce('token', 'To be given to `acceptInvitation`.') }),
     },
   ),
   revokeInvitation: operation({
@@ -102,7 +106,12 @@ export const memberOperations = {
         email: z.string(),
         role,
         organisationName: z.string(),
-        hasUser: z.boolean().describe('Whether to sign in first, or to give a name and a password.'),
+        hasUser: z
+          .boolean()
+          .describe(
+            'True: somebody has proven this address, and only they accept, signed in. False: sign in as a user with ' +
+              'this address, or give a name and a password.',
+          ),
       }),
     },
   ),

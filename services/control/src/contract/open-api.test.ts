@@ -1,5 +1,6 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { expect, test } from 'vitest';
+import { z } from 'zod';
 import { operations, streams } from './index.ts';
 import { openApi } from './open-api.ts';
 import { type Operation, paramNames, pathParams } from './operation.ts';
@@ -33,3 +34,13 @@ test('no two operations are at one place', () => {
   const places = table.map(([, { method, path }]) => `${method} ${path.replaceAll(/:\w+/g, ':')}`);
   expect(new Set(places).size).toBe(places.length);
 });
+
+test.each(table.filter(([, { creates }]) => creates === true))(
+  '[AD13] %s says which field of its answer is a secret, if one is',
+  (_id, { reply, shownOnce }) => {
+    const fields = reply instanceof z.ZodObject ? Object.keys(reply.shape) : [];
+    const secrets = fields.filter((field) => /secret|token|password|code/i.test(field) && field !== 'accessToken');
+    expect(secrets).toEqual(shownOnce === undefined ? [] : [shownOnce]);
+    expect(fields.includes('wasShown')).toBe(shownOnce !== undefined);
+  },
+);

@@ -25,7 +25,8 @@ export function openApi(version: string, server: string): Json {
       description:
         'Organisations, their people, their apps and the keys of those. Lists come a page at a time. A change may name the version it is ' +
         'made to, in `If-Match` or in `version`, and is refused when there is another by now. What makes something new takes ' +
-        'an `Idempotency-Key`: sent again within 24 hours it gets the same answer, and nothing is made twice.',
+        'an `Idempotency-Key`: sent again within 24 hours it gets the same answer, without a secret that was shown once, and ' +
+        'nothing is made twice.',
     },
     servers: [{ url: server }],
     paths,

@@ -18,6 +18,8 @@ interface Head {
   readonly needs: Needs;
   /** It makes something new, at most once for an `Idempotency-Key`. */
   readonly creates?: true;
+  /** The field of the reply that holds a secret, made by `shownOnce`: a repeated request is answered without it. */
+  readonly shownOnce?: string;
   /** The thing that the path names has a version, and `If-Match` may say which one is meant. */
   readonly isVersioned?: true;
 }
@@ -53,6 +55,19 @@ export function operation<
     body: parts.body ?? (nothing as unknown as Body),
     reply: parts.reply ?? (z.null() as unknown as Reply),
   };
+}
+
+/** The fields of a reply with a secret that is kept nowhere: a repeat with the same `Idempotency-Key` finds null there. */
+export function shownOnce<const Name extends string>(name: Name, description: string) {
+  return {
+    [name]: z.string().nullable().describe(description),
+    wasShown: z
+      .boolean()
+      .default(false)
+      .describe(
+        `True in the answer to a repeated request: \`${name}\` was shown once, in the first, and is null here.`,
+      ),
+  } as { [N in Name]: z.ZodNullable<z.ZodString> } & { wasShown: z.ZodDefault<z.ZodBoolean> };
 }
 
 /** The names of a path's parameters. */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { roles } from '../people/principal.ts';
 import { name, time } from './fields.ts';
-import { operation } from './operation.ts';
+import { operation, shownOnce } from './operation.ts';
 
 const role = z.enum(roles);
 /** What is too long is no password of anybody; whether one will do is said in words. */
@@ -13,10 +13,17 @@ export const me = z
   .object({
     id: z.string(),
     email: z.string(),
+    hasProvenEmail: z
+      .boolean()
+      .describe(
+        'Whether an identity provider or the operator vouches for the address. Otherwise others may have it, too.',
+      ),
     name: z.string(),
     hasPassword: z.boolean().describe('Whether not only an identity provider can sign you in.'),
     hasSecondFactor: z.boolean(),
-    memberships: z.array(z.object({ organisationId: z.string(), organisationName: z.string(), role })),
+    memberships: z
+      .array(z.object({ organisationId: z.string(), organisationName: z.string(), role }))
+      .describe('With an access token: where it reaches, and as what.'),
   })
   .meta({ id: 'Me' });
 
@@ -70,10 +77,19 @@ export const peopleOperations = {
       path: '/sign-in',
       summary: 'Sign in with a browser',
       description:
-        'Answers with a session cookie. `second_factor_missing` says that the password is right and a `code` is needed too.',
+        'Answers with a session cookie. `second_factor_missing` says that the password is right and a `code` is needed too. ' +
+        'Where many accounts have the address, `organisationId` says of which members it is one.',
       needs: 'anyone',
     },
-    { body: z.strictObject({ email: z.string().max(1_000), password, code: code.optional() }), reply: me },
+    {
+      body: z.strictObject({
+        email: z.string().max(1_000),
+        password,
+        code: code.optional(),
+        organisationId: z.string().max(64).optional(),
+      }),
+      reply: me,
+    },
   ),
   signOut: operation({
     id: 'signOut',
@@ -96,7 +112,8 @@ export const peopleOperations = {
       method: 'PUT',
       path: '/me/password',
       summary: 'Change your password',
-      description: 'Ends your other sessions. Who has none yet gives only the new one.',
+      description:
+        'Ends your other sessions. Who has no password yet gives only the new one, within ten minutes of signing in.',
       needs: 'signed-in',
     },
     { body: z.strictObject({ current: password.optional(), password }) },
@@ -186,6 +203,7 @@ export const peopleOperations = {
       description: 'The token is not shown again.',
       needs: 'signed-in',
       creates: true,
+      shownOnce: 'token',
     },
     {
       body: z.strictObject({
@@ -194,7 +212,7 @@ export const peopleOperations = {
         organisationId: z.string().max(64).nullable().default(null),
         expiresAt: time.nullable().default(null),
       }),
-      reply: z.object({ accessToken, token: z.string().describe('To be sent as `Authorization: Bearer sta_…`.') }),
+      reply: z.object({ accessToken, ...shownOnce('token', 'To be sent as `Authorization: Bearer sta_…`.') }),
     },
   ),
   revokeAccessToken: operation({

@@ -38,6 +38,7 @@ const hints: Partial<Record<ProblemCode, string>> = {
   second_factor_missing: 'Send it again with `code`, from your authenticator app or of your recovery codes.',
   second_factor_wrong: 'Wait for the next code, or take a recovery code.',
   session_needed: 'Sign in with a browser.',
+  sign_in_outdated: 'Sign in again, then send it again.',
   sign_in_wrong: 'Look at both, and at the Caps Lock key.',
   unavailable: 'Try again in a moment.',
   version_outdated: 'Read it again, look at what was changed, and send your change with the new version.',

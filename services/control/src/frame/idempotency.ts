@@ -1,7 +1,9 @@
-/** Requests that may be sent twice and are done once: the answer to an Idempotency-Key, kept for a day. */
+/** Requests that may be sent twice and are done once: the answer to an Idempotency-Key, kept for a day, without secrets. */
 import type { Database, Keyring } from '@starling/database';
 import type { Clock } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
+import type { Operation } from '../contract/operation.ts';
+import type { Principal } from '../people/principal.ts';
 
 export const keptMs = 24 * 3_600 * 1_000;
 
@@ -12,7 +14,7 @@ interface Deps {
 }
 
 export interface Given {
-  /** Whose key it is: the same key of somebody else is another. */
+  /** Whose key it is, by `keyOwner`: the same key of another principal is another key. */
   readonly principal: string;
   readonly key: string;
   readonly requestHash: string;
@@ -22,6 +24,25 @@ export interface KeptAnswer {
   readonly requestHash: string;
   readonly status: number;
   readonly body: unknown;
+}
+
+/**
+ * A kept answer is given only to the session or the access token that was given the first one, and only while its role in
+ * the organisation is the same: after a change of role the request is judged anew, as if it had never been sent.
+ */
+export function keyOwner(
+  { userId, sessionId, tokenId, roleIn }: Principal,
+  organisationId: string | undefined,
+): string {
+  const credential = tokenId === undefined ? ['session', sessionId ?? ''] : ['token', tokenId];
+  const place = organisationId === undefined ? [] : [organisationId, roleIn(organisationId) ?? ''];
+  return JSON.stringify([userId, ...credential, ...place]);
+}
+
+/** What a repeated request is answered: the same, but for the secret that the first answer showed. */
+export function withoutSecret({ shownOnce }: Operation, body: unknown): unknown {
+  if (shownOnce === undefined || typeof body !== 'object' || body === null) return body;
+  return { ...body, [shownOnce]: null, wasShown: true };
 }
 
 /**
@@ -52,7 +73,7 @@ export async function takeKey({ database, keyring, clock }: Deps, given: Given):
   };
 }
 
-/** In the transaction that took the key. Sealed: an answer may hold a secret that is kept nowhere else. */
+/** In the transaction that took the key. `body` is of `withoutSecret`. Sealed still: it holds names and addresses. */
 export async function keepAnswer(
   { database, keyring }: Deps,
   given: Given,

@@ -1,5 +1,6 @@
 /** One way for every operation: who asks, may they, is it well formed, do it in a transaction, answer. */
 import { createHash } from 'node:crypto';
+import { addressGroup } from '@starling/core';
 import type { Database, Keyring } from '@starling/database';
 import type { Clock, Observer, RateLimiter } from '@starling/ports';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -8,7 +9,7 @@ import { type Operation, paramNames, pathParams } from '../contract/operation.ts
 import { type Principal, type Role, reaches, roles } from '../people/principal.ts';
 import { fail, sendFault, sendJson } from './answer.ts';
 import { type AuditEntry, recordAudit } from './audit.ts';
-import { type KeptAnswer, keepAnswer, takeKey } from './idempotency.ts';
+import { type KeptAnswer, keepAnswer, keyOwner, takeKey, withoutSecret } from './idempotency.ts';
 import type { Call, Deed, Failed, Implementation } from './implement.ts';
 import { isForeign } from './origin.ts';
 
@@ -73,7 +74,11 @@ export function admitting(deps: FrameDeps, operation: Operation) {
   const admissions = new WeakMap<FastifyRequest, Admission>();
   return {
     onRequest: async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
-      const limited = await overRate(deps, `address:${request.ip}`, deps.rates?.perAddress ?? defaultRates.perAddress);
+      const limited = await overRate(
+        deps,
+        `address:${addressGroup(request.ip)}`,
+        deps.rates?.perAddress ?? defaultRates.perAddress,
+      );
       if (limited !== undefined) return refuse(reply, limited.refusal, limited.retryAfterMs);
       const admitted = await admit(deps, operation, request);
       if (!admitted.ok) return refuse(reply, admitted.refusal);
@@ -228,7 +233,13 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
 
   const key = operation.creates ? idempotencyKey(call.request) : undefined;
   if (key?.ok === false) return key;
-  const given = key && { principal: nameOf(call), key: key.value, requestHash: hashOf(call) };
+  // A stranger has nothing that an answer could be bound to.
+  const given = key &&
+    call.principal && {
+      principal: keyOwner(call.principal, call.organisationId),
+      key: key.value,
+      requestHash: hashOf(call),
+    };
   return inTransaction(deps.database, async () => {
     const kept = given && (await takeKey(deps, given));
     if (kept !== undefined) {
@@ -238,7 +249,10 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
     if (!answer.ok) return answer;
     if (deed?.target != null) await recordAudit(deps, toEntry(operation, call, { ...deed, target: deed.target }));
     // Only what was done is kept: a request that was refused may be sent again.
-    if (given !== undefined) await keepAnswer(deps, given, answer.value);
+    if (given !== undefined) {
+      const { status, body } = answer.value;
+      await keepAnswer(deps, given, { status, body: withoutSecret(operation, body) });
+    }
     return answer;
   });
 }
@@ -258,11 +272,6 @@ function idempotencyKey(request: FastifyRequest): { readonly ok: true; readonly 
   if (key === undefined) return undefined;
   if (typeof key === 'string' && /^[\x21-\x7e]{1,200}$/.test(key)) return { ok: true, value: key };
   return fail('fields_invalid', { fields: { 'Idempotency-Key': 'must be 1 to 200 visible ASCII characters' } });
-}
-
-/** Whose keys these are: the same key of somebody else is another. */
-function nameOf({ principal }: Call): string {
-  return principal === undefined ? 'stranger' : `user:${principal.userId}`;
 }
 
 /** Of what is asked, as it was understood: spaces and the order of fields make no difference. */

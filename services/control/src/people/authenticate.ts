@@ -39,6 +39,7 @@ async function byToken(deps: PeopleDeps, authorization: string): Promise<Princip
     kind: 'token',
     userId: token.userId,
     sessionId: undefined,
+    tokenId: token.id,
     roleIn: (organisationId) => {
       const role = held.get(organisationId);
       if (role === undefined) return undefined;

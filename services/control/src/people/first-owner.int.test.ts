@@ -59,6 +59,22 @@ describe.each(engines)('the first run on %s', (engine) => {
     expect((await submit(await tokenOf())).status).toBe(303);
   });
 
+  test('[AU9] [AU24] a start whose output is kept makes no other link while one leads somewhere', async () => {
+    const keepsFormer = true;
+    const made = await Promise.all([1, 2, 3].map(() => started.people.createSetupToken({ keepsFormer })));
+    const [token = '', ...more] = made.filter((each) => each !== undefined);
+    expect(more).toEqual([]);
+    expect((await started.visit().send('GET', `/setup?token=${token}`)).status).toBe(200);
+    started.clock.advance(24 * hour);
+    const next = await started.people.createSetupToken({ keepsFormer });
+    expect((await submit(token)).status).toBe(410);
+    // On a terminal it is shown again, as another one.
+    const shown = await tokenOf();
+    expect((await submit(next ?? '')).status).toBe(410);
+    expect((await submit(shown)).status).toBe(303);
+    expect(await started.people.createSetupToken({ keepsFormer })).toBeUndefined();
+  });
+
   test('[AU9] of those who use the link at the same moment, one is the owner', async () => {
     const token = await tokenOf();
     const answers = await Promise.all(

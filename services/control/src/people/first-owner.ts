@@ -11,17 +11,26 @@ type Deps = Pick<PeopleDeps, 'database' | 'clock'>;
 
 const lastsMs = 24 * 3_600_000;
 
+export interface SetupTokenOptions {
+  /** A link that still leads somewhere stays the only one: for starts whose output is kept. Else it ends. */
+  readonly keepsFormer?: boolean;
+}
+
 /**
- * The token of a new link; the one before ends. Undefined once there is a user. Somebody who reads the log later finds
- * a link that leads nowhere.
+ * The token of a new link. Undefined once there is a user, and where a former link is kept, which was shown when it was
+ * made: what is kept nowhere cannot be shown again.
  */
-export async function createSetupToken(deps: Deps): Promise<string | undefined> {
+export async function createSetupToken(
+  deps: Deps,
+  { keepsFormer = false }: SetupTokenOptions = {},
+): Promise<string | undefined> {
   return deps.database.tx(async (sql) => {
     await oneAtATime(sql);
     if (await hasUsers(deps.database)) {
       await sql`delete from setup_link`;
       return undefined;
     }
+    if (keepsFormer && (await hasSetupLink(deps))) return undefined;
     const { text, digest } = createBearerSecret();
     const expiresAt = new Date(deps.clock.now() + lastsMs);
     await sql`
@@ -29,6 +38,12 @@ export async function createSetupToken(deps: Deps): Promise<string | undefined> 
       on conflict (is_one) do update set token_hash = excluded.token_hash, expires_at = excluded.expires_at`;
     return text;
   });
+}
+
+/** Whether a link that was made leads somewhere. */
+export async function hasSetupLink(deps: Deps): Promise<boolean> {
+  const rows = await deps.database.sql`select 1 from setup_link where expires_at > ${now(deps)}`;
+  return rows.length > 0;
 }
 
 /** Whether the link leads anywhere. */
@@ -96,7 +111,7 @@ async function prepared({ passwords }: PeopleDeps, given: FirstOwner): Promise<C
   if (fault !== undefined) return refuse('fields_invalid', fault);
   const email = parseEmail(given.email);
   if (!email.ok) return email;
-  const passwordHash = await passwords.hash(given.password);
+  const passwordHash = await passwords.hash(given.password, { kind: 'known', name: 'first owner' });
   return { ok: true, value: { name: given.name.trim(), email: email.value, passwordHash } };
 }
 

@@ -85,14 +85,14 @@ export interface OpenInvitation {
   readonly organisationName: string;
   readonly email: string;
   readonly role: Role;
-  /** Who has an account signs in to accept. */
+  /** Somebody has proven this address: only they accept, signed in. */
   readonly hasUser: boolean;
 }
 
 export async function findInvitation(deps: Deps, token: string): Promise<Checked<OpenInvitation>> {
   const [row] = await deps.database.sql<OpenInvitation[]>`
     select i.id, i.organisation_id as "organisationId", o.name as "organisationName", i.email, i.role,
-      exists (select 1 from users u where u.email = i.email) as "hasUser"
+      exists (select 1 from users u where u.email = i.email and u.has_proven_email) as "hasUser"
     from invitations i join organisations o on o.id = i.organisation_id
     where i.token_hash = ${digestOf(token)} and i.expires_at > ${now(deps)}`;
   return row === undefined ? refuse('link_spent') : { ok: true, value: row };
@@ -105,11 +105,15 @@ export async function isInvited(deps: Deps, email: string): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** As a user there is, who is the one invited. In a transaction of the caller's, which a refusal undoes. */
+/**
+ * As a user with the address that was invited. It is the token that lets them in, which the organisation has given to
+ * somebody: that an account has the address means nothing, since others may have it, too. In a transaction of the
+ * caller's, which a refusal undoes.
+ */
 export async function acceptAsUser(deps: Deps, token: string, userId: string): Promise<Checked<OpenInvitation>> {
   const found = await findInvitation(deps, token);
   if (!found.ok) return found;
-  const user = await findUser(deps.database, { id: userId });
+  const user = await findUser(deps.database, userId);
   if (user?.email !== found.value.email) {
     return refuse('invitation_of_other', `The invitation is for ${found.value.email}: sign in with that address`);
   }
@@ -120,8 +124,9 @@ export async function acceptAsUser(deps: Deps, token: string, userId: string): P
 }
 
 /**
- * As a new user. Their address is not proven by that: the link came from who invited them. In a transaction of the
- * caller's, which a refusal undoes.
+ * As a new user, unless somebody has proven the address. That proves it for nobody: the organisation gave the token to
+ * whom it liked, perhaps to itself. So it keeps nobody else from the address, neither an organisation that invites it nor
+ * whom it belongs to. In a transaction of the caller's, which a refusal undoes.
  */
 export async function acceptAsNewUser(
   deps: Deps,
@@ -130,9 +135,10 @@ export async function acceptAsNewUser(
 ): Promise<Checked<OpenInvitation & { readonly userId: string }>> {
   const found = await findInvitation(deps, token);
   if (!found.ok) return found;
+  const { email, organisationId, role, hasUser } = found.value;
+  if (hasUser) return refuse('email_taken');
   const spent = await spend(deps, found.value);
   if (!spent.ok) return spent;
-  const { email, organisationId, role } = found.value;
   const userId = await createUser(deps, { email, name, passwordHash, hasProvenEmail: false });
   if (!userId.ok) return userId;
   await join(deps, { organisationId, userId: userId.value, role });

@@ -103,7 +103,8 @@ export function memberImplementations(deps: PeopleDeps): readonly Implementation
         }
         const checked = checkPassword(password, found.value.email);
         if (!checked.ok) return checked;
-        return { ok: true, value: { name, passwordHash: await deps.passwords.hash(checked.value) } } as const;
+        const lane = { kind: 'known', name: `organisation:${found.value.organisationId}` } as const;
+        return { ok: true, value: { name, passwordHash: await deps.passwords.hash(checked.value, lane) } } as const;
       },
       async ({ body, request, reply, principal }, newcomer) => {
         const accepted =

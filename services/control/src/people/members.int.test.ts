@@ -76,10 +76,6 @@ describe.each(engines)('members on %s', (engine) => {
     expect(await invite('eve@example.com', 'admin')).toMatchObject({ status: 409, code: 'state_conflict' });
     await eve.ask('DELETE', `${ours}/members/${eve.userId}`);
     const { token } = (await invite('eve@example.com', 'admin')).json;
-    expect(await accept(started.visit(), { token, name: 'Eve', password: 'another sentence' })).toMatchObject({
-      status: 409,
-      code: 'email_taken',
-    });
     expect(await accept(ada, { token })).toMatchObject({ status: 403, code: 'invitation_of_other' });
     expect((await accept(eve, { token })).json).toMatchObject({ role: 'admin' });
     expect((await eve.ask('GET', '/me')).json.memberships).toMatchObject([{ role: 'admin' }]);
@@ -97,6 +93,83 @@ describe.each(engines)('members on %s', (engine) => {
     const last = (await invite('eve@example.com', 'viewer')).json;
     started.clock.advance(7 * day);
     expect((await read(last.token)).status).toBe(410);
+  });
+
+  test('[AU22] who invites an address and accepts by itself keeps nobody from it', async () => {
+    const mallory = await stranger();
+    const squat = await mallory.ask('POST', '/organisations/org_theirs/invitations', {
+      body: { email: 'victim@example.com', role: 'viewer' },
+    });
+    const squatter = started.visit('198.51.100.1');
+    const squatted = { token: squat.json.token, name: 'Not Victim', password: 'the sentence of a squatter' };
+    expect((await accept(squatter, squatted)).status).toBe(200);
+
+    const { token } = (await invite('victim@example.com', 'admin')).json;
+    const victim = started.visit('198.51.100.2');
+    expect((await victim.ask('POST', '/invitations/read', { body: { token } })).json).toMatchObject({ hasUser: false });
+    expect(await accept(victim, { token, name: 'Victim', password: 'another sentence' })).toMatchObject({
+      status: 200,
+      json: { role: 'admin' },
+    });
+    // The invitation of one organisation has made the other's account nothing.
+    expect((await squatter.ask('GET', '/me')).json).toMatchObject({
+      hasProvenEmail: false,
+      memberships: [{ organisationId: 'org_theirs', role: 'viewer' }],
+    });
+    expect(await squatter.ask('GET', `${ours}/members`)).toMatchObject({ status: 404 });
+    expect(await accept(squatter, { token })).toMatchObject({ status: 410 });
+    // Each signs in with the address and their own password.
+    const where = async (password: string) => {
+      const browser = started.visit('198.51.100.3');
+      const answer = await browser.signIn('victim@example.com', password);
+      return answer.json.memberships?.map(({ organisationId }: { organisationId: string }) => organisationId);
+    };
+    expect(await where('another sentence')).toEqual([await started.organisationId()]);
+    expect(await where('the sentence of a squatter')).toEqual(['org_theirs']);
+    expect((await ada.ask('GET', `${ours}/members`)).json.items).toMatchObject([
+      { email: owner.email, hasProvenEmail: true },
+      { email: 'victim@example.com', name: 'Victim', hasProvenEmail: false },
+    ]);
+  });
+
+  test('[AU22] however many accounts others make for an address, members of an organisation sign in by naming it', async () => {
+    const mallory = await stranger();
+    for (let at = 0; at < 6; at++) {
+      const path = '/organisations/org_theirs/invitations';
+      const made = await mallory.ask('POST', path, { body: { email: 'victim@example.com', role: 'viewer' } });
+      const squatter = started.visit(`198.51.100.${at}`);
+      await accept(squatter, { token: made.json.token, name: 'Not Victim', password: `sentence number ${at}` });
+      const { id } = (await squatter.ask('GET', '/me')).json;
+      expect((await mallory.ask('DELETE', `/organisations/org_theirs/members/${id}`)).status).toBe(204);
+    }
+    const { token } = (await invite('victim@example.com', 'admin')).json;
+    const victim = started.visit('198.51.100.20');
+    expect((await accept(victim, { token, name: 'Victim', password: 'another sentence' })).status).toBe(200);
+    const signIn = (browser: Browser, over: object = {}) =>
+      browser.ask('POST', '/sign-in', {
+        body: { email: 'victim@example.com', password: 'another sentence', ...over },
+      });
+    const organisationId = await started.organisationId();
+    expect((await signIn(started.visit('198.51.100.21'), { organisationId })).status).toBe(200);
+    expect((await signIn(started.visit('198.51.100.21'), { organisationId: 'org_theirs' })).status).toBe(401);
+    // The browser in which they accepted knows which account is meant.
+    await victim.ask('POST', '/sign-out');
+    expect((await signIn(victim)).status).toBe(200);
+  });
+
+  test('[AU22] an address that is proven has one account, which alone accepts what is for it', async () => {
+    const mallory = await stranger();
+    const made = await mallory.ask('POST', '/organisations/org_theirs/invitations', {
+      body: { email: owner.email, role: 'viewer' },
+    });
+    const { token } = made.json;
+    expect((await started.visit().ask('POST', '/invitations/read', { body: { token } })).json.hasUser).toBe(true);
+    expect(await accept(started.visit(), { token, name: 'Ada', password: 'another sentence' })).toMatchObject({
+      status: 409,
+      code: 'email_taken',
+    });
+    expect((await accept(ada, { token })).status).toBe(200);
+    expect(await database.sql`select 1 from users where email = ${owner.email}`).toHaveLength(1);
   });
 
   test('[AU14] nobody gives or takes a role above their own', async () => {
@@ -272,6 +345,26 @@ describe.each(engines)('members on %s', (engine) => {
     expect((await ada.ask('GET', '/me')).status).toBe(200);
   });
 
+  test('[AU12] a token sees of its user only what it reaches', async () => {
+    await database.sql`insert into organisations (id, name) values ('org_other', 'Other')`;
+    await database.sql`
+      insert into memberships (organisation_id, user_id, role, created_at) values ('org_other', ${adaId}, 'owner', now())`;
+    const { token: single } = await tokenOf(ada, { organisationId: 'org_other', role: 'developer' });
+    const { token: wide } = await tokenOf(ada, { role: 'viewer' });
+    const ask = (path: string, token: string) => started.visit().ask('GET', path, { headers: bearer(token) });
+    expect((await ask('/me', single)).json.memberships).toEqual([
+      { organisationId: 'org_other', organisationName: 'Other', role: 'developer' },
+    ]);
+    expect((await ask('/me', wide)).json.memberships).toMatchObject([{ role: 'viewer' }, { role: 'viewer' }]);
+    expect((await ada.ask('GET', '/me')).json.memberships).toMatchObject([{ role: 'owner' }, { role: 'owner' }]);
+    for (const token of [single, wide]) {
+      for (const path of ['/me/sessions', '/me/access-tokens']) {
+        expect(await ask(path, token)).toMatchObject({ status: 403, code: 'session_needed' });
+      }
+    }
+    expect((await ask('/organisations', wide)).status).toBe(404);
+  });
+
   test("[AU12] nobody sees or ends another's tokens, or makes one for an organisation that is not theirs", async () => {
     const { accessToken } = await tokenOf(ada, {});
     const mallory = await stranger();
@@ -279,5 +372,55 @@ describe.each(engines)('members on %s', (engine) => {
     expect((await mallory.ask('DELETE', `/me/access-tokens/${accessToken.id}`)).status).toBe(404);
     const body = { label: 'ci', role: 'viewer', organisationId: await started.organisationId() };
     expect((await mallory.ask('POST', '/me/access-tokens', { body })).status).toBe(404);
+  });
+
+  describe('an Idempotency-Key', () => {
+    const once = { 'idempotency-key': 'once' };
+    const body = { label: 'ci', role: 'owner' };
+
+    test('[AD13] gives no answer of a session to a token of the same user, nor of one token to another', async () => {
+      const first = await ada.ask('POST', '/me/access-tokens', { body, headers: once });
+      expect(first).toMatchObject({ status: 201, json: { token: expect.stringMatching(/^sta_/), wasShown: false } });
+      const { token: viewer } = await tokenOf(ada, { role: 'viewer' });
+      const repeated = await started.visit().ask('POST', '/me/access-tokens', {
+        body,
+        headers: { ...once, ...bearer(viewer) },
+      });
+      expect(repeated).toMatchObject({ status: 403, code: 'session_needed' });
+
+      const [one, other] = [await tokenOf(ada, { role: 'admin' }), await tokenOf(ada, { role: 'admin' })];
+      const inviteBy = (token: string) =>
+        started.visit().ask('POST', `${ours}/invitations`, {
+          body: { email: 'eve@example.com', role: 'viewer' },
+          headers: { ...once, ...bearer(token) },
+        });
+      const made = await inviteBy(one.token);
+      const again = await inviteBy(one.token);
+      expect(again.json.invitation).toEqual(made.json.invitation);
+      const elsewhere = await inviteBy(other.token);
+      expect(elsewhere).toMatchObject({ status: 201, json: { wasShown: false } });
+      expect(elsewhere.json.invitation.id).not.toBe(made.json.invitation.id);
+    });
+
+    test('[AD13] another session of the same user asks anew', async () => {
+      const first = await ada.ask('POST', '/me/access-tokens', { body, headers: once });
+      const elsewhere = await started.visitOwner();
+      const second = await elsewhere.ask('POST', '/me/access-tokens', { body, headers: once });
+      expect(second).toMatchObject({ status: 201, json: { wasShown: false } });
+      expect(second.json.accessToken.id).not.toBe(first.json.accessToken.id);
+    });
+
+    test('[AD13] is judged by what the principal may do now, not by what it once did', async () => {
+      const eve = await started.visitMember(ada, 'eve@example.com', 'owner');
+      const inviteOwner = () =>
+        eve.ask('POST', `${ours}/invitations`, { body: { email: 'x@example.com', role: 'owner' }, headers: once });
+      expect((await inviteOwner()).status).toBe(201);
+      await ada.ask('PATCH', `${ours}/members/${eve.userId}`, { body: { role: 'admin' } });
+      expect(await inviteOwner()).toMatchObject({ status: 403, code: 'role_too_low' });
+      await ada.ask('PATCH', `${ours}/members/${eve.userId}`, { body: { role: 'viewer' } });
+      expect(await inviteOwner()).toMatchObject({ status: 403, code: 'role_too_low' });
+      await ada.ask('DELETE', `${ours}/members/${eve.userId}`);
+      expect(await inviteOwner()).toMatchObject({ status: 404 });
+    });
   });
 });

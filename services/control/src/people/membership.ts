@@ -9,6 +9,8 @@ export interface MemberItem {
   readonly userId: string;
   readonly name: string;
   readonly email: string;
+  /** Otherwise it is only what the organisation said when it invited them. */
+  readonly hasProvenEmail: boolean;
   readonly role: Role;
   readonly hasSecondFactor: boolean;
   readonly createdAt: Date;
@@ -22,7 +24,7 @@ export async function listMembers(
 ): Promise<readonly MemberItem[]> {
   const { sql } = database;
   return sql<MemberItem[]>`
-    select u.id as "userId", u.name, u.email, m.role, u.totp_secret_sealed is not null as "hasSecondFactor",
+    select u.id as "userId", u.name, u.email, u.has_proven_email as "hasProvenEmail", m.role, u.totp_secret_sealed is not null as "hasSecondFactor",
       m.created_at as "createdAt"
     from memberships m join users u on u.id = m.user_id
     where m.organisation_id = ${organisationId}
@@ -36,7 +38,7 @@ export async function findMember(
   userId: string,
 ): Promise<MemberItem | undefined> {
   const [row] = await database.sql<MemberItem[]>`
-    select u.id as "userId", u.name, u.email, m.role, u.totp_secret_sealed is not null as "hasSecondFactor",
+    select u.id as "userId", u.name, u.email, u.has_proven_email as "hasProvenEmail", m.role, u.totp_secret_sealed is not null as "hasSecondFactor",
       m.created_at as "createdAt"
     from memberships m join users u on u.id = m.user_id
     where m.organisation_id = ${organisationId} and m.user_id = ${userId}`;

@@ -1,9 +1,9 @@
 /** The way to the identity provider and back: two addresses that browsers are sent to. */
 import { problems, type Refusal, StarlingError } from '@starling/protocol';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { clearCookie, readCookie, setCookie } from './browser.ts';
 import type { PeopleDeps } from './deps.ts';
-import type { OidcFlow, OidcProvider } from './oidc-provider.ts';
+import type { OidcFlow, OidcProvider, PublicUrl } from './oidc-provider.ts';
 import { type OidcRules, userOf } from './oidc-user.ts';
 import { signInAs } from './operations.ts';
 import { sendMessage } from './page.ts';
@@ -14,6 +14,7 @@ const flowLastsMs = 10 * 60_000;
 export interface OidcPagesOptions {
   readonly provider: OidcProvider;
   readonly rules: OidcRules;
+  readonly publicUrl: PublicUrl;
   /** Like `/realtime`, or empty. */
   readonly pathPrefix: string;
 }
@@ -22,17 +23,16 @@ export interface OidcPagesOptions {
 export async function oidcPages(
   server: FastifyInstance,
   deps: PeopleDeps,
-  { provider, rules, pathPrefix }: OidcPagesOptions,
+  { provider, rules, publicUrl, pathPrefix }: OidcPagesOptions,
 ): Promise<void> {
-  // The provider accepts only addresses that were registered there, so a made-up Host leads nowhere.
-  const redirectUri = (request: FastifyRequest) =>
-    `${request.protocol}://${request.host}${pathPrefix}/sign-in/oidc/callback`;
+  // Never of the request: its Host is the word of who sent it, and a provider may accept any host of a pattern.
+  const redirectUri = () => `${publicUrl()}/sign-in/oidc/callback`;
   const options = { exposeHeadRoute: false };
 
   server.get('/sign-in/oidc', options, async (request, reply) => {
     try {
       await admitAddress(deps, 'oidc', request.ip);
-      const { url, flow } = await provider.begin(redirectUri(request));
+      const { url, flow } = await provider.begin(redirectUri());
       const returnTo = localPath((request.query as Record<string, unknown>)['returnTo']) ?? `${pathPrefix}/`;
       const text = await deps.tickets.seal('oidc', { ...flow, returnTo }, deps.clock.now() + flowLastsMs);
       setCookie(request, reply, 'oidc', text, flowLastsMs);
@@ -50,7 +50,7 @@ export async function oidcPages(
       clearCookie(request, reply, 'oidc');
       if (kept === undefined) return sendRefusal(reply, { code: 'provider_refused', message: tooLate });
       const flow = kept as unknown as OidcFlow & { readonly returnTo: string };
-      const identity = await provider.finish(flow, request.query as Record<string, unknown>, redirectUri(request));
+      const identity = await provider.finish(flow, request.query as Record<string, unknown>, redirectUri());
       if (!identity.ok) return sendRefusal(reply, identity.refusal);
       const userId = await userOf(deps, rules, identity.value);
       if (!userId.ok) return sendRefusal(reply, userId.refusal);
@@ -62,7 +62,8 @@ export async function oidcPages(
   });
 }
 
-const tooLate = 'The sign-in took too long, or began in another browser: try again';
+const tooLate =
+  'The sign-in took too long, or began in another browser or at another address of this server: try again';
 
 /** A path of this server; nothing that a browser would read as another's. */
 export function localPath(given: unknown): string | undefined {

@@ -12,6 +12,9 @@ export interface OidcSettings {
   readonly clientSecret: string;
 }
 
+/** Where browsers find this server, such as `https://starling.example.com/realtime`: asked when it listens. */
+export type PublicUrl = () => string;
+
 /** What must come back unchanged, kept sealed in the browser meanwhile. */
 export interface OidcFlow {
   readonly state: string;

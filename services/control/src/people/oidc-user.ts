@@ -5,8 +5,8 @@ import { now, type PeopleDeps } from './deps.ts';
 import { domainOf, parseEmail } from './email.ts';
 import { isInvited } from './invitation.ts';
 import type { Identity } from './oidc-provider.ts';
-import type { Role } from './principal.ts';
-import { createUser, findUser, hasUsers, join } from './user.ts';
+import { type Role, roles } from './principal.ts';
+import { createUser, findOwnerOf, hasUsers, join } from './user.ts';
 
 type Deps = Pick<PeopleDeps, 'database' | 'clock'>;
 
@@ -18,8 +18,9 @@ export interface OidcRules {
 }
 
 /**
- * The user of this issuer and subject; else the one with this address, if the provider has verified it; else a new one,
- * where the rules or an invitation allow that. Gives the user's id.
+ * The user of this issuer and subject; else, if the provider has verified their address, the one who has proven it before;
+ * else the accounts that have it unproven, as one; else a new user, where the rules or an invitation allow that. Gives the
+ * user's id.
  */
 export async function userOf(
   deps: Deps,
@@ -40,9 +41,10 @@ export async function userOf(
     if (address === undefined) {
       return refuse('provider_refused', 'The identity provider does not vouch for your e-mail address');
     }
-    const known = await findUser(deps.database, { email: address });
-    if (known !== undefined && !known.hasProvenEmail) await takeOver(deps, known.id);
-    const userId = known === undefined ? await newcomer() : { ok: true as const, value: known.id };
+    // Two with the same address at once: the later finds that it is proven.
+    await sql`select pg_advisory_xact_lock(hashtext(${`starling address ${address}`}))`;
+    const knownId = (await findOwnerOf(deps.database, address))?.id ?? (await takeOver(deps, address));
+    const userId = knownId === undefined ? await newcomer() : { ok: true as const, value: knownId };
     if (!userId.ok) return userId;
     await sql`
       insert into identities (issuer, subject, user_id, created_at)
@@ -73,14 +75,28 @@ export async function userOf(
 
 /**
  * Whoever was handed an invitation could make an account with somebody else's address. The one whom the provider
- * vouches for gets it, and the ways in that the other had end.
+ * vouches for gets what organisations gave to that address: the oldest account, with the roles of the others. The ways in
+ * that others had end. Gives its id; undefined where there is none.
  */
-async function takeOver({ database }: Deps, userId: string): Promise<void> {
-  await database.sql`
+async function takeOver({ database }: Deps, email: string): Promise<string | undefined> {
+  const { sql } = database;
+  const [own, ...others] = await sql<{ id: string }[]>`
+    select id from users where email = ${email} and not has_proven_email order by created_at, id for update`;
+  if (own === undefined) return undefined;
+  for (const { id } of others) {
+    await sql`
+      insert into memberships as own (organisation_id, user_id, role, created_at)
+      select organisation_id, ${own.id}, role, created_at from memberships where user_id = ${id}
+      on conflict (organisation_id, user_id) do update set role = excluded.role
+      where array_position(${[...roles]}::text[], excluded.role) < array_position(${[...roles]}::text[], own.role)`;
+    await sql`delete from users where id = ${id}`;
+  }
+  await sql`
     update users set has_proven_email = true, password_hash = null, totp_secret_sealed = null,
       totp_offered_sealed = null
-    where id = ${userId}`;
-  await database.sql`delete from recovery_codes where user_id = ${userId}`;
-  await database.sql`delete from sessions where user_id = ${userId}`;
-  await database.sql`delete from access_tokens where user_id = ${userId}`;
+    where id = ${own.id}`;
+  await sql`delete from recovery_codes where user_id = ${own.id}`;
+  await sql`delete from sessions where user_id = ${own.id}`;
+  await sql`delete from access_tokens where user_id = ${own.id}`;
+  return own.id;
 }

@@ -19,7 +19,8 @@ describe.each(engines)('signing in elsewhere on %s', (engine) => {
   const start = async (rules: Partial<OidcRules> = {}) => {
     await started?.close();
     const { issuer, clientId, clientSecret } = provider;
-    const oidc = { issuer, clientId, clientSecret, allowedDomains: [], defaultRole: undefined, ...rules };
+    const publicUrl = () => 'http://starling.example';
+    const oidc = { issuer, clientId, clientSecret, allowedDomains: [], defaultRole: undefined, publicUrl, ...rules };
     started = await startPeople(database, { oidc, clock });
   };
   beforeEach(async () => {
@@ -127,6 +128,17 @@ describe.each(engines)('signing in elsewhere on %s', (engine) => {
     expect(answer).toMatchObject({ status: 401, text: expect.stringContaining('You are not signed in') });
   });
 
+  test('[AU23] sends browsers back to the public URL, whatever the request says its host is', async () => {
+    for (const headers of [
+      { host: 'evil.example' },
+      { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' },
+    ]) {
+      const { status, headers: answered } = await started.visit().send('GET', '/sign-in/oidc', { headers });
+      expect(status).toBe(302);
+      expect(new URL(`${answered['location']}`).searchParams.get('redirect_uri')).toBe(callback);
+    }
+  });
+
   test('[AU15] shows the secret as the provider wants it', async () => {
     await provider.close();
     provider = await startOidcServer(clock, [callback], ['client_secret_post']);
@@ -169,7 +181,14 @@ describe.each(engines)('signing in elsewhere on %s', (engine) => {
       hasPassword: false,
       memberships: [{ organisationId: await started.organisationId(), role: 'developer' }],
     });
-    // Who has no password yet gives none to get one.
+    // Who has no password yet proves by a fresh sign-in who is there.
+    clock.advance(10 * minute);
+    expect(await eve.ask('PUT', '/me/password', { body: { password: 'a new sentence' } })).toMatchObject({
+      status: 403,
+      code: 'sign_in_outdated',
+    });
+    expect(await eve.ask('POST', '/me/second-factor', { body: {} })).toMatchObject({ code: 'sign_in_outdated' });
+    expect((await signIn(eve)).status).toBe(303);
     expect((await eve.ask('PUT', '/me/password', { body: { password: 'a new sentence' } })).status).toBe(204);
     expect((await started.visit().signIn('eve@example.com', 'a new sentence')).status).toBe(200);
   });
@@ -217,6 +236,48 @@ describe.each(engines)('signing in elsewhere on %s', (engine) => {
     expect((await squatter.ask('GET', '/me')).status).toBe(401);
     expect((await started.visit().ask('GET', '/me', { headers })).status).toBe(401);
     expect((await squatter.signIn('eve@example.com', 'another sentence')).status).toBe(401);
+  });
+
+  test('[AU22] whom the provider vouches for gets what organisations gave to the address, and all who took it lose it', async () => {
+    const ada = await started.visitOwner();
+    const first = await started.visitMember(ada, 'eve@example.com', 'viewer');
+    await database.sql`insert into organisations (id, name) values ('org_theirs', 'Theirs')`;
+    await database.sql`update memberships set organisation_id = 'org_theirs' where user_id = ${first.userId}`;
+    const second = await started.visitMember(ada, 'eve@example.com', 'developer');
+    await database.sql`
+      insert into memberships (organisation_id, user_id, role, created_at)
+      values ('org_theirs', ${second.userId}, 'admin', now())`;
+    provider.account = { sub: 'subject-2', email: 'eve@example.com', email_verified: true };
+    const eve = started.visit('198.51.100.1');
+    expect((await signIn(eve)).status).toBe(303);
+    const me = (await eve.ask('GET', '/me')).json;
+    expect(me).toMatchObject({ id: first.userId, hasPassword: false, hasProvenEmail: true });
+    const held = me.memberships.map(({ organisationId, role }: Record<string, string>) => [organisationId, role]);
+    expect(new Map(held)).toEqual(
+      new Map([
+        [await started.organisationId(), 'developer'],
+        ['org_theirs', 'admin'],
+      ]),
+    );
+    for (const squatter of [first, second]) {
+      expect((await squatter.ask('GET', '/me')).status).toBe(401);
+      expect((await squatter.signIn('eve@example.com', 'another sentence')).status).toBe(401);
+    }
+    expect(await usersAndLinks()).toEqual([2, 1]);
+  });
+
+  test('[AU22] of two whom the provider gives one address, both are the one who has it', async () => {
+    await started.people.ensureFirstOwner(owner);
+    await start({ defaultRole: 'viewer' });
+    const browsers = [1, 2, 3].map((at) => started.visit(`192.0.2.${at}`));
+    const locations: string[] = [];
+    for (const [at, browser] of browsers.entries()) {
+      provider.account = { sub: `subject-${at}`, email: 'eve@example.com', email_verified: true };
+      locations.push(await toProvider(browser));
+    }
+    const answers = await Promise.all(browsers.map((browser, at) => back(browser, locations[at] ?? '')));
+    expect(answers.map(({ status }) => status)).toEqual([303, 303, 303]);
+    expect(await usersAndLinks()).toEqual([2, 3]);
   });
 
   test('[AU18] who comes in by two tabs is one user', async () => {

@@ -12,7 +12,7 @@ import { checkPassword } from './password.ts';
 import type { Principal } from './principal.ts';
 import { confirmTotp, offerTotp, removeTotp, renewRecoveryCodes } from './second-factor.ts';
 import { endSession, endSessions, listSessions, openSession } from './session.ts';
-import { checkCredentials, checkPasswordAgain } from './sign-in.ts';
+import { checkCredentials, checkPasswordAgain, laneOf } from './sign-in.ts';
 import { changeName, changePasswordHash, findUser, hasUsers, membershipsOf } from './user.ts';
 
 export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): readonly Implementation[] {
@@ -40,7 +40,15 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       return { ok: true, value: null, deed: { target: `session:${user.value.sessionId}` } };
     }),
 
-    implement(operations.readMe, async ({ principal }) => ({ ok: true, value: await meOf(deps, principal.userId) })),
+    implement(operations.readMe, async ({ principal }) => {
+      const { memberships, ...rest } = await meOf(deps, principal.userId);
+      // Of a token only what it reaches, and as what: elsewhere, and above that, its user is no business of its.
+      const reached = memberships.flatMap((each) => {
+        const role = principal.roleIn(each.organisationId);
+        return role === undefined ? [] : [{ ...each, role }];
+      });
+      return { ok: true, value: { ...rest, memberships: reached } };
+    }),
 
     implement(operations.changeMe, async ({ principal, body }) => {
       const user = asUser(principal);
@@ -58,7 +66,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
         if (!user.ok) return user;
         const password = checkPassword(body.password, user.value.email);
         if (!password.ok) return password;
-        const hash = await deps.passwords.hash(password.value);
+        const hash = await deps.passwords.hash(password.value, laneOf(user.value));
         return { ok: true, value: { ...session.value, from: user.value.passwordHash, hash } } as const;
       },
       async (_call, { userId, sessionId, from, hash }) => {
@@ -70,6 +78,8 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
     ),
 
     implement(operations.listSessions, async ({ principal }) => {
+      const user = asUser(principal);
+      if (!user.ok) return user;
       const items = await listSessions(deps, principal.userId);
       return {
         ok: true,
@@ -116,7 +126,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
     implement(operations.confirmSecondFactor, async ({ principal, body }) => {
       const session = asUser(principal);
       if (!session.ok) return session;
-      const user = await findUser(database, { id: session.value.userId });
+      const user = await findUser(database, session.value.userId);
       if (user === undefined) return refuse('request_unauthenticated');
       const codes = await confirmTotp(deps, user, body.code);
       if (!codes.ok) return codes;
@@ -145,6 +155,8 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
     ),
 
     implement(operations.listAccessTokens, async ({ principal }) => {
+      const user = asUser(principal);
+      if (!user.ok) return user;
       const items = await listAccessTokens(deps, principal.userId);
       return { ok: true, value: { items: items.map(toAccessToken) } };
     }),
@@ -183,7 +195,7 @@ export async function signInAs(
   await rememberBrowser(deps, request, reply, userId);
 }
 
-/** Whoever is there in person: a program with a token decides nothing about the user. */
+/** Whoever is there in person: a program with a token decides nothing about the user, nor sees where they are signed in. */
 function asUser(principal: Principal): Checked<{ readonly userId: string; readonly sessionId: string }> {
   const { kind, userId, sessionId } = principal;
   if (kind !== 'user' || sessionId === undefined) return refuse('session_needed');
@@ -198,11 +210,12 @@ async function again(deps: PeopleDeps, principal: Principal, password: string | 
 }
 
 async function meOf({ database }: PeopleDeps, userId: string): Promise<z.input<typeof me>> {
-  const user = await findUser(database, { id: userId });
+  const user = await findUser(database, userId);
   if (user === undefined) throw new Error('Somebody is signed in as a user who is not there');
   return {
     id: user.id,
     email: user.email,
+    hasProvenEmail: user.hasProvenEmail,
     name: user.name,
     hasPassword: user.passwordHash !== null,
     hasSecondFactor: user.totpSecretSealed !== null,

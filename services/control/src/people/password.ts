@@ -1,13 +1,12 @@
 /** Passwords: which will do, and their slow hashes. */
 import { hash, verify } from '@node-rs/argon2';
-import { type Checked, refuse, StarlingError } from '@starling/protocol';
+import { type Checked, refuse } from '@starling/protocol';
+import { type Lane, Turns } from './turns.ts';
 
 /** OWASP's least for argon2id, which is what the library makes unless told otherwise: about 30 ms and 19 MiB a try. */
 const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 
 const [charactersMin, charactersMax] = [10, 200];
-/** About two seconds of them: who comes later is better told so. */
-const waitingMax = 64;
 
 /** Length is what helps; the rest keeps out what everybody tries first. */
 export function checkPassword(password: string, email: string): Checked<string> {
@@ -29,34 +28,18 @@ const common =
 
 export class Passwords {
   readonly #decoy = hash('of nobody', cost);
-  #underway: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  /** One after the other: a crowd at the door takes neither all threads nor all memory from those inside. */
+  readonly #turns = new Turns();
 
-  hash(password: string): Promise<string> {
-    return this.#inTurn(() => hash(normal(password), cost));
+  hash(password: string, lane: Lane): Promise<string> {
+    return this.#turns.run(lane, () => hash(normal(password), cost));
   }
 
   /** Without a hash it takes as long, and is no: what there is cannot be told by the clock. */
-  async matches(password: string, passwordHash: string | null | undefined): Promise<boolean> {
+  async matches(password: string, passwordHash: string | null | undefined, lane: Lane): Promise<boolean> {
     const against = passwordHash ?? (await this.#decoy);
-    const isRight = await this.#inTurn(() => verify(against, normal(password)));
+    const isRight = await this.#turns.run(lane, () => verify(against, normal(password)));
     return isRight && passwordHash !== null && passwordHash !== undefined;
-  }
-
-  /** One after the other: a crowd at the door takes neither all threads nor all memory from those inside. */
-  async #inTurn<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#waiting >= waitingMax) {
-      throw new StarlingError('unavailable', 'Too many passwords are being checked', { retryAfterSeconds: 3 });
-    }
-    this.#waiting++;
-    const turn = this.#underway.then(run);
-    // Only the order is kept here; who waits for the turn is told of its failure.
-    this.#underway = turn.catch(() => undefined);
-    try {
-      return await turn;
-    } finally {
-      this.#waiting--;
-    }
   }
 }
 

@@ -7,10 +7,10 @@ import type { Implementation } from '../frame/implement.ts';
 import { type Authenticate, authentication } from './authenticate.ts';
 import { takeCookies } from './browser.ts';
 import type { PeopleDeps } from './deps.ts';
-import { createSetupToken, ensureFirstOwner, type FirstOwner } from './first-owner.ts';
+import { createSetupToken, ensureFirstOwner, type FirstOwner, type SetupTokenOptions } from './first-owner.ts';
 import { memberImplementations } from './member-operations.ts';
 import { oidcPages } from './oidc-pages.ts';
-import { OidcProvider, type OidcSettings } from './oidc-provider.ts';
+import { OidcProvider, type OidcSettings, type PublicUrl } from './oidc-provider.ts';
 import type { OidcRules } from './oidc-user.ts';
 import { peopleImplementations } from './operations.ts';
 import { Passwords } from './password.ts';
@@ -28,7 +28,7 @@ export interface PeopleOptions {
   /** Like `/realtime`, or empty. */
   readonly pathPrefix?: string;
   /** Undefined: people sign in here only. */
-  readonly oidc?: OidcSettings & OidcRules;
+  readonly oidc?: OidcSettings & OidcRules & { readonly publicUrl: PublicUrl };
 }
 
 export interface People {
@@ -37,8 +37,8 @@ export interface People {
   readonly implementations: readonly Implementation[];
   /** `/setup` and `/sign-in/oidc`, below no prefix of the admin API's. */
   readonly pages: FastifyPluginAsync;
-  /** Of the link that leads to the account of the first owner; undefined once there is a user. The one before ends. */
-  createSetupToken(): Promise<string | undefined>;
+  /** Of the link that leads to the account of the first owner: see `createSetupToken`. */
+  createSetupToken(options?: SetupTokenOptions): Promise<string | undefined>;
   /** Makes the first owner, if there is no user yet; says whether it did. */
   ensureFirstOwner(given: FirstOwner): Promise<Checked<boolean>>;
   /** Removes what is out of date, now and then. Returns the function that ends that. */
@@ -58,9 +58,11 @@ export function people({ pathPrefix = '', oidc, ...given }: PeopleOptions): Peop
       await server.register(async (setup) => setupPage(setup, deps));
       if (oidc === undefined) return;
       const provider = new OidcProvider(oidc, clock);
-      await server.register(async (pages) => oidcPages(pages, deps, { provider, rules: oidc, pathPrefix }));
+      await server.register(async (pages) =>
+        oidcPages(pages, deps, { provider, rules: oidc, publicUrl: oidc.publicUrl, pathPrefix }),
+      );
     },
-    createSetupToken: () => createSetupToken(deps),
+    createSetupToken: (options) => createSetupToken(deps, options),
     ensureFirstOwner: (owner) => ensureFirstOwner(deps, owner),
     start() {
       const schedule = () => clock.after(pruneEveryMs, prune);

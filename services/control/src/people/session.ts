@@ -12,6 +12,8 @@ export const sessionLongestMs = 30 * 24 * 60 * minuteMs;
 const rotateAfterMs = 10 * minuteMs;
 /** Requests that were under way while the cookie was replaced still carry the former one. */
 const graceMs = minuteMs;
+/** For so long a sign-in proves who is there, where there is no password to ask for. */
+const freshMs = 10 * minuteMs;
 /** `seen_at` is no more exact than this, so that reading does not mean writing. */
 const seenEveryMs = minuteMs;
 
@@ -77,6 +79,13 @@ export async function resumeSession(deps: Deps, id: string, generation: number):
     where id = ${id} and generation = ${generation} returning generation`;
   // Another request of the same moment may have done it.
   return resumed(rotated?.generation);
+}
+
+/** Whether it began just now. */
+export async function isFresh(deps: Deps, id: string): Promise<boolean> {
+  const rows = await deps.database.sql`
+    select 1 from sessions where id = ${id} and created_at > ${new Date(deps.clock.now() - freshMs)}`;
+  return rows.length > 0;
 }
 
 interface SessionRow {

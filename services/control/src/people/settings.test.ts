@@ -37,11 +37,20 @@ describe('settings of people', () => {
     });
   });
 
+  it('[AU23] say where browsers find this server', () => {
+    const read = readConfig(schema, { STARLING_PUBLIC_URL: 'https://starling.example.com/realtime/' });
+    expect(read.ok && read.value.STARLING_PUBLIC_URL).toBe('https://starling.example.com/realtime');
+  });
+
   it.each([
     [{ STARLING_ADMIN_EMAIL: 'ada@example.com' }, 'must be given together'],
     [{ STARLING_ADMIN_EMAIL: 'ada', STARLING_ADMIN_PASSWORD: 'a long sentence' }, 'must be an e-mail address'],
     [{ STARLING_ADMIN_EMAIL: 'ada@example.com', STARLING_ADMIN_PASSWORD: 'changeme' }, 'not easy to guess'],
     [{ STARLING_OIDC_ISSUER: 'https://id.example.com' }, 'must be given together'],
+    [{ STARLING_PUBLIC_URL: 'starling.example.com' }, 'STARLING_PUBLIC_URL'],
+    [{ STARLING_PUBLIC_URL: 'ftp://starling.example.com' }, 'STARLING_PUBLIC_URL'],
+    [{ STARLING_PUBLIC_URL: 'https://a:b@starling.example.com' }, 'without a user'],
+    [{ STARLING_PUBLIC_URL: 'https://starling.example.com/?a=1' }, 'without a user, a query'],
     [{ ...oidc, STARLING_OIDC_ISSUER: 'http://id.example.com' }, 'must begin with https://'],
     [{ ...oidc, STARLING_OIDC_DEFAULT_ROLE: 'viewer' }, 'STARLING_OIDC_ALLOWED_DOMAINS must say'],
     [{ ...oidc, STARLING_OIDC_DEFAULT_ROLE: 'king', STARLING_OIDC_ALLOWED_DOMAINS: 'a.example' }, 'must be one of'],

@@ -8,6 +8,15 @@ import { checkPassword } from './password.ts';
 import { roles } from './principal.ts';
 
 export const peopleSettings = {
+  STARLING_PUBLIC_URL: z
+    .url({ protocol: /^https?$/ })
+    .refine(isPlain, 'must be like https://starling.example.com, without a user, a query or a fragment')
+    .transform((url) => url.replace(/\/+$/, ''))
+    .optional()
+    .describe(
+      'Where browsers find this server, with the path prefix if there is one: links and sign-ins elsewhere lead there. ' +
+        'Unset: the address it listens on.',
+    ),
   STARLING_ADMIN_EMAIL: z
     .string()
     .refine((email) => parseEmail(email).ok, 'must be an e-mail address')
@@ -81,6 +90,12 @@ export function oidcOf(settings: Settings): (OidcSettings & OidcRules) | undefin
   } = settings;
   if (issuer === undefined || clientId === undefined || clientSecret === undefined) return undefined;
   return { issuer, clientId, clientSecret, allowedDomains, defaultRole };
+}
+
+function isPlain(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { username, password, search, hash } = new URL(text);
+  return [username, password, search, hash].every((part) => part === '') && !/[?#]/.test(text);
 }
 
 /** What is sent there and comes back lets people in. */

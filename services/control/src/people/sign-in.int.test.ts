@@ -111,6 +111,100 @@ describe.each(engines)('signing in on %s', (engine) => {
     await started.people.ensureFirstOwner(owner);
   });
 
+  test('[AU19] an account is not guessed from many places, and a browser that was here before passes', async () => {
+    const known = await started.visitOwner();
+    const guess = (at: number, email: string = owner.email) =>
+      started.visit(`198.51.${at >> 8}.${at & 255}`).signIn(email, `guess ${at}`);
+    const statuses: number[] = [];
+    for (let at = 0; at < 110; at++) statuses.push((await guess(at)).status);
+    // Where nobody has tried before neither, and being right does not help.
+    expect(statuses).toEqual([...Array.from({ length: 100 }, () => 401), ...Array.from({ length: 10 }, () => 429)]);
+    expect(await started.visit('203.0.113.1').signIn(owner.email, owner.password)).toMatchObject({
+      status: 429,
+      code: 'rate_limited',
+    });
+    expect(await guess(200, 'somebody.else@example.com')).toMatchObject({ status: 401 });
+    await known.ask('POST', '/sign-out');
+    known.address = '203.0.113.2';
+    expect(await known.signIn(owner.email, owner.password)).toMatchObject({ status: 200 });
+    // It comes back slowly, for all of these places together.
+    started.clock.advance(10 * minute);
+    expect((await guess(201)).status).toBe(401);
+    expect((await guess(202)).status).toBe(429);
+  });
+
+  test('[AU19] a place that tries many accounts is refused, without using up what is theirs', async () => {
+    const statuses: number[] = [];
+    for (let at = 0; at < 105; at++) {
+      statuses.push((await started.visit('203.0.113.9').signIn(`user${at}@example.com`, 'a guess')).status);
+    }
+    expect(statuses.indexOf(429)).toBeGreaterThanOrEqual(100);
+    expect(statuses.at(-1)).toBe(429);
+    for (let at = 0; at < 20; at++) await started.visit('203.0.113.9').signIn(owner.email, 'a guess');
+    for (let at = 0; at < 3; at++) {
+      const answer = await started.visit(`198.51.100.${at}`).signIn(owner.email, owner.password);
+      expect(answer.status).toBe(200);
+    }
+  });
+
+  test('[AU19] IPv6 addresses of one customer are one place', async () => {
+    const statuses: number[] = [];
+    for (let at = 1; at <= 8; at++) {
+      statuses.push((await started.visit(`2001:db8:1:2::${at}`).signIn(owner.email, 'a guess')).status);
+    }
+    expect(statuses.slice(0, 5)).toEqual([401, 401, 401, 401, 401]);
+    expect(statuses).toContain(429);
+    expect((await started.visit('2001:db8:1:3::1').signIn(owner.email, owner.password)).status).toBe(200);
+  });
+
+  test("[AU19] to sign in to an account of one's own forgives no guesses at another of the same address", async () => {
+    const ada = await started.visitOwner();
+    await started.visitMember(ada, 'eve@example.com', 'viewer');
+    const statuses: number[] = [];
+    for (let round = 0; round < 4; round++) {
+      // As a stranger each time: the browser keeps nothing.
+      for (let tries = 0; tries < 4; tries++) {
+        statuses.push((await started.visit('203.0.113.7').signIn('eve@example.com', 'a guess')).status);
+      }
+      statuses.push((await started.visit('203.0.113.7').signIn('eve@example.com', 'another sentence')).status);
+    }
+    expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(4);
+  });
+
+  test('[AU21] failed tries are in the audit log of whose account it is, few however many there are', async () => {
+    const ada = await started.visitOwner();
+    const eve = await started.visitMember(ada, 'eve@example.com', 'viewer');
+    for (let at = 1; at <= 9; at++) {
+      expect((await started.visit(`198.51.100.${at}`).signIn('eve@example.com', 'a guess')).status).toBe(401);
+      expect((await started.visit(`198.51.100.${at}`).signIn('nobody@example.com', 'a guess')).status).toBe(401);
+    }
+    const failed = () => database.sql`
+      select organisation_id as "organisationId", actor, target, details from audit_entries
+      where action = 'signInFailed' order by id`;
+    expect(await failed()).toEqual(
+      [1, 2, 4, 8].map((failures) => ({
+        organisationId: expect.stringMatching(/^org_/),
+        actor: { kind: 'stranger', address: `198.51.100.${failures}` },
+        target: `user:${eve.userId}`,
+        details: { reason: 'password', failures },
+      })),
+    );
+    started.clock.advance(day);
+    await started.visit().signIn('eve@example.com', 'a guess');
+    expect((await failed()).at(-1)).toMatchObject({ details: { failures: 1 } });
+  });
+
+  test('[AU21] that somebody knows the password and not the code is in the audit log', async () => {
+    const here = await started.visitOwner();
+    const offered = await here.ask('POST', '/me/second-factor', { body: { password: owner.password } });
+    const code = codeOf(fromBase32(offered.json.secret), stepAt(started.clock.now() + second));
+    await here.ask('PUT', '/me/second-factor', { body: { code } });
+    expect((await started.visit('198.51.100.1').signIn(owner.email, owner.password, '000000')).status).toBe(401);
+    expect(await database.sql`select details from audit_entries where action = 'signInFailed'`).toEqual([
+      { details: { reason: 'code', failures: 1 } },
+    ]);
+  });
+
   test('[AU4] a session ends when it was idle for three days, and at last after thirty', async () => {
     const idle = await started.visitOwner();
     const used = await started.visitOwner();

@@ -1,9 +1,9 @@
 /**
- * Slows down who guesses, and nobody else: tries count against the place they come from, so that a stranger's do not
- * shut out the user. A browser that has signed in as the user before is a place of its own.
+ * Bounds on guessing, counted in the database before a try is looked at: so they hold for tries side by side, and over all
+ * programs. A browser that has signed in as the user before is a place of its own, which the tries of others do not touch.
  */
 import { createHash } from 'node:crypto';
-import { isIPv6 } from 'node:net';
+import { addressGroup } from '@starling/core';
 import { StarlingError } from '@starling/protocol';
 import { now, type PeopleDeps } from './deps.ts';
 
@@ -13,21 +13,23 @@ type Deps = Pick<PeopleDeps, 'database' | 'clock' | 'rateLimiter'>;
 const [freeTries, longestWaitSeconds, forgottenAfterHours] = [5, 900, 24];
 
 const addressesPerSecond = 5;
-const strangersPerSecond = 1;
+
+/** So many tries at once, and one more each time that so many seconds have passed. */
+export interface Allowance {
+  readonly most: number;
+  readonly oneMoreEverySeconds: number;
+}
+
+/** For one address (of an account) from all places together in which nobody has signed in to it before. */
+export const accountAllowance: Allowance = { most: 100, oneMoreEverySeconds: 600 };
+/** For one place, whichever accounts it tries. */
+export const placeAllowance: Allowance = { most: 100, oneMoreEverySeconds: 60 };
 
 /** Throws StarlingError `rate_limited` for an address that asks too quickly. */
 export async function admitAddress({ rateLimiter }: Deps, what: string, address: string): Promise<void> {
-  await take(rateLimiter, `${what}:${placeOf(address)}`, addressesPerSecond);
-}
-
-/** Of all who keep trying the same account from places that nobody knows, together. */
-export async function admitStrangers({ rateLimiter }: Deps, account: string): Promise<void> {
-  await take(rateLimiter, `account:${hashOf([account])}`, strangersPerSecond);
-}
-
-async function take(rateLimiter: PeopleDeps['rateLimiter'], name: string, perSecond: number): Promise<void> {
   try {
-    const { isAllowed, retryAfterMs } = await rateLimiter.take(`people:${name}`, 1, perSecond);
+    const name = `people:${what}:${addressGroup(address)}`;
+    const { isAllowed, retryAfterMs } = await rateLimiter.take(name, 1, addressesPerSecond);
     if (!isAllowed) throw tooMany(retryAfterMs / 1_000);
   } catch (err) {
     // Without Redis the tries in the database still count, and an operator must be able to see what is wrong.
@@ -35,14 +37,11 @@ async function take(rateLimiter: PeopleDeps['rateLimiter'], name: string, perSec
   }
 }
 
-/**
- * Counts a try before it is known how it ends, so that tries side by side are counted too. Gives how many there were,
- * this one included; throws StarlingError `rate_limited` while the last is too recent.
- */
-export async function takeTry(deps: Deps, ...place: string[]): Promise<number> {
+/** Throws StarlingError `rate_limited` while the last try is too recent. */
+export async function takeTry(deps: Deps, ...place: string[]): Promise<void> {
   const at = now(deps);
   const placeHash = hashOf(place);
-  const [taken] = await deps.database.sql<{ count: number }[]>`
+  const { count } = await deps.database.sql`
     insert into sign_in_tries as tries (place_hash, count, last_at) values (${placeHash}, 1, ${at})
     on conflict (place_hash) do update set
       count = case when tries.last_at < ${at} - make_interval(hours => ${forgottenAfterHours}) then 1
@@ -50,18 +49,48 @@ export async function takeTry(deps: Deps, ...place: string[]): Promise<number> {
       last_at = ${at}
     where tries.count < ${freeTries}
       or tries.last_at + make_interval(secs =>
-        least(power(2, least(tries.count - ${freeTries}, 20)), ${longestWaitSeconds})) <= ${at}
-    returning count`;
-  if (taken !== undefined) return taken.count;
-  const [kept] = await deps.database.sql<{ count: number; lastAt: Date }[]>`
-    select count, last_at as "lastAt" from sign_in_tries where place_hash = ${placeHash}`;
+        least(power(2, least(tries.count - ${freeTries}, 20)), ${longestWaitSeconds})) <= ${at}`;
+  if (count > 0) return;
+  const kept = await read(deps, placeHash);
   const waitSeconds = Math.min(2 ** Math.min((kept?.count ?? freeTries) - freeTries, 20), longestWaitSeconds);
   throw tooMany(((kept?.lastAt ?? at).getTime() - at.getTime()) / 1_000 + waitSeconds);
 }
 
-/** After a success. */
+/** Throws StarlingError `rate_limited` when the allowance is used up. */
+export async function takeAllowance(deps: Deps, { most, oneMoreEverySeconds }: Allowance, ...of: string[]) {
+  const { sql } = deps.database;
+  const at = now(deps);
+  const placeHash = hashOf(of);
+  // How many came back since `last_at`, which moves on by whole steps so that no part of one is lost.
+  const back = sql`
+    least(greatest(floor(extract(epoch from ${at}::timestamptz - tries.last_at) / ${oneMoreEverySeconds}), 0), 1000000)::int`;
+  const { count } = await sql`
+    insert into sign_in_tries as tries (place_hash, count, last_at) values (${placeHash}, 1, ${at})
+    on conflict (place_hash) do update set
+      count = greatest(tries.count - ${back}, 0) + 1,
+      last_at = case when tries.count <= ${back} then ${at}
+        else tries.last_at + ${back} * make_interval(secs => ${oneMoreEverySeconds}) end
+    where tries.count - ${back} < ${most}`;
+  if (count > 0) return;
+  const kept = await read(deps, placeHash);
+  const sinceSeconds = (at.getTime() - (kept?.lastAt ?? at).getTime()) / 1_000;
+  throw tooMany(oneMoreEverySeconds - (Math.max(0, sinceSeconds) % oneMoreEverySeconds));
+}
+
+/** A try that was no wrong guess. Only its own: otherwise a success in an account of one's own would forgive guesses. */
+export async function giveTryBack({ database }: Deps, ...place: string[]): Promise<void> {
+  await database.sql`
+    update sign_in_tries set count = greatest(count - 1, 0) where place_hash = ${hashOf(place)}`;
+}
+
+/** After a success in a place that only the user has. */
 export async function forgetTries({ database }: Deps, ...place: string[]): Promise<void> {
   await database.sql`delete from sign_in_tries where place_hash = ${hashOf(place)}`;
+}
+
+/** What `recordFailure` counts by: the same statement, whether there is such a user or not. */
+export function failureHash(...of: string[]): string {
+  return hashOf(['failures', ...of]);
 }
 
 /** Those that no longer count. */
@@ -70,20 +99,10 @@ export async function pruneTries(deps: Deps): Promise<void> {
     delete from sign_in_tries where last_at < ${now(deps)} - make_interval(hours => ${forgottenAfterHours})`;
 }
 
-/** Who has an IPv6 address has 2^64 of them. */
-export function placeOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];
-  const before = head === '' ? [] : head.split(':');
-  const after = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
-  const groups = [...before, ...Array.from({ length: Math.max(0, zeros) }, () => '0'), ...after];
-  return groups
-    .slice(0, 4)
-    .map((group) => group.toLowerCase().replace(/^0+(?=.)/, ''))
-    .join(':');
+async function read({ database }: Deps, placeHash: string) {
+  const [kept] = await database.sql<{ count: number; lastAt: Date }[]>`
+    select count, last_at as "lastAt" from sign_in_tries where place_hash = ${placeHash}`;
+  return kept;
 }
 
 function tooMany(retryAfterSeconds: number): StarlingError {

@@ -17,13 +17,42 @@ export interface UserRow {
   readonly createdAt: Date;
 }
 
-export async function findUser(database: Database, by: { readonly id: string } | { readonly email: string }) {
-  const { sql } = database;
-  const [row] = await sql<UserRow[]>`
-    select id, email, name, has_proven_email as "hasProvenEmail", password_hash as "passwordHash",
-      totp_secret_sealed as "totpSecretSealed", totp_offered_sealed as "totpOfferedSealed", created_at as "createdAt"
-    from users where ${'id' in by ? sql`id = ${by.id}` : sql`email = ${by.email}`}`;
+export async function findUser({ sql }: Database, id: string): Promise<UserRow | undefined> {
+  const [row] = await sql<UserRow[]>`select ${columns(sql)} from users where id = ${id}`;
   return row;
+}
+
+/** Who has proven the address: one at most. */
+export async function findOwnerOf({ sql }: Database, email: string): Promise<UserRow | undefined> {
+  const [row] = await sql<UserRow[]>`select ${columns(sql)} from users where email = ${email} and has_proven_email`;
+  return row;
+}
+
+/** Each is a password hash to be compared with at a sign-in. */
+const accountsMax = 4;
+
+/**
+ * The accounts with this address, proven or not: the one of `firstId`, then who has proven it, then the oldest. No more than
+ * a few, which those who make many accounts for an address of others can fill: `organisationId` still finds each member.
+ */
+export async function findUsersAt(
+  { sql }: Database,
+  email: string,
+  {
+    organisationId,
+    firstId,
+  }: { readonly organisationId?: string | undefined; readonly firstId?: string | undefined } = {},
+): Promise<readonly UserRow[]> {
+  const isMember = sql`id in (select user_id from memberships where organisation_id = ${organisationId ?? ''})`;
+  return sql<UserRow[]>`
+    select ${columns(sql)} from users
+    where email = ${email} ${organisationId === undefined ? sql`` : sql`and ${isMember}`}
+    order by id = ${firstId ?? ''} desc, has_proven_email desc, created_at, id limit ${accountsMax}`;
+}
+
+function columns(sql: Database['sql']) {
+  return sql`id, email, name, has_proven_email as "hasProvenEmail", password_hash as "passwordHash",
+    totp_secret_sealed as "totpSecretSealed", totp_offered_sealed as "totpOfferedSealed", created_at as "createdAt"`;
 }
 
 export interface NewUser {
@@ -33,7 +62,7 @@ export interface NewUser {
   readonly hasProvenEmail: boolean;
 }
 
-/** In a transaction of the caller's. */
+/** In a transaction of the caller's. Of those who have proven an address there is one; others may have it, too. */
 export async function createUser(
   deps: Pick<PeopleDeps, 'database' | 'clock'>,
   { email, name, passwordHash, hasProvenEmail }: NewUser,
