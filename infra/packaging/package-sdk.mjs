@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, transform } from 'esbuild';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
@@ -35,7 +35,7 @@ export async function packageSdk({ room, out, doors, manifest = {}, external = [
     outExtension: { '.js': '.mjs' },
     chunkNames: 'chunk-[hash]',
   });
-  await build({ ...shared, format: 'cjs', outExtension: { '.js': '.cjs' } });
+  await writeCommonJs(out);
   writeTypes(source, out);
 
   const { name, version, description } = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
@@ -59,8 +59,38 @@ export async function packageSdk({ room, out, doors, manifest = {}, external = [
     ...manifest,
   };
   writeFileSync(join(out, 'package.json'), `${JSON.stringify(published, null, 2)}\n`);
+  for (const [path, file] of Object.entries(doors))
+    if (path !== '.') writeFolderDoor(out, path, file, types(file, 'cts'));
   cpSync(join(root, 'LICENSE'), join(out, 'LICENSE'));
   if (existsSync(join(source, 'README.md'))) cpSync(join(source, 'README.md'), join(out, 'README.md'));
+}
+
+/**
+ * Each module once more, for `require`. From the finished modules, and not from the sources: esbuild splits what doors
+ * share only for modules, so each required door would bring a copy of the core, whose classes the other does not know.
+ */
+async function writeCommonJs(out) {
+  for (const file of readdirSync(out)) {
+    if (!file.endsWith('.mjs')) continue;
+    const { code } = await transform(readFileSync(join(out, file), 'utf8'), { format: 'cjs', target: 'es2022' });
+    writeFileSync(
+      join(out, file.replace(/\.mjs$/, '.cjs')),
+      code.replaceAll(/\brequire\("(\.\/[^"]+)\.mjs"\)/g, 'require("$1.cjs")'),
+    );
+  }
+}
+
+/** A folder by the door's name, for resolvers that do not read `exports`: TypeScript's `node10` and older bundlers. */
+function writeFolderDoor(out, path, file, types) {
+  const folder = join(out, path);
+  mkdirSync(folder, { recursive: true });
+  const up = path
+    .split('/')
+    .slice(1)
+    .map(() => '..')
+    .join('/');
+  const manifest = { main: `${up}/${file}.cjs`, module: `${up}/${file}.mjs`, types: join(up, types) };
+  writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
 /** One declaration for each kind of import, since a type is of the kind of module it stands in. */

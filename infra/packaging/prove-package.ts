@@ -16,13 +16,9 @@ function programOf(name: string, path: string): string {
 export async function packageFaults(folder: string): Promise<readonly string[]> {
   const { messages } = await publint({ pkgDir: folder, strict: true });
   const attw = programOf('@arethetypeswrong/cli', 'dist/index.js');
-  const found = await run(
-    process.execPath,
-    [attw, '--pack', folder, '--profile', 'node16', '--format', 'ascii', '--no-color', '--no-emoji'],
-    {
-      cwd: folder,
-    },
-  ).then(
+  const found = await run(process.execPath, [attw, '--pack', folder, '--format', 'ascii', '--no-color', '--no-emoji'], {
+    cwd: folder,
+  }).then(
     () => [],
     ({ stdout }: { stdout: string }) => [stdout],
   );

@@ -65,6 +65,18 @@ test.each([
   expect(stdout).toBe('7\n');
 });
 
+test.each(['.mjs', '.cjs'])('has one copy of each class over all %s doors, so that instanceof holds', (ending) => {
+  const counts = new Map<string, number>();
+  for (const name of readdirSync(out).filter((file) => file.endsWith(ending))) {
+    const text = readFileSync(join(out, name), 'utf8');
+    for (const [, made = ''] of text.matchAll(/^(?:var (?=\w+ = class\b)|class )(\w+)/gm)) {
+      counts.set(made, (counts.get(made) ?? 0) + 1);
+    }
+  }
+  expect(counts.get('StarlingError')).toBe(1);
+  expect([...counts].filter(([, count]) => count > 1)).toEqual([]);
+});
+
 test.each([[[]], [['dom']]])('its types need no platform, and fit the browser’s: %j', async (libs) => {
   const typed = `
     import { Starling, type WebSocketConstructor } from '@starling/client';
