@@ -85,13 +85,14 @@ export function compose(
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
   const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
-  const clock = new SystemClock();
   const logged = new PinoObserver(log);
+  const clock = new SystemClock(logged);
   const observer = new DebugTap(logged, { clock, nodeId });
   const traffic = new Traffic();
   const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
   metrics.watchTraffic(traffic);
   metrics.watchDefects(logged.defects);
+  if (supervisor !== undefined) supervisor.line.observer = logged;
   supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
 
   const { broker, presenceStore, rateLimiter, nodeDirectory, ping } =
@@ -202,7 +203,10 @@ const [metricsOfOne, metricsOfAll] = ['metrics', 'metrics of all'] as const;
 
 /** Whichever worker is asked shows all of them. */
 async function readAll({ line }: Supervisor): Promise<string> {
-  return mergeMetrics((await line.ask(metricsOfAll)) as MetricsSnapshot[]);
+  const snapshots = await line.ask(metricsOfAll);
+  if (!Array.isArray(snapshots)) throw new StarlingError('internal', 'The supervisor answered with no metrics');
+  // A worker that answered with something else is missing, rather than all.
+  return mergeMetrics(snapshots.filter((snapshot): snapshot is MetricsSnapshot => Array.isArray(snapshot)));
 }
 
 /**
@@ -214,7 +218,7 @@ export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, o
   const metrics = new Metrics({ worker: 'supervisor' });
   const observer = new PinoObserver(log);
   metrics.watchDefects(observer.defects);
-  const clock = new SystemClock();
+  const clock = new SystemClock(observer);
   const nodeId = randomUUID();
   // Nobody but this process changes what it keeps: who can, has a database of its own to do it in.
   const { broker } = inProcess(clock);
@@ -239,6 +243,7 @@ export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, o
     stopLimitMs,
     onGivenUp,
     onStarted: (line) => {
+      line.observer = observer;
       line.answer(metricsOfAll, async () => {
         // One that does not answer is missing, rather than all.
         const asked = workers.lines.map((each) => each.ask(metricsOfOne, undefined, 2_000).catch(() => []));
@@ -321,7 +326,8 @@ interface Neighbours extends World {
 function appsOf(settings: Settings, supervisor: Supervisor | undefined, world: Neighbours): Apps {
   const wanted = wantedApp(settings);
   const { DATABASE_URL: url } = settings;
-  if (url === undefined && supervisor !== undefined) return { appStore: new LineAppStore(supervisor.line), first: {} };
+  if (url === undefined && supervisor !== undefined)
+    return { appStore: new LineAppStore(supervisor.line, world.observer), first: {} };
   if (url !== undefined || 'STARLING_DATA_DIR' in settings)
     return fromDatabase(settings, supervisor === undefined, world);
   const app = givenApp(wanted);
@@ -442,7 +448,7 @@ function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }:
     broker: new RedisBroker(link, observer),
     presenceStore,
     rateLimiter: new RedisRateLimiter(link),
-    nodeDirectory: new RedisNodeDirectory(link),
+    nodeDirectory: new RedisNodeDirectory(link, observer),
     ping: () => link.ping(),
   };
 }

@@ -28,7 +28,12 @@ describe('MemoryRateLimiter', () => {
 
   it('goes on refilling when the machine’s clock is set back', async () => {
     let now = Date.UTC(2026, 0, 2);
-    const limiter = new MemoryRateLimiter({ now: () => now, after: () => () => undefined, soon: () => undefined });
+    const limiter = new MemoryRateLimiter({
+      now: () => now,
+      elapsed: () => 0,
+      after: () => () => undefined,
+      soon: () => undefined,
+    });
     await limiter.take('a', 10, 10);
     now -= 86_400_000;
     expect((await limiter.take('a', 1, 10)).isAllowed).toBe(false);
