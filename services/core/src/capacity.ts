@@ -18,18 +18,20 @@ export interface MemoryBudget {
 
 export const unlimitedMemory: MemoryBudget = { bytes: Number.POSITIVE_INFINITY, isShort: () => false };
 
-// Measured on Node 20 as the growth of the whole process (heap and outside) by 2,000 connections over WebSocket and by
-// 200,000 subscriptions with names of 10 and of 200 characters, in memory stores, and rounded up by a quarter: see
-// capacity.test.ts, which measures the part in the engine anew and fails when it costs more than is charged.
+// Measured on Node 20 and rounded up by a quarter. 4,000 connections over WebSocket made the process grow by 6 KB each.
+// 20,000 subscriptions to as many channels, in memory stores, by 1,270 bytes each with names of 10 characters and 1,640
+// with names of 200; 4,000 members with 900 characters of user_info by 4,620. capacity.test.ts measures what of it is in
+// the engine anew, and fails when it costs more than is charged. TLS needs some 30 KB more for each connection, outside
+// the heap; that, and all else that is not counted, is what `MemoryBudget.isShort` is for.
 
 /** A connection with nothing: its socket, its parser, its session, its timers. */
-export const connectionBytes = 16_384;
+export const connectionBytes = 8_192;
 /** A subscription, beside its name. */
-const subscriptionBytes = 1_280;
+const subscriptionBytes = 1_600;
 /** For each character of the name: the topic, the channel, and the keys of hub, broker and store. */
-const bytesPerNameCharacter = 5;
+const bytesPerNameCharacter = 3;
 /** For each character of what a member says of itself: it is in the member and, escaped, in two frames. */
-const bytesPerMemberCharacter = 8;
+const bytesPerMemberCharacter = 4;
 
 export function subscriptionCost(nameLength: number, memberLength = 0): number {
   return subscriptionBytes + bytesPerNameCharacter * nameLength + bytesPerMemberCharacter * memberLength;

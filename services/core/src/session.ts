@@ -367,7 +367,8 @@ export class Session implements Peer {
     }
     const joining = seating;
     const cost = commandBytes + 2 * ((command.auth?.length ?? 0) + (command.channelData?.length ?? 0));
-    this.#inOrder(joining, cost, () => joinChannel(this, joining, command));
+    const refuse = (full: Refusal) => this.refuseSubscription(command.channel, full);
+    this.#inOrder(joining, cost, () => joinChannel(this, joining, command), refuse);
   }
 
   #signin(command: SigninCommand): void {
@@ -468,8 +469,8 @@ export class Session implements Peer {
   // ── Order ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Commands for one channel are carried out one after another, those of different channels side by side. */
-  #inOrder(seating: Seating, cost: number, run: () => Promise<void>): void {
-    if (this.#mayWait(cost)) this.#queue(seating, cost, run);
+  #inOrder(seating: Seating, cost: number, run: () => Promise<void>, refuse?: (full: Refusal) => void): void {
+    if (this.#mayWait(cost, refuse)) this.#queue(seating, cost, run);
     else this.#dropIdle(seating);
   }
 
@@ -506,7 +507,7 @@ export class Session implements Peer {
       });
   }
 
-  #mayWait(cost: number): boolean {
+  #mayWait(cost: number, refuse = (full: Refusal): void => this.refuse('unavailable', full.message)): boolean {
     if (this.#waiting >= 2 * this.app.limits.channelsPerConnection) {
       const limit = 2 * this.app.limits.channelsPerConnection;
       this.#refuseRate('Too many commands of this connection are waiting', 'commands', limit);
@@ -514,7 +515,7 @@ export class Session implements Peer {
     }
     const full = this.charge.take(cost);
     if (full !== null) {
-      this.refuse('unavailable', full.message);
+      refuse(full);
       return false;
     }
     this.#waiting++;

@@ -22,7 +22,17 @@ import {
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { type Control, control, oidcOf, ownerOf } from '@starling/control';
-import { BrokerBulletin, DebugTap, DebugWatch, Fairness, Fleet, Hub, Sessions, Traffic } from '@starling/core';
+import {
+  BrokerBulletin,
+  DebugTap,
+  DebugWatch,
+  defaultSessionSettings,
+  Fairness,
+  Fleet,
+  Hub,
+  Sessions,
+  Traffic,
+} from '@starling/core';
 import { adoptKeyring, createDatabase, type Database, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
@@ -47,6 +57,7 @@ import {
   mergeMetrics,
   openHttpServer,
   openLateness,
+  openMemoryGauge,
   PinoObserver,
   Readiness,
   StartError,
@@ -95,9 +106,10 @@ export function compose(
   if (supervisor !== undefined) supervisor.line.observer = logged;
   supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
 
+  const gauge = openMemoryGauge(settings.STARLING_WORKERS);
   const { broker, presenceStore, rateLimiter, nodeDirectory, ping } =
     settings.REDIS_URL === undefined
-      ? inProcess(clock)
+      ? inProcess(clock, gauge.limitBytes)
       : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
   // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
   // of other nodes their count when this one has given back the seats of a node that died.
@@ -128,7 +140,21 @@ export function compose(
   const connectionsElsewhere = (appId: string): number => fleet.connectionsElsewhere(appId);
   const tokenVerifier = new JoseTokenVerifier(observer, { mayBePrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS });
   const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
-  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic, connectionsElsewhere });
+  const memory = {
+    bytes: (settings.STARLING_CONNECTION_MEMORY_MB ?? 0) * 1_048_576 || gauge.limitBytes * memoryShares.connections,
+    isShort: () => gauge.isShort(),
+  };
+  const sessions = new Sessions(
+    { ...stores, hub, clock, observer, traffic, connectionsElsewhere, memory },
+    { ...defaultSessionSettings, connectionsPerAddress: settings.STARLING_MAX_CONNECTIONS_PER_ADDRESS },
+    { maxTotalBytes: gauge.limitBytes * memoryShares.waiting },
+  );
+  metrics.watchNumber(
+    'starling_held_bytes',
+    'Memory that connections, and all that belongs to them, are counted to hold',
+    () => sessions.heldBytes,
+  );
+  metrics.watchNumber('starling_held_limit_bytes', 'Beyond how much of that newcomers are refused', () => memory.bytes);
   lifecycle.add('sessions', () => sessions.start());
 
   const admin =
@@ -221,7 +247,7 @@ export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, o
   const clock = new SystemClock(observer);
   const nodeId = randomUUID();
   // Nobody but this process changes what it keeps: who can, has a database of its own to do it in.
-  const { broker } = inProcess(clock);
+  const { broker } = inProcess(clock, openMemoryGauge(settings.STARLING_WORKERS + 1).limitBytes);
   const hub = new Hub({ broker, clock, observer, nodeId });
   lifecycle.add('hub', () => hub.start());
   const bulletin = new BrokerBulletin({ broker, hub, observer });
@@ -285,8 +311,20 @@ interface Stores {
   ping(): Promise<void>;
 }
 
-function inProcess(clock: Clock): Stores {
-  const broker = new MemoryBroker(clock);
+/**
+ * What of a process's memory is for what. With a heap of 256 MB: 128 MB for connections, which is 11,000 that are in a few
+ * channels each; 32 MB that may wait for those who do not read, 16 MB of events for cache channels, and 40,000 ids of
+ * messages. The rest is for the program itself (about 60 MB), for what is under way, and for V8 to collect in.
+ */
+const memoryShares = { connections: 1 / 2, waiting: 1 / 8, retained: 1 / 16, messageIds: 1 / 16 } as const;
+/** Of one message id: a topic, the id, a time, and a place in a map. */
+const messageIdBytes = 400;
+
+function inProcess(clock: Clock, limitBytes: number): Stores {
+  const broker = new MemoryBroker(clock, {
+    retainedBytes: limitBytes * memoryShares.retained,
+    messageIds: Math.floor((limitBytes * memoryShares.messageIds) / messageIdBytes),
+  });
   return {
     broker,
     presenceStore: new MemoryPresenceStore(broker),
