@@ -26,6 +26,15 @@ describe('MemoryRateLimiter', () => {
     expect(limiter.size).toBe(1);
   });
 
+  it('[LI14] keeps a bounded number of buckets, however many names somebody makes up in a second', async () => {
+    const limiter = new MemoryRateLimiter(new FakeClock());
+    await limiter.take('first', 10, 10);
+    for (let index = 0; index < 100_001; index++) void limiter.take(`name-${index}`, 1, 10);
+    expect(limiter.size).toBe(100_000);
+    expect((await limiter.take('name-100000', 10, 10)).isAllowed).toBe(false);
+    expect((await limiter.take('first', 10, 10)).isAllowed).toBe(true);
+  });
+
   it('goes on refilling when the machine’s clock is set back', async () => {
     let now = Date.UTC(2026, 0, 2);
     const limiter = new MemoryRateLimiter({
