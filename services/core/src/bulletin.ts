@@ -1,5 +1,5 @@
 /** The board that all nodes read, as one topic of the broker. */
-import { type Broker, type Bulletin, bulletinTopic, type Notice, type Observer } from '@starling/ports';
+import { type Broker, type Bulletin, bulletinTopic, type Notice, type Observer, parseNotice } from '@starling/ports';
 import type { Hub } from './hub.ts';
 
 export interface BulletinDeps {
@@ -36,13 +36,19 @@ export class BrokerBulletin implements Bulletin {
   }
 
   #receive(payload: Uint8Array): void {
-    let notice: Notice;
-    try {
-      notice = JSON.parse(Buffer.from(payload).toString());
-    } catch (err) {
-      this.#deps.observer.problem('a notice to all nodes cannot be read', { err });
+    const { observer } = this.#deps;
+    const notice = parseNotice(payload);
+    if (notice === 'unknown') return;
+    if (notice === 'malformed') {
+      observer.problem('a notice to all nodes cannot be read', { bytes: payload.byteLength });
       return;
     }
-    for (const reader of [...this.#readers]) reader.read(notice);
+    for (const { read } of [...this.#readers]) {
+      try {
+        read(notice);
+      } catch (err) {
+        observer.defect('control message', err, { notice: notice.kind });
+      }
+    }
   }
 }

@@ -2,7 +2,18 @@
  * What happens in an app, told to those who watch: every node passes on what it notes, while somebody watches and not
  * a moment longer. Nobody watching costs one look at an empty map.
  */
-import { type Broker, type Bulletin, type Clock, type DefectKind, debugTopic, type Observer } from '@starling/ports';
+import {
+  type Broker,
+  type Bulletin,
+  type Clock,
+  type DefectKind,
+  debugTopic,
+  isFields,
+  isTextUpTo,
+  isWhole,
+  type Observer,
+  readJson,
+} from '@starling/ports';
 import type { Hub } from './hub.ts';
 
 /** One thing that happened. */
@@ -23,6 +34,10 @@ const renewMs = 10_000;
 const entriesPerSecond = 500;
 /** UTF-16 units of an event's data that are told. */
 const shownData = 1_024;
+/** Bytes of the longest entry that is read: the data shown, a few names, and texts of errors. */
+const maxEntryBytes = 65_536;
+/** Apps of which a node tells at once. Anything that can publish to all nodes could name ever more. */
+const mostWatched = 10_000;
 
 class Watched {
   until = 0;
@@ -53,7 +68,9 @@ export class DebugTap implements Observer {
     this.#broker = broker;
     return bulletin.listen((notice) => {
       if (notice.kind !== 'app-watched') return;
-      const watched = this.#watched.get(notice.appId) ?? new Watched();
+      const known = this.#watched.get(notice.appId);
+      if (known === undefined && this.#watched.size >= mostWatched) return;
+      const watched = known ?? new Watched();
       this.#watched.set(notice.appId, watched);
       watched.until = this.#deps.clock.now() + watchMs;
     });
@@ -127,7 +144,7 @@ export class DebugWatch {
   }
 
   /**
-   * `listen` must not throw. Once resolved, every node is told to tell. Rejects `unavailable` when the world fails.
+   * Once resolved, every node is told to tell. Rejects `unavailable` when the world fails.
    * Returns the function that ends it; it may be called twice.
    */
   async watch(appId: string, listen: Listener): Promise<() => void> {
@@ -158,16 +175,35 @@ export class DebugWatch {
     const { bulletin, clock, observer } = this.#deps;
     clock.after(renewMs, () => {
       if (this.#listeners.get(appId) !== listeners) return;
+      this.#renewLater(appId, listeners);
       bulletin
         .post({ kind: 'app-watched', appId })
         .catch((err: unknown) => observer.note('watching an app was not renewed', { err }));
-      this.#renewLater(appId, listeners);
     });
   }
 
   #hear(appId: string, payload: Uint8Array): void {
-    // From a node of ours, which encoded it.
-    const entry: DebugEntry = JSON.parse(Buffer.from(payload).toString());
-    for (const { listen } of [...(this.#listeners.get(appId) ?? [])]) listen(entry);
+    const { observer } = this.#deps;
+    const entry = parseDebugEntry(payload);
+    if (entry === undefined) {
+      observer.problem('an entry about a watched app cannot be read', { app: appId, bytes: payload.byteLength });
+      return;
+    }
+    for (const { listen } of [...(this.#listeners.get(appId) ?? [])]) {
+      try {
+        listen(entry);
+      } catch (err) {
+        observer.defect('listener', err, { app: appId });
+      }
+    }
   }
+}
+
+/** Undefined for what no node of ours wrote. The details are whatever a node has to say, and stay unknown. */
+export function parseDebugEntry(payload: Uint8Array): DebugEntry | undefined {
+  const read = readJson(payload, maxEntryBytes);
+  if (read === null || !isFields(read.value)) return undefined;
+  const { at, nodeId, what } = read.value;
+  if (!isWhole(at) || !isTextUpTo(nodeId, 128) || !isTextUpTo(what, 128)) return undefined;
+  return { ...read.value, at, nodeId, what };
 }

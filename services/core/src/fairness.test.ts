@@ -8,12 +8,12 @@ function startedFairness(clock = new FakeClock(), traffic = new Traffic()) {
   const loop = { lateMs: 0 };
   const end = new Fairness({ traffic, clock }, 200).start(() => loop.lateMs);
   onTestFinished(end);
-  /** Each app does so much, unless it is refused on the way, and a second goes by. Tells what each got to do. */
+  /** Each app does so many milliseconds' worth, unless it is refused on the way, and a second goes by. Tells what each got to do. */
   const second = (asked: Readonly<Record<string, number>>) => {
     const done = Object.entries(asked).map(([app, units]) => {
       let count = 0;
       while (count < units && refuseOverShare(traffic.of(app), 'rate_limited') === null) {
-        traffic.of(app).delivered++;
+        traffic.of(app).spent(1);
         count++;
       }
       return [app, count];
@@ -67,7 +67,10 @@ describe('fairness between apps', () => {
     loop.lateMs = 300;
     second({ flood: 9_000, small: 1_000 });
     loop.lateMs = 0;
-    for (const flood of [5_000, 5_500, 6_050]) expect(second({ flood: 9_000, small: 1_000 })['flood']).toBe(flood);
+    // In whole steps of a millisecond, the last of which may begin before the share is used up.
+    for (const flood of [5_000, 5_500, 6_050]) {
+      expect([flood, flood + 1]).toContain(second({ flood: 9_000, small: 1_000 })['flood']);
+    }
     second({ flood: 10 });
     expect(second({ flood: 9_000 })).toEqual({ flood: 9_000 });
   });
@@ -89,9 +92,9 @@ describe('fairness between apps', () => {
     const flood = await world.connectWith({ cap: { '*': ['publish'] } });
     const small = await world.connect({ key: 'small-key' });
     loop.lateMs = 300;
-    world.traffic.of('1001').delivered += 10_000;
+    world.traffic.of('1001').spent(10_000);
     world.clock.advance(1_000);
-    world.traffic.of('1001').delivered += 10_000;
+    world.traffic.of('1001').spent(10_000);
 
     const event = { channels: ['room'], name: 'e', data: '' };
     flood.say({ event: 'starling:publish', data: { id: '1', ...event } });
@@ -107,5 +110,48 @@ describe('fairness between apps', () => {
     expect(await world.subscribe(small, 'room')).toHaveLength(1);
     expect(world.traffic.of('1001').shareRefusals).toBe(2);
     expect(world.traffic.of('2002').shareRefusals).toBe(0);
+  });
+
+  it('[LI16] counts to an app the time that its frames, its deliveries and its part of the writing took', async () => {
+    const world = createWorld();
+    const key = { key: 'small-key', secret: 'small-secret', isEnabled: true };
+    world.appStore.put({ ...testApp, id: '2002', keys: [key] });
+    const [one, other] = [await world.connect(), await world.connect({ key: 'small-key' })];
+    await world.subscribe(one, 'room');
+    await world.subscribe(other, 'room');
+    const spentBy = (appId: string) => world.traffic.of(appId).spentMs;
+    const before = [spentBy('1001'), spentBy('2002')];
+    expect(before).toEqual([0.2, 0.2]);
+
+    // A clock that goes on by a millisecond with each look at it: one for each piece of work.
+    let ms = 0;
+    world.clock.elapsed = () => ms++;
+    one.say({ event: 'pusher:ping', data: {} });
+    expect(spentBy('1001')).toBe(1.2);
+    await world.broker.publish('1001:room' as never, { kind: 'event', payload: Buffer.from('{"event":"e"}') });
+    expect(spentBy('1001')).toBe(2.2);
+    world.clock.flush();
+    // The frames were all of the one app.
+    expect(spentBy('1001')).toBe(3.2);
+    expect(spentBy('2002')).toBe(0.2);
+  });
+
+  it('[LI16] divides the writing by frames, and is not led astray by a clock that was read wrongly', async () => {
+    const world = createWorld();
+    const key = { key: 'small-key', secret: 'small-secret', isEnabled: true };
+    world.appStore.put({ ...testApp, id: '2002', keys: [key] });
+    for (let count = 0; count < 3; count++) await world.subscribe(await world.connect(), 'room');
+    await world.subscribe(await world.connect({ key: 'small-key' }), 'room');
+    const parts = ['1001', '2002'].map((appId) => world.traffic.of(appId));
+    for (const appId of ['1001', '2002']) {
+      await world.broker.publish(`${appId}:room` as never, { kind: 'event', payload: Buffer.from('{"event":"e"}') });
+    }
+    const before = parts.map(({ spentMs }) => spentMs);
+    let ms = 0;
+    world.clock.elapsed = () => 8 * ms++;
+    world.clock.flush();
+    expect(parts.map(({ spentMs }, index) => Math.round(spentMs - (before[index] ?? 0)))).toEqual([6, 2]);
+    for (const wrong of [-5, Number.NaN]) parts[0]?.spent(wrong);
+    expect(parts[0]?.spentMs).toBeLessThan(100);
   });
 });

@@ -11,10 +11,12 @@ export interface FairnessDeps {
 const turnMs = 1_000;
 /** What a share grows by in each second on time: slowly, or every other second would be late again. */
 const growth = 1.1;
+/** Milliseconds that no share falls below: less is measured too roughly to refuse anybody for it. */
+const leastMs = 1;
 
 /**
- * Once a second it reads the counters that are there anyway. After a late second the apps' work is cut to half of what
- * it was, from the top: all that were above one level may do as much as that in the next second, and no more, and who was
+ * Measured is the time of the process that each app's requests, frames and deliveries took. Once a second that is read.
+ * After a late second the apps' time is cut to half of what it was, from the top: all that were above one level may do as much as that in the next second, and no more, and who was
  * below it notices nothing. The level never falls below an equal part for each, and an app that is alone is not cut: it
  * takes from nobody. On time the level rises until nobody meets it.
  */
@@ -34,8 +36,8 @@ export class Fairness {
   start(lateMs: () => number): () => void {
     const goOn = () => this.#deps.clock.after(turnMs, turn);
     const turn = () => {
-      this.#turn(lateMs() >= this.#lateAfterMs);
       cancel = goOn();
+      this.#turn(lateMs() >= this.#lateAfterMs);
     };
     let cancel = goOn();
     return () => {
@@ -51,7 +53,7 @@ export class Fairness {
     let refusals = 0;
     for (const traffic of apps.values()) {
       refusals += traffic.shareRefusals;
-      if (traffic.workSinceAllotted > 0 || traffic.connections > 0) works.push(traffic.workSinceAllotted);
+      if (traffic.spentSinceAllotted > 0 || traffic.connections > 0) works.push(traffic.spentSinceAllotted);
     }
     const wasMet = refusals !== this.#refusals;
     this.#refusals = refusals;
@@ -72,13 +74,13 @@ function levelOf(works: readonly number[]): number {
     apps--;
   }
   // None is left when nobody did anything: then it was something else that made the loop late.
-  return apps === 0 ? Number.POSITIVE_INFINITY : Math.max(1, left / apps, total / works.length);
+  return apps === 0 ? Number.POSITIVE_INFINITY : Math.max(leastMs, left / apps, total / works.length);
 }
 
 /** Null while the app may go on; counts the refusal otherwise. Hot path: nothing but a comparison while nobody is cut. */
 export function refuseOverShare(traffic: AppTraffic, code: 'rate_limited' | 'over_capacity'): Refusal | null {
   if (!traffic.isOverShare) return null;
   traffic.shareRefusals++;
-  const state = { limit: traffic.share, remaining: 0, reset: turnMs / 1_000 };
-  return refuseByLimit(code, 'This app has had its share of a busy server', 'units of work', state).refusal;
+  const state = { limit: Math.ceil(traffic.share), remaining: 0, reset: turnMs / 1_000 };
+  return refuseByLimit(code, 'This app has had its share of a busy server', 'ms of its time a second', state).refusal;
 }

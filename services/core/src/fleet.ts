@@ -63,6 +63,7 @@ export class Fleet {
     return this.#deps.clock.now() - this.#readAt <= reportSeconds * 1_000;
   }
 
+  /** Never rejects, and whatever happens goes on. */
   async #goOn(): Promise<void> {
     const { clock, directory, observer, about } = this.#deps;
     try {

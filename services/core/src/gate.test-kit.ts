@@ -1,4 +1,5 @@
 /** Stores whose answers wait at a gate, so that a test decides what happens meanwhile. */
+import type { Deliver } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { createWorld, type WorldOptions } from './world.test-kit.ts';
 
@@ -64,4 +65,40 @@ export function gatedWorld(order: Order, app: NonNullable<WorldOptions['app']> =
     wrapRateLimiter: (limiter) => gate.around(limiter, ['take'], order),
   });
   return { ...world, gate };
+}
+
+/** Deliveries on their way: published, kept and answered for, and not yet here. */
+class Late {
+  isHolding = false;
+  #held: Array<() => void> = [];
+
+  deliver(run: () => void): void {
+    if (this.isHolding) this.#held.push(run);
+    else run();
+  }
+
+  /** In their order. */
+  letThrough(): void {
+    this.isHolding = false;
+    for (const run of this.#held.splice(0)) run();
+  }
+}
+
+/** A node to which messages may come later than the answers of the stores: so it is with every broker that is a server. */
+export function lateWorld(app: NonNullable<WorldOptions['app']> = {}) {
+  const late = new Late();
+  const world = createWorld({
+    app,
+    wrapBroker: (broker) =>
+      new Proxy(broker, {
+        get: (target, name) => {
+          if (name === 'listen') {
+            return (deliver: Deliver) => target.listen((topic, message) => late.deliver(() => deliver(topic, message)));
+          }
+          const value = Reflect.get(target, name);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      }),
+  });
+  return { ...world, late };
 }

@@ -11,6 +11,7 @@ import {
   type Clock,
   type Codec,
   type Frame,
+  isUserTopic,
   type Observer,
   probeTopic,
   type Topic,
@@ -26,6 +27,8 @@ export interface Receiver {
   readonly traffic: AppTraffic;
   /** A backend ordered the user's connections closed. */
   terminate(): void;
+  /** What was done for this connection threw: it ends. Never throws. */
+  broken(err: unknown): void;
 }
 
 /** One session's place in one topic. */
@@ -54,21 +57,30 @@ export class Subscription {
   /** As before the first release. Each call needs one of `release`. */
   holdAgain(): void {
     this.#holds++;
-    if (this.#held !== null) return;
-    this.#held = [];
-    this.#heldBytes = 0;
+    this.#held ??= [];
   }
 
   hold(message: BrokerMessage, maxBytes: number): void {
-    this.#heldBytes += message.payload.byteLength + 64;
-    if (this.#heldBytes > maxBytes) this.receiver.outbox.overflow();
-    else this.#held?.push(message);
+    const { outbox } = this.receiver;
+    const bytes = this.#heldBytes + message.payload.byteLength + 64;
+    if (bytes > Math.min(maxBytes, outbox.allowedBytes)) {
+      outbox.overflow();
+      return;
+    }
+    this.#holdBytes(bytes);
+    this.#held?.push(message);
   }
 
   /** Drops what is held, and goes on holding. */
   forget(): void {
-    this.#held = [];
-    this.#heldBytes = 0;
+    if (this.#held !== null) this.#held = [];
+    this.#holdBytes(0);
+  }
+
+  /** What is held for newcomers waits for a peer, as what is in its outbox does, and counts with it. */
+  #holdBytes(bytes: number): void {
+    this.receiver.outbox.hold(bytes - this.#heldBytes);
+    this.#heldBytes = bytes;
   }
 
   /** Whether the newcomer has been told of this already. */
@@ -81,6 +93,7 @@ export class Subscription {
     if (--this.#holds > 0) return;
     const held = this.#held ?? [];
     this.#held = null;
+    this.#holdBytes(0);
     for (const message of held) if (!this.knows(message)) this.send(message.payload);
   }
 
@@ -117,8 +130,17 @@ export interface HubDeps {
 
 /** How long a topic stays linked after its last subscriber left, so that a page reload costs the broker nothing. */
 const lingerMs = 1_000;
+/** Topics that linger at once; about 5 MB of them. */
+const mostEmptied = 5_000;
 /** Bytes held for one newcomer while its subscribe is being decided. */
 const maxHeldBytes = 1_048_576;
+
+const nothing = new Uint8Array();
+
+/** A frame is a JSON object, and nobody parses it here: what is none would be sent to every subscriber. */
+function isObject(payload: Uint8Array): boolean {
+  return payload[0] === 0x7b && payload[payload.byteLength - 1] === 0x7d;
+}
 
 export class Hub {
   readonly #deps: HubDeps;
@@ -137,7 +159,11 @@ export class Hub {
 
   /** Call before any subscription is added. Returns the function that ends it. */
   start(): () => void {
-    return this.#deps.broker.listen((topic, message) => this.deliver(topic, message));
+    return this.#deps.broker.listen((topic, message) => {
+      const { kind, payload } = message;
+      if (kind === 'terminate' || !this.#rooms.has(topic) || isObject(payload)) this.deliver(topic, message);
+      else this.#deps.observer.problem('a message from the broker holds no frame', { topic });
+    });
   }
 
   /**
@@ -166,54 +192,110 @@ export class Hub {
 
   /** Delivery stops at once. */
   remove(subscription: Subscription): void {
+    subscription.forget();
     const room = this.#rooms.get(subscription.topic);
     if (room === undefined || !room.subscriptions.delete(subscription) || room.subscriptions.size > 0) return;
     room.emptiedAt = this.#deps.clock.now();
     this.#emptied.add(room);
     this.#sweepLater();
+    // Who joins and leaves ever new channels would keep them all for that second, and pay for none.
+    for (const oldest of this.#emptied) {
+      if (this.#emptied.size <= mostEmptied) break;
+      this.#emptied.delete(oldest);
+      void this.#dismantle(oldest);
+    }
   }
 
+  /**
+   * Never throws. Who threw is ended, and the others get the message all the same: a loop over a set that was left by a
+   * `throw` goes on where it stood, so that this costs nothing while nobody throws.
+   */
   deliver(topic: Topic, message: BrokerMessage): void {
     const room = this.#rooms.get(topic);
-    if (room === undefined) {
-      this.#followers.get(topic)?.(message.payload);
-      return;
-    }
-    if (message.kind === 'terminate') {
-      // A copy: terminating takes subscriptions out of the set.
-      for (const { receiver } of [...room.subscriptions]) receiver.terminate();
-      return;
-    }
+    if (room === undefined) this.#tellFollower(topic, message.payload);
+    else if (message.kind === 'terminate') this.#terminate(room);
+    else this.#deliver(room, message);
+  }
+
+  #deliver(room: Room, message: BrokerMessage): void {
+    const { clock } = this.#deps;
+    const beganMs = clock.elapsed();
     const { except, position } = message;
     let codec: Codec | null = null;
     let frame: Frame | null = null;
     let others: Map<Codec, Frame> | null = null;
     // One topic is of one app: its counts are added up here and written once.
-    let traffic: AppTraffic | null = null;
+    let last: Receiver | null = null;
     let delivered = 0;
     let deliveredBytes = 0;
-    for (const subscription of room.subscriptions) {
-      const { receiver } = subscription;
-      if (except !== undefined && receiver.socketId === except) continue;
-      if (subscription.isHolding) {
-        subscription.hold(message, maxHeldBytes);
-        continue;
+    const subscriptions = room.subscriptions.values();
+    /** At whom the loop is; null while the message is framed, which is nobody's fault but the message's. */
+    let current: Receiver | null = null;
+    let isDone = false;
+    while (!isDone) {
+      try {
+        for (const subscription of subscriptions) {
+          const { receiver } = subscription;
+          current = receiver;
+          if (except !== undefined && receiver.socketId === except) continue;
+          if (subscription.isHolding) {
+            subscription.hold(message, maxHeldBytes);
+            continue;
+          }
+          if (position !== undefined && subscription.knows(message)) continue;
+          const { outbox } = receiver;
+          if (outbox.codec !== codec || frame === null) {
+            if (codec !== null && frame !== null) others = (others ?? new Map<Codec, Frame>()).set(codec, frame);
+            codec = outbox.codec;
+            frame = others?.get(codec) ?? null;
+            if (frame === null) {
+              current = null;
+              frame = codec.frame(message.payload);
+              current = receiver;
+            }
+          }
+          outbox.push(frame);
+          last = receiver;
+          delivered++;
+          deliveredBytes += frame.byteLength;
+        }
+        isDone = true;
+      } catch (err) {
+        // Whom it could not be framed for goes without this one; the next asks again.
+        if (current === null) this.#deps.observer.defect('broker message', err, { topic: room.topic });
+        else current.broken(err);
       }
-      if (position !== undefined && subscription.knows(message)) continue;
-      const { outbox } = receiver;
-      if (outbox.codec !== codec || frame === null) {
-        if (codec !== null && frame !== null) others = (others ?? new Map<Codec, Frame>()).set(codec, frame);
-        codec = outbox.codec;
-        frame = others?.get(codec) ?? codec.frame(message.payload);
-      }
-      outbox.push(frame);
-      traffic = receiver.traffic;
-      delivered++;
-      deliveredBytes += frame.byteLength;
     }
-    if (traffic === null) return;
+    if (last === null) return;
+    const { traffic, outbox } = last;
     traffic.delivered += delivered;
     traffic.deliveredBytes += deliveredBytes;
+    traffic.spent(clock.elapsed() - beganMs);
+    outbox.sharesFlush(traffic);
+  }
+
+  #terminate(room: Room): void {
+    // Anywhere else it would close who is in a channel: no publisher of ours says it there.
+    if (!isUserTopic(room.topic)) {
+      this.#deps.observer.problem('an order to terminate came for what is no user', { topic: room.topic });
+      return;
+    }
+    // A copy: terminating takes subscriptions out of the set.
+    for (const { receiver } of [...room.subscriptions]) {
+      try {
+        receiver.terminate();
+      } catch (err) {
+        receiver.broken(err);
+      }
+    }
+  }
+
+  #tellFollower(topic: Topic, payload: Uint8Array): void {
+    try {
+      this.#followers.get(topic)?.(payload);
+    } catch (err) {
+      this.#deps.observer.defect('broker message', err, { topic });
+    }
   }
 
   /**
@@ -246,8 +328,8 @@ export class Hub {
   }
 
   /**
-   * For a topic of no app, which has no subscribers: `read` is given its messages once this has resolved, and must not
-   * throw. One reader for each topic.
+   * For a topic of no app, which has no subscribers: `read` is given its messages once this has resolved. One reader for
+   * each topic.
    */
   async follow(topic: Topic, read: (payload: Uint8Array) => void): Promise<void> {
     this.#followers.set(topic, read);
@@ -274,7 +356,7 @@ export class Hub {
         reject(new StarlingError('unavailable', `A message published to itself did not come back in ${timeoutMs} ms`));
       });
       this.#probes.push(answered);
-      broker.publish(this.#probeTopic, { kind: 'event', payload: new Uint8Array() }).catch(reject);
+      broker.publish(this.#probeTopic, { kind: 'event', payload: nothing }).catch(reject);
     });
   }
 
@@ -317,6 +399,7 @@ export class Hub {
     });
   }
 
+  /** Never rejects. */
   async #dismantle(room: Room): Promise<void> {
     try {
       while (room.linking !== null) await room.linking;

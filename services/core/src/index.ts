@@ -1,6 +1,7 @@
 export { addressGroup } from './address-group.ts';
 export { sign } from './authorize.ts';
 export { BrokerBulletin, type BulletinDeps } from './bulletin.ts';
+export type { MemoryBudget } from './capacity.ts';
 export { type DebugEntry, DebugTap, DebugWatch, type DebugWatchDeps } from './debug.ts';
 export { Fairness, type FairnessDeps, refuseOverShare } from './fairness.ts';
 export { Fleet, type FleetDeps, type NodeAbout } from './fleet.ts';

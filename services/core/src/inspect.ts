@@ -1,6 +1,14 @@
 /** Read models: what the HTTP API says about channels. Field names are the ones asked for with `info`. */
 
-import { type App, type Broker, channelTopic, type Occupancy, type PresenceStore } from '@starling/ports';
+import {
+  type App,
+  type Broker,
+  channelTopic,
+  isFields,
+  type Occupancy,
+  type PresenceStore,
+  readJson,
+} from '@starling/ports';
 import { type Channel, type Checked, quote, refuse } from '@starling/protocol';
 
 export interface InspectDeps {
@@ -75,7 +83,8 @@ export async function inspectChannel(
   };
   if (attributes.has('cache')) {
     const retained = await deps.broker.retained(topic);
-    state.cache = retained === undefined ? null : { data: dataOf(retained.message.payload), ttl: retained.ttlSeconds };
+    const data = retained === undefined ? null : dataOf(retained.message.payload);
+    state.cache = retained === undefined || data === null ? null : { data, ttl: retained.ttlSeconds };
   }
   return { ok: true, value: state };
 }
@@ -145,8 +154,13 @@ function counts(app: App, channel: Channel, occupancy: Occupancy, attributes: At
   return found;
 }
 
-/** The way back from the frame that `publish` made: only here is one read again. */
-function dataOf(payload: Uint8Array): string {
-  const frame = JSON.parse(Buffer.from(payload).toString()) as { readonly data: string };
-  return frame.data;
+/** Bytes of the longest retained frame that is read: one of the largest data that an app may allow, each character escaped. */
+const maxFrameBytes = 4 * 1_048_576;
+
+/** The way back from the frame that `publish` made: only here is one read again. Null for what is none of ours. */
+function dataOf(payload: Uint8Array): string | null {
+  const read = readJson(payload, maxFrameBytes);
+  if (read === null || !isFields(read.value)) return null;
+  const { data } = read.value;
+  return typeof data === 'string' ? data : null;
 }

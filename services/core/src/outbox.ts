@@ -2,7 +2,8 @@
  * What waits to be written. Frames of one event-loop turn leave together in one write; sessions that get the same
  * frames share the bytes of that write.
  */
-import type { Clock, Codec, Fanout, Frame, Transport } from '@starling/ports';
+import type { Clock, Codec, Fanout, Frame, Observer, Transport } from '@starling/ports';
+import type { AppTraffic } from './traffic.ts';
 
 /**
  * The frames a session gets in one flush, as a node in a tree: every session that has been given the same frames in
@@ -58,7 +59,12 @@ export interface OutboxLimits {
   readonly maxBytes: number;
   /** How long a session may go without its transport's buffer emptying once. */
   readonly maxStallMs: number;
+  /** Bytes that may wait for all sessions of the node together. */
+  readonly maxTotalBytes: number;
 }
+
+/** Of the total, what one session may make wait of the rest that is left: the slowest go first when it runs short. */
+const shareOfRest = 1 / 4;
 
 /** How many writes are handed over in one call: enough that the call itself is nothing, and room that is cheap to keep. */
 const mostGathered = 1_024;
@@ -88,11 +94,14 @@ class Gathered {
 
   write(): void {
     if (this.#count === 0) return;
-    this.#fanout?.write(this.#transports as readonly Transport[], this.#frames, this.#count);
-    // The room is kept for the next turn, without holding on to sessions that may be gone by then.
-    this.#transports.fill(null, 0, this.#count);
-    this.#frames.fill(nothing, 0, this.#count);
-    this.#count = 0;
+    try {
+      this.#fanout?.write(this.#transports as readonly Transport[], this.#frames, this.#count);
+    } finally {
+      // The room is kept for the next turn, without holding on to sessions that may be gone by then.
+      this.#transports.fill(null, 0, this.#count);
+      this.#frames.fill(nothing, 0, this.#count);
+      this.#count = 0;
+    }
   }
 }
 
@@ -111,7 +120,13 @@ class Roll {
   each(visit: (outbox: Outbox) => void): void {
     for (let i = 0; i < this.#count; i++) {
       const outbox = this.#outboxes[i];
-      if (outbox != null) visit(outbox);
+      if (outbox == null) continue;
+      // The others' frames must not wait for ever because one of them threw.
+      try {
+        visit(outbox);
+      } catch (err) {
+        outbox.broken(err);
+      }
     }
   }
 
@@ -165,10 +180,26 @@ export class Flusher {
   readonly #gathered = new Gathered();
   readonly #stalled = new Set<Outbox>();
   #isWatching = false;
+  readonly #observer: Pick<Observer, 'defect'>;
+  readonly #bills = new FlushBills();
+  /** What waits for peers that do not read, over all sessions. */
+  waitingBytes = 0;
 
-  constructor(clock: Clock, limits: OutboxLimits) {
+  constructor(clock: Clock, limits: OutboxLimits, observer: Pick<Observer, 'defect'>) {
     this.clock = clock;
     this.limits = limits;
+    this.#observer = observer;
+  }
+
+  /** How much may wait for one session now. Falls below its own limit only when the node's is nearly used up. */
+  get allowedBytes(): number {
+    const { maxBytes, maxTotalBytes } = this.limits;
+    return Math.min(maxBytes, Math.max(0, maxTotalBytes - this.waitingBytes) * shareOfRest);
+  }
+
+  /** The app has frames in the flush to come, and pays its share of the time that takes. */
+  bill(traffic: AppTraffic): void {
+    this.#bills.add(traffic);
   }
 
   laneOf(codec: Codec): Lane {
@@ -188,10 +219,17 @@ export class Flusher {
 
   flush(): void {
     this.#isDue = false;
+    const beganMs = this.clock.elapsed();
     // In steps, because a peer found too slow ends its session, which may end others: by then all has been written.
     for (const lane of this.#lanes.values()) lane.take(this.#gathered);
-    this.#gathered.write();
+    try {
+      this.#gathered.write();
+    } catch (err) {
+      // Whose bytes went out is unknown now; those whose did not are found by their silence.
+      this.#observer.defect('connection', err);
+    }
     for (const lane of this.#lanes.values()) lane.settle();
+    this.#bills.settle(this.clock.elapsed() - beganMs);
   }
 
   watch(outbox: Outbox): void {
@@ -207,24 +245,64 @@ export class Flusher {
 
   #check(): void {
     const oldest = this.clock.now() - this.limits.maxStallMs;
-    for (const outbox of this.#stalled) if (outbox.stalledAt <= oldest) outbox.overflow();
+    for (const outbox of this.#stalled) {
+      if (outbox.stalledAt > oldest) continue;
+      try {
+        outbox.overflow();
+      } catch (err) {
+        outbox.broken(err);
+      }
+    }
     this.#isWatching = this.#stalled.size > 0;
     if (this.#isWatching) this.clock.after(1_000, () => this.#check());
   }
+}
+
+/** Which apps have frames in the flush to come, so that each pays for its part of it: one look at an app per message. */
+class FlushBills {
+  readonly #apps: AppTraffic[] = [];
+
+  add(traffic: AppTraffic): void {
+    if (traffic.isInFlush) return;
+    traffic.isInFlush = true;
+    this.#apps.push(traffic);
+  }
+
+  settle(tookMs: number): void {
+    let frames = 0;
+    for (const traffic of this.#apps) frames += traffic.delivered - traffic.flushed;
+    for (const traffic of this.#apps) {
+      const own = traffic.delivered - traffic.flushed;
+      if (frames > 0) traffic.spent((tookMs * own) / frames);
+      traffic.flushed = traffic.delivered;
+      traffic.isInFlush = false;
+    }
+    this.#apps.length = 0;
+  }
+}
+
+/** Whose outbox it is. */
+export interface OutboxOwner {
+  /** The peer has proved too slow. */
+  slow(): void;
+  /** Writing to it threw. Never throws. */
+  broken(err: unknown): void;
 }
 
 /** One session's bounded queue. `onOverflow` is told once, when the peer has proved too slow; pushes then do nothing. */
 export class Outbox {
   readonly transport: Transport;
   readonly #lane: Lane;
-  readonly #owner: { slow(): void };
+  readonly #owner: OutboxOwner;
   #batch: Batch;
   #isDirty = false;
   #isClosed = false;
+  /** What of the node's waiting bytes is this session's. */
+  #waitingBytes = 0;
   /** When the transport's buffer was last seen to begin filling; 0 while it is empty. */
   stalledAt = 0;
 
-  constructor(transport: Transport, flusher: Flusher, owner: { slow(): void }) {
+  constructor(transport: Transport, flusher: Flusher, owner: OutboxOwner) {
     this.transport = transport;
     this.#lane = flusher.laneOf(transport.codec);
     this.#owner = owner;
@@ -266,7 +344,10 @@ export class Outbox {
     if (buffered === 0) return;
     const { byteLength, frameCount } = this.#batch;
     const { flusher } = this.#lane;
-    if (frameCount > 0 && buffered + byteLength + frameCount * frameOverheadBytes > flusher.limits.maxBytes) {
+    const waiting = buffered + byteLength + frameCount * frameOverheadBytes;
+    this.#count(waiting);
+    // What one message makes wait is no sign of slowness, unless there is no room for it at all.
+    if (frameCount > 0 ? waiting > flusher.allowedBytes : flusher.waitingBytes > flusher.limits.maxTotalBytes) {
       this.overflow();
     } else if (this.stalledAt === 0) {
       this.stalledAt = flusher.clock.now();
@@ -277,8 +358,14 @@ export class Outbox {
   /** The transport's buffer is empty again. */
   drained(): void {
     this.stalledAt = 0;
+    this.#count(0);
     this.#lane.flusher.unwatch(this);
     this.flush();
+  }
+
+  #count(waitingBytes: number): void {
+    this.#lane.flusher.waitingBytes += waitingBytes - this.#waitingBytes;
+    this.#waitingBytes = waitingBytes;
   }
 
   overflow(): void {
@@ -287,10 +374,29 @@ export class Outbox {
     this.#owner.slow();
   }
 
+  broken(err: unknown): void {
+    this.#owner.broken(err);
+  }
+
+  get allowedBytes(): number {
+    return this.#lane.flusher.allowedBytes;
+  }
+
+  /** So much more, or less, is held elsewhere for this session. */
+  hold(bytes: number): void {
+    this.#lane.flusher.waitingBytes += bytes;
+  }
+
+  /** See `Flusher.bill`. */
+  sharesFlush(traffic: AppTraffic): void {
+    this.#lane.flusher.bill(traffic);
+  }
+
   /** Nothing more is sent; what waits is dropped. */
   close(): void {
     this.#isClosed = true;
     this.#batch = this.#lane.emptyBatch;
+    this.#count(0);
     this.#lane.flusher.unwatch(this);
   }
 }

@@ -2,6 +2,7 @@
 
 import type { App, Broker, Clock, Observer, PresenceStore, Seat, TokenVerifier, VerifiedToken } from '@starling/ports';
 import type { Member, ProblemCode, Refusal } from '@starling/protocol';
+import type { Charge } from './capacity.ts';
 import type { Hub, Receiver, Subscription } from './hub.ts';
 import type { SubscriptionCounts } from './subscription-counts.ts';
 
@@ -22,6 +23,8 @@ export interface SignedIn extends Member {
   readonly subscriptions: readonly Subscription[];
   /** The users it watches, in that order. */
   readonly watched: readonly string[];
+  /** Bytes of the session's charge that these take. */
+  readonly cost: number;
 }
 
 export interface Peer extends Receiver {
@@ -29,6 +32,8 @@ export interface Peer extends Receiver {
   readonly app: App;
   /** To be asked again after every await: a session may end at any of them. */
   readonly isClosed: boolean;
+  /** What it holds of the node's memory. */
+  readonly charge: Charge;
   user: SignedIn | null;
   /** The one in force. */
   readonly token: VerifiedToken | null;

@@ -15,6 +15,7 @@ import {
   refuseByLimit,
   StarlingError,
 } from '@starling/protocol';
+import type { Charge } from './capacity.ts';
 import { type PublishCommand, type PublishDeps, type Published, publishAll } from './publish.ts';
 import type { AppTraffic } from './traffic.ts';
 
@@ -23,6 +24,7 @@ export interface Publisher {
   readonly app: App;
   readonly isClosed: boolean;
   readonly traffic: AppTraffic;
+  readonly charge: Pick<Charge, 'take' | 'give'>;
   send(frame: string): void;
 }
 
@@ -35,7 +37,12 @@ interface Waiting {
   readonly commands: readonly PublishCommand[];
   /** UTF-16 units of data. */
   readonly units: number;
+  /** Bytes of the connection's charge. */
+  readonly cost: number;
 }
+
+/** What a message costs beside its data, which all of one request share. */
+const messageBytes = 512;
 
 /** What is told when a retry may do, and nothing knows when. */
 const retrySeconds = 1;
@@ -69,10 +76,16 @@ export class PublishLine {
         return;
       }
     }
+    const cost = 2 * units + messageBytes * commands.length;
+    const full = this.#publisher.charge.take(cost);
+    if (full !== null) {
+      this.refuse(id, full, full.limit?.reset ?? retrySeconds);
+      return;
+    }
     this.#messages += commands.length;
     this.#units += units;
-    this.#waiting.push({ id, commands, units });
-    if (!this.#isRunning) void this.#run();
+    this.#waiting.push({ id, commands, units, cost });
+    if (!this.#isRunning) this.#run().catch((err: unknown) => this.#deps.observer.defect('rejection', err));
   }
 
   refuse(id: string, refusal: Refusal, retryAfterSeconds?: number): void {
@@ -83,10 +96,10 @@ export class PublishLine {
 
   /** Drops what waits. What is with the broker stays there. */
   cut(): void {
+    for (const { cost } of this.#waiting) this.#publisher.charge.give(cost);
     this.#waiting = [];
   }
 
-  /** Never rejects. */
   async #run(): Promise<void> {
     this.#isRunning = true;
     while (this.#waiting.length > 0) {
@@ -96,6 +109,7 @@ export class PublishLine {
       for (const [index, waiting] of batch.entries()) {
         this.#messages -= waiting.commands.length;
         this.#units -= waiting.units;
+        this.#publisher.charge.give(waiting.cost);
         this.#answer(waiting.id, answers[index]);
       }
     }

@@ -336,11 +336,11 @@ describe('the outbox', () => {
     for (const peer of peers) await subscribe(peer, 'room');
     for (const peer of peers) peer.writes.length = 0;
     await publish(broker);
-    await broker.publish(topic, { kind: 'event', payload: Buffer.from('second'), except: peers[2]!.session.socketId });
+    await broker.publish(topic, { kind: 'event', payload: Buffer.from('{"n":2}'), except: peers[2]!.session.socketId });
     await settle();
     expect(peers.map((peer) => peer.writes.length)).toEqual([1, 1, 1]);
     expect(peers[0]!.writes[0]).toBe(peers[1]!.writes[0]);
-    expect(peers[0]!.raw).toEqual([payload.toString(), 'second']);
+    expect(peers[0]!.raw).toEqual([payload.toString(), '{"n":2}']);
     expect(peers[2]!.raw).toEqual([payload.toString()]);
   });
 
@@ -380,12 +380,12 @@ describe('the outbox', () => {
     for (const peer of peers) peer.writes.length = 0;
     peers[2]!.bufferedBytes = 1;
     await publish(broker);
-    await broker.publish(channelTopic('1001', 'other'), { kind: 'event', payload: Buffer.from('other') });
+    await broker.publish(channelTopic('1001', 'other'), { kind: 'event', payload: Buffer.from('{"n":2}') });
     await settle();
     expect(calls.map(({ transports }) => transports)).toEqual([[peers[0], peers[3], peers[4]]]);
     expect(calls[0]!.frames[0]).toBe(calls[0]!.frames[1]);
     expect(peers.map((peer) => peer.writes.length)).toEqual([1, 1, 0, 1, 1]);
-    expect(peers[4]!.raw).toEqual([payload.toString(), 'other']);
+    expect(peers[4]!.raw).toEqual([payload.toString(), '{"n":2}']);
     peers[2]!.bufferedBytes = 0;
     peers[2]!.session.drained();
     expect(peers[2]!.raw).toEqual([payload.toString()]);
@@ -403,11 +403,11 @@ describe('the outbox', () => {
     }
     calls.length = 0;
     await publish(broker);
-    await broker.publish(topic, { kind: 'event', payload: Buffer.from('second') });
+    await broker.publish(topic, { kind: 'event', payload: Buffer.from('{"n":2}') });
     await settle();
     expect(calls.map(({ transports }) => transports)).toEqual([[0, 2, 4, 1, 3].map((index) => peers[index])]);
     expect(new Set(calls[0]!.frames).size).toBe(2);
-    for (const peer of peers) expect(peer.raw).toEqual([payload.toString(), 'second']);
+    for (const peer of peers) expect(peer.raw).toEqual([payload.toString(), '{"n":2}']);
   });
 
   it('hands over what a turn writes to thousands in calls of a bounded length, and holds on to none of them', async () => {
@@ -503,13 +503,13 @@ describe('the outbox', () => {
     await subscribe(peer, 'room');
     peer.bufferedBytes = 10;
     for (let index = 0; index < 5; index++) {
-      await broker.publish(topic, { kind: 'event', payload: Buffer.from(`m${index}`) });
+      await broker.publish(topic, { kind: 'event', payload: Buffer.from(`{m${index}}`) });
       await settle();
     }
     expect(peer.raw).toEqual([]);
     peer.bufferedBytes = 0;
     peer.session.drained();
-    expect(peer.raw).toEqual(['m0', 'm1', 'm2', 'm3', 'm4']);
+    expect(peer.raw).toEqual(['{m0}', '{m1}', '{m2}', '{m3}', '{m4}']);
     clock.advance(60_000);
     expect(peer.closedWith).toBeNull();
   });

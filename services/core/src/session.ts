@@ -29,6 +29,7 @@ import {
   utf8Length,
 } from '@starling/protocol';
 import { authorizePublish, isOriginAllowed } from './authorize.ts';
+import { type Charge, subscriptionCost } from './capacity.ts';
 import { refuseOverShare } from './fairness.ts';
 import { type Flusher, Outbox } from './outbox.ts';
 import type { Peer, PeerDeps, SignedIn } from './peer.ts';
@@ -36,7 +37,7 @@ import type { PublishCommand } from './publish.ts';
 import { PublishLine } from './publish-line.ts';
 import { type Fields, parseChannels, parseEventRequest, toPublishCommand } from './publish-request.ts';
 import { Rate } from './rate.ts';
-import { becomeUser, leaveUser, signin, startUser } from './signin.ts';
+import { becomeUser, leaveUser, signin, startUser, takeUser } from './signin.ts';
 import { joinChannel, leaveChannel, recheckChannel, type Seating } from './subscribe.ts';
 import type { TimingWheel } from './timing-wheel.ts';
 import { renewToken, tokenFault, verifyToken } from './token.ts';
@@ -69,6 +70,8 @@ export interface SessionSettings {
    * burst lets a client join all its channels.
    */
   readonly framesPerSecond: number;
+  /** Of one address on this node, over all its apps, those included that no app has admitted yet. */
+  readonly connectionsPerAddress: number;
 }
 
 export const defaultSessionSettings: SessionSettings = {
@@ -77,6 +80,7 @@ export const defaultSessionSettings: SessionSettings = {
   pongTimeoutMs: 30_000,
   authorizationTimeoutMs: 30_000,
   framesPerSecond: 200,
+  connectionsPerAddress: 20_000,
 };
 
 export interface SessionDeps extends PeerDeps {
@@ -93,6 +97,8 @@ export interface SessionDeps extends PeerDeps {
 export interface Roster {
   admit(session: Session): Refusal | null;
   dismiss(session: Session): void;
+  /** The conversation is over, whether it was admitted or not. */
+  forget(session: Session): void;
 }
 
 /** Frames held while the app is looked up. A real client sends none before the handshake. */
@@ -105,6 +111,7 @@ export class Session implements Peer {
   readonly transport: Transport;
   readonly outbox: Outbox;
   readonly deps: SessionDeps;
+  readonly charge: Charge;
   /** Empty until the handshake. */
   socketId = '';
   traffic: AppTraffic;
@@ -129,8 +136,9 @@ export class Session implements Peer {
   #waiting = 0;
   #signins: Promise<void> = Promise.resolve();
 
-  constructor(deps: SessionDeps, transport: Transport, greeting: Greeting) {
+  constructor(deps: SessionDeps, transport: Transport, greeting: Greeting, charge: Charge) {
     this.deps = deps;
+    this.charge = charge;
     this.transport = transport;
     this.greeting = greeting;
     this.traffic = deps.traffic.unknownApp;
@@ -191,8 +199,12 @@ export class Session implements Peer {
       this.refuse(checked.refusal.code, checked.refusal.message);
       return;
     }
-    this.#token = checked.value;
     const { user } = checked.value;
+    const full = this.#keepToken(checked.value) ?? (user === null ? null : takeUser(this, user, []));
+    if (full !== null) {
+      this.refuse(full.code, full.message);
+      return;
+    }
     const reading = user === null ? null : await becomeUser(this, user, []);
     if (this.#state !== 'opening') return;
     this.#greet();
@@ -211,7 +223,18 @@ export class Session implements Peer {
     const overShare = refuseOverShare(this.traffic, 'over_capacity');
     if (overShare !== null) return overShare;
     this.#app = app;
-    return this.deps.roster.admit(this);
+    return this.charge.joinApp(app.id) ?? this.deps.roster.admit(this);
+  }
+
+  /** Puts it in the place of the one before, where there is memory for it. */
+  #keepToken(token: VerifiedToken): Refusal | null {
+    const cost = tokenCost(token);
+    const more = cost - (this.#token === null ? 0 : tokenCost(this.#token));
+    const full = more > 0 ? this.charge.take(more) : null;
+    if (full !== null) return full;
+    if (more < 0) this.charge.give(-more);
+    this.#token = token;
+    return null;
   }
 
   #greet(): void {
@@ -246,6 +269,7 @@ export class Session implements Peer {
       }
       return;
     }
+    const beganMs = this.deps.clock.elapsed();
     try {
       this.traffic.framesIn++;
       this.traffic.receivedBytes += text.length;
@@ -263,6 +287,8 @@ export class Session implements Peer {
       else this.refuse(decoded.refusal.code, decoded.refusal.message);
     } catch (err) {
       this.#fail(err, 'handling a frame');
+    } finally {
+      this.traffic.spent(this.deps.clock.elapsed() - beganMs);
     }
   }
 
@@ -283,7 +309,7 @@ export class Session implements Peer {
         return;
       case 'unsubscribe': {
         const seating = this.seatings.get(command.channel);
-        if (seating !== undefined) this.#inOrder(seating, () => leaveChannel(this, seating));
+        if (seating !== undefined) this.#inOrder(seating, commandBytes, () => leaveChannel(this, seating));
         return;
       }
       case 'signin':
@@ -291,8 +317,9 @@ export class Session implements Peer {
         return;
       case 'client-event': {
         const seating = this.seatings.get(command.channel);
-        if (seating !== undefined && seating.waiting > 0) this.#inOrder(seating, () => this.#relay(command));
-        else this.#relay(command).catch((err: unknown) => this.#fail(err, 'relaying a client event'));
+        const cost = commandBytes + 2 * command.data.length;
+        if (seating !== undefined && seating.waiting > 0) this.#inOrder(seating, cost, () => this.#relay(command));
+        else this.#alone(cost, () => this.#relay(command), 'relaying a client event');
         return;
       }
       case 'publish':
@@ -321,8 +348,15 @@ export class Session implements Peer {
         this.refuseSubscription(command.channel, refusal);
         return;
       }
+      const cost = subscriptionCost(command.channel.length, command.channelData?.length);
+      const full = this.charge.take(cost);
+      if (full !== null) {
+        this.refuseSubscription(command.channel, full);
+        return;
+      }
       seating = {
         channel: channel.value,
+        cost,
         seat: null,
         subscription: null,
         isByToken: false,
@@ -332,25 +366,28 @@ export class Session implements Peer {
       this.seatings.set(command.channel, seating);
     }
     const joining = seating;
-    this.#inOrder(joining, () => joinChannel(this, joining, command));
+    const cost = commandBytes + 2 * ((command.auth?.length ?? 0) + (command.channelData?.length ?? 0));
+    const refuse = (full: Refusal) => this.refuseSubscription(command.channel, full);
+    this.#inOrder(joining, cost, () => joinChannel(this, joining, command), refuse);
   }
 
   #signin(command: SigninCommand): void {
-    this.#identify(() => signin(this, command), 'a sign-in');
+    this.#identify(2 * command.userData.length, () => signin(this, command), 'a sign-in');
   }
 
   #auth({ token }: AuthCommand): void {
-    this.#identify(() => renewToken(this, token), 'taking over a token');
+    this.#identify(2 * (token?.length ?? 0), () => renewToken(this, token), 'taking over a token');
   }
 
   /** One after another: the second must see what the first came to. */
-  #identify(run: () => Promise<void>, what: string): void {
-    if (!this.#mayWait()) return;
+  #identify(cost: number, run: () => Promise<void>, what: string): void {
+    if (!this.#mayWait(commandBytes + cost)) return;
     this.#signins = this.#signins
       .then(run)
       .catch((err: unknown) => this.#fail(err, what))
       .finally(() => {
         this.#waiting--;
+        this.charge.give(commandBytes + cost);
       });
   }
 
@@ -432,12 +469,13 @@ export class Session implements Peer {
   // ── Order ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Commands for one channel are carried out one after another, those of different channels side by side. */
-  #inOrder(seating: Seating, run: () => Promise<void>): void {
-    if (!this.#mayWait()) return;
-    this.#queue(seating, run);
+  #inOrder(seating: Seating, cost: number, run: () => Promise<void>, refuse?: (full: Refusal) => void): void {
+    if (this.#mayWait(cost, refuse)) this.#queue(seating, cost, run);
+    else this.#dropIdle(seating);
   }
 
-  #queue(seating: Seating, run: () => Promise<void>): void {
+  /** `cost`: bytes of the charge, which are given back when the command is done. */
+  #queue(seating: Seating, cost: number, run: () => Promise<void>): void {
     seating.waiting++;
     // With nothing before it, the command's first step happens now, in the turn that brought it.
     const started = seating.last === null ? run() : seating.last.then(run);
@@ -445,16 +483,39 @@ export class Session implements Peer {
       .catch((err: unknown) => this.#fail(err, `channel ${seating.channel.name}`))
       .finally(() => {
         this.#waiting--;
+        this.charge.give(cost);
         if (--seating.waiting > 0) return;
         seating.last = null;
-        if (seating.subscription === null && seating.seat === null) this.seatings.delete(seating.channel.name);
+        this.#dropIdle(seating);
       });
   }
 
-  #mayWait(): boolean {
+  /** A channel of which there is nothing, and nothing is to come. */
+  #dropIdle({ channel, cost, waiting, subscription, seat }: Seating): void {
+    if (waiting > 0 || subscription !== null || seat !== null) return;
+    if (this.seatings.delete(channel.name)) this.charge.give(cost);
+  }
+
+  /** What need not wait for anything, but holds its bytes until it is done. */
+  #alone(cost: number, run: () => Promise<void>, what: string): void {
+    if (!this.#mayWait(cost)) return;
+    run()
+      .catch((err: unknown) => this.#fail(err, what))
+      .finally(() => {
+        this.#waiting--;
+        this.charge.give(cost);
+      });
+  }
+
+  #mayWait(cost: number, refuse = (full: Refusal): void => this.refuse('unavailable', full.message)): boolean {
     if (this.#waiting >= 2 * this.app.limits.channelsPerConnection) {
       const limit = 2 * this.app.limits.channelsPerConnection;
       this.#refuseRate('Too many commands of this connection are waiting', 'commands', limit);
+      return false;
+    }
+    const full = this.charge.take(cost);
+    if (full !== null) {
+      refuse(full);
       return false;
     }
     this.#waiting++;
@@ -501,13 +562,17 @@ export class Session implements Peer {
   }
 
   useToken(token: VerifiedToken): void {
-    this.#token = token;
+    const full = this.#keepToken(token);
+    if (full !== null) {
+      this.refuseToken(full);
+      return;
+    }
     this.#sayToken(token);
     this.#scheduleCheck();
     // Behind what is under way: a subscribe that the former token allowed may be about to succeed.
     for (const seating of this.seatings.values()) {
       this.#waiting++;
-      this.#queue(seating, () => recheckChannel(this, seating));
+      this.#queue(seating, 0, () => recheckChannel(this, seating));
     }
   }
 
@@ -605,6 +670,30 @@ export class Session implements Peer {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#leaveAll('the client went away');
+    // Only now: a conversation that was told to close is there until its peer has closed it, too.
+    this.deps.roster.forget(this);
+  }
+
+  /** Something done for this connection threw: its state is unknown, and it ends. Never throws. */
+  broken(err: unknown): void {
+    const { number, text } = problems.internal_close;
+    this.#defect(err);
+    // Any of these may be what threw, and none may keep the others from being done.
+    for (const step of [
+      () => this.refuse('internal_close'),
+      () => this.#leaveAll('a defect', number),
+      () => this.transport.close(number, text),
+    ]) {
+      try {
+        step();
+      } catch (second) {
+        this.#defect(second);
+      }
+    }
+  }
+
+  #defect(err: unknown, details: Record<string, unknown> = {}): void {
+    this.deps.observer.defect('connection', err, { app: this.#app?.id, socketId: this.socketId, ...details });
   }
 
   #close(code: number, reason: string): void {
@@ -627,17 +716,23 @@ export class Session implements Peer {
     // Behind whatever is under way for the channel, so that a seat taken a moment from now is given back too.
     for (const seating of this.seatings.values()) {
       this.#waiting++;
-      this.#queue(seating, () => leaveChannel(this, seating));
+      this.#queue(seating, 0, () => leaveChannel(this, seating));
     }
     this.#signins = this.#signins.then(() => leaveUser(this)).catch((err: unknown) => this.#fail(err, 'a sign-out'));
   }
 
-  /** A defect or a failure of the world: it costs this connection at most one frame or its life, and no other anything. */
+  /** A defect or a failure of the world: it costs this connection at most one frame or its life. Never throws. */
   #fail(err: unknown, during: string): void {
-    this.deps.observer.problem(`failed: ${during}`, { err, app: this.#app?.id, socketId: this.socketId });
-    const isUnavailable = err instanceof StarlingError && err.code === 'unavailable';
-    if (this.#state === 'opening') this.refuse('over_capacity', 'The connection could not be opened: try again');
-    else if (!isUnavailable) this.refuse('internal_close');
+    try {
+      if (err instanceof StarlingError) {
+        this.deps.observer.problem(`failed: ${during}`, { err, app: this.#app?.id, socketId: this.socketId });
+      } else this.#defect(err, { during });
+      const isUnavailable = err instanceof StarlingError && err.code === 'unavailable';
+      if (this.#state === 'opening') this.refuse('over_capacity', 'The connection could not be opened: try again');
+      else if (!isUnavailable) this.refuse('internal_close');
+    } catch (second) {
+      this.broken(second);
+    }
   }
 
   /** Call it only where `observer.notes`. */
@@ -648,6 +743,14 @@ export class Session implements Peer {
   #noteProblem(what: string, code: ProblemCode, message: string): void {
     if (this.deps.observer.notes) this.note(what, { code, message });
   }
+}
+
+/** What a command costs while it waits, beside its texts. */
+const commandBytes = 512;
+
+/** The text of a token was read, and what it says of channels is kept as text and as patterns. */
+function tokenCost({ capabilities }: VerifiedToken): number {
+  return 1_024 + 6 * capabilities.json.length;
 }
 
 function isKeyEnabled(app: App, key: string): boolean {

@@ -7,6 +7,7 @@ import {
   type Broker,
   type Clock,
   channelOfTopic,
+  fence,
   type Observer,
   type PresenceStore,
   type RateLimiter,
@@ -15,6 +16,8 @@ import {
   type Transport,
 } from '@starling/ports';
 import { parseChannelName, problems, type Refusal, refuseByLimit } from '@starling/protocol';
+import { addressGroup } from './address-group.ts';
+import { Capacity, connectionBytes, type MemoryBudget } from './capacity.ts';
 import type { Hub } from './hub.ts';
 import { Flusher, type OutboxLimits } from './outbox.ts';
 import { publishBudget } from './publish.ts';
@@ -36,10 +39,19 @@ export interface SessionsDeps {
   readonly traffic: Traffic;
   /** An app's connections on other nodes, as far as this one knows: its limit is on all of them together. */
   readonly connectionsElsewhere?: (appId: string) => number;
+  /** What connections may hold of this process's memory; without it there is no bound on all of them together. */
+  readonly memory?: MemoryBudget;
 }
 
-/** A message or two of the largest size always fits; a peer that reads at all never meets either bound. */
-export const defaultOutboxLimits: OutboxLimits = { maxBytes: 1_048_576, maxStallMs: 30_000 };
+/**
+ * A message or two of the largest size always fits; a peer that reads at all never meets either bound. All together: 256
+ * that do not read, each with all it may have.
+ */
+export const defaultOutboxLimits: OutboxLimits = {
+  maxBytes: 1_048_576,
+  maxStallMs: 30_000,
+  maxTotalBytes: 256 * 1_048_576,
+};
 
 /** How often a drain closes some more. */
 const drainStepMs = 50;
@@ -50,6 +62,10 @@ export class Sessions {
   readonly #deps: ConstructorParameters<typeof Session>[0];
   readonly #connectionsElsewhere: (appId: string) => number;
   readonly #open = new Set<Session>();
+  readonly #capacity: Capacity;
+  /** By address group: all conversations, admitted or not, of whichever app. */
+  readonly #conversations = new Map<string, number>();
+  /** By app and address group. */
   readonly #byAddress = new Map<string, number>();
   readonly #byApp = new Map<string, number>();
   #isDraining = false;
@@ -60,31 +76,37 @@ export class Sessions {
   constructor(
     deps: SessionsDeps,
     settings: SessionSettings = defaultSessionSettings,
-    outboxLimits = defaultOutboxLimits,
+    outboxLimits: Partial<OutboxLimits> = {},
   ) {
     const { clock } = deps;
+    this.#capacity = new Capacity(deps.memory);
     this.#connectionsElsewhere = deps.connectionsElsewhere ?? (() => 0);
     const roster: Roster = {
       admit: (session) => this.#admit(session),
       dismiss: (session) => this.#dismiss(session),
+      forget: (session) => this.#forget(session),
     };
     this.#deps = {
       ...deps,
       settings,
       roster,
-      flusher: new Flusher(clock, outboxLimits),
-      wheel: new TimingWheel<Session>(clock, (session) => session.check()),
+      flusher: new Flusher(clock, { ...defaultOutboxLimits, ...outboxLimits }, deps.observer),
+      wheel: new TimingWheel<Session>(
+        clock,
+        (session) => session.check(),
+        (session, err) => session.broken(err),
+      ),
       counts: new SubscriptionCounts(deps),
     };
   }
 
   /** Follows changes of apps, repairs of the presence store and gaps of the broker. Returns the function that ends it. */
   start(): () => void {
-    const { appStore, broker, presenceStore } = this.#deps;
+    const { appStore, broker, presenceStore, observer } = this.#deps;
     const ends = [
-      appStore.onChange((appId, app) => this.#appChanged(appId, app)),
-      presenceStore.onRepair((topic, connectionCount) => void this.#recount(topic, connectionCount)),
-      broker.onGap(() => void this.#retell()),
+      appStore.onChange(fence(observer, 'listener', (appId, app) => this.#appChanged(appId, app))),
+      presenceStore.onRepair(fence(observer, 'listener', (topic, count) => this.#recount(topic, count))),
+      broker.onGap(fence(observer, 'listener', () => this.#retell())),
     ];
     return () => {
       for (const end of ends) end();
@@ -96,11 +118,19 @@ export class Sessions {
    * greeting, which is kept as long as the connection.
    */
   open(transport: Transport, greeting: Greeting, token?: string): Session {
-    const session = new Session(this.#deps, transport, greeting);
+    const group = addressGroup(greeting.address);
+    const session = new Session(this.#deps, transport, greeting, this.#capacity.open(group));
+    const refusal = this.#count(session, group);
     // Not "reconnect now": where this node is the only one, it would be asked again at once until it is gone.
     if (this.#isDraining) session.refuse('over_capacity', 'The server is restarting: try again');
+    else if (refusal !== null) session.refuse(refusal.code, refusal.message);
     else void session.open(token);
     return session;
+  }
+
+  /** Bytes that connections and all that belongs to them hold, as far as they are counted. */
+  get heldBytes(): number {
+    return this.#capacity.heldBytes;
   }
 
   get size(): number {
@@ -121,10 +151,29 @@ export class Sessions {
       let surplus = this.#open.size - mayRemain;
       for (const session of this.#open) {
         if (surplus-- <= 0) break;
-        session.refuse('going_away', problems.going_away.text);
+        try {
+          session.refuse('going_away', problems.going_away.text);
+        } catch (err) {
+          session.broken(err);
+        }
       }
       if (this.#open.size > 0) await new Promise<void>((resolve) => this.#deps.clock.after(drainStepMs, resolve));
     }
+  }
+
+  /** Counted whatever is answered: one that is refused is there until it has gone. */
+  #count({ charge }: Session, group: string): Refusal | null {
+    add(this.#conversations, group, 1);
+    const full = charge.take(connectionBytes);
+    if (full !== null) charge.force(connectionBytes);
+    const { connectionsPerAddress } = this.#deps.settings;
+    const count = this.#conversations.get(group) ?? 0;
+    return full ?? (count > connectionsPerAddress ? atMost('address_limit', connectionsPerAddress) : null);
+  }
+
+  #forget({ charge, greeting }: Session): void {
+    charge.end();
+    add(this.#conversations, addressGroup(greeting.address), -1);
   }
 
   #admit(session: Session): Refusal | null {
@@ -149,7 +198,14 @@ export class Sessions {
 
   #appChanged(appId: string, app: App | undefined): void {
     // A copy: a session that is closed by the change takes itself out of the set.
-    for (const session of [...this.#open]) if (session.app.id === appId) session.appChanged(app);
+    for (const session of [...this.#open]) {
+      if (session.app.id !== appId) continue;
+      try {
+        session.appChanged(app);
+      } catch (err) {
+        session.broken(err);
+      }
+    }
     if (app !== undefined) return;
     const { broker, rateLimiter, traffic } = this.#deps;
     traffic.remove(appId);
@@ -171,7 +227,7 @@ export class Sessions {
       }
     } catch (err) {
       this.#gaps = 0;
-      observer.problem('failed: telling sessions anew', { err });
+      observer.defect('listener', err);
     } finally {
       this.#isRetelling = false;
     }
@@ -198,7 +254,7 @@ function atMost(code: 'connection_limit' | 'address_limit', limit: number): Refu
 }
 
 function addressKey(session: Session): string {
-  return `${session.app.id} ${session.greeting.address}`;
+  return `${session.app.id} ${addressGroup(session.greeting.address)}`;
 }
 
 function add(counts: Map<string, number>, key: string, amount: number): void {

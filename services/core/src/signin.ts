@@ -8,9 +8,11 @@ import {
   limits,
   type Member,
   problems,
+  type Refusal,
   type SigninCommand,
 } from '@starling/protocol';
 import { authorizeSignin } from './authorize.ts';
+import { subscriptionCost } from './capacity.ts';
 import { Subscription } from './hub.ts';
 import type { Peer } from './peer.ts';
 
@@ -29,6 +31,11 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
     return;
   }
   const watched = app.hasWatchlists ? user.value.watchlist.slice(0, limits.watchlistLength) : [];
+  const full = takeUser(session, user.value, watched);
+  if (full !== null) {
+    session.refuse('signin_refused', full.message);
+    return;
+  }
   try {
     const reading = await becomeUser(session, { userId, userInfo }, watched);
     if (reading === null) return;
@@ -48,6 +55,19 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
   }
 }
 
+/** What being signed in costs: the user's own topic, and one for each whom it watches. */
+function userCost(user: Member, watched: readonly string[]): number {
+  return watched.reduce(
+    (sum, id) => sum + subscriptionCost(id.length),
+    subscriptionCost(user.userId.length, user.userInfo.length),
+  );
+}
+
+/** Takes the memory for it, to be called before `becomeUser`, or refuses. `leaveUser` gives it back. */
+export function takeUser(session: Peer, user: Member, watched: readonly string[]): Refusal | null {
+  return session.charge.take(userCost(user, watched));
+}
+
 /** Who of a watchlist is online and who is not, as a frame; and the position up to which that is true of each. */
 interface Reading {
   readonly snapshot: string | null;
@@ -65,7 +85,7 @@ export async function becomeUser(session: Peer, user: Member, watched: readonly 
   const watches = watched.map((id) => new Subscription(watchTopic(app.id, id), session));
   const subscriptions = [own, ...watches];
   const seat: Seat = { topic: own.topic, socketId: session.socketId, member: { userId, userInfo } };
-  session.user = { userId, userInfo, seat, subscriptions, watched };
+  session.user = { userId, userInfo, seat, subscriptions, watched, cost: userCost(user, watched) };
   await Promise.all(subscriptions.map((subscription) => deps.hub.add(subscription)));
   if (session.isClosed) return null;
   await deps.presenceStore.join(seat, {
@@ -124,6 +144,7 @@ export async function leaveUser(session: Peer): Promise<void> {
   const { user, deps } = session;
   if (user === null) return;
   session.user = null;
+  session.charge.give(user.cost);
   for (const subscription of user.subscriptions) deps.hub.remove(subscription);
   await deps.presenceStore.leave(user.seat);
 }

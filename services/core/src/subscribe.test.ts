@@ -358,6 +358,18 @@ describe('presence', () => {
     );
     expect((await subscribe(await connect(), 'presence-a', { user_id: 'a' }))[0]?.event).toMatch(/succeeded/);
   });
+
+  it('[PR7] [SU10] a channel that was full takes no place among those that the connection may join', async () => {
+    const limits = { ...defaultAppLimits, presenceMembers: 1, channelsPerConnection: 1 };
+    const { connect, subscribe, sessions } = createWorld({ app: { limits } });
+    await subscribe(await connect(), 'presence-a', { user_id: 'a' });
+    const peer = await connect();
+    const before = sessions.heldBytes;
+    expect((await subscribe(peer, 'presence-a', { user_id: 'b' }))[0]?.data).toMatchObject({ type: 'LimitReached' });
+    expect(peer.session.seatings.size).toBe(0);
+    expect(sessions.heldBytes).toBe(before);
+    expect((await subscribe(peer, 'room'))[0]?.event).toMatch(/succeeded/);
+  });
 });
 
 describe('client events', () => {

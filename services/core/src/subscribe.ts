@@ -27,6 +27,8 @@ export interface Seating {
   subscription: Subscription | null;
   /** Joined, or about to be, by what a token allows: it goes when a later token does not. */
   isByToken: boolean;
+  /** Bytes of the session's charge, while it stands in the session's list. */
+  readonly cost: number;
   /** Commands queued or under way. */
   waiting: number;
   last: Promise<void> | null;
@@ -115,7 +117,10 @@ function succeed(
   if (channel.kind === 'private' || channel.kind === 'presence') session.authorized();
   session.send(encodeSubscriptionSucceeded(channel.name, channel.kind === 'presence' ? joined.members : undefined));
   if (retained !== undefined) {
-    session.outbox.push(codec.frame(retained.message.payload));
+    const frame = codec.frame(retained.message.payload);
+    session.outbox.push(frame);
+    session.traffic.delivered++;
+    session.traffic.deliveredBytes += frame.byteLength;
     subscription.eventFloor = retained.message.position;
   } else if (channel.isCache) {
     session.send(encodeCacheMiss(channel.name));

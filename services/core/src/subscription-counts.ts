@@ -51,6 +51,7 @@ export class SubscriptionCounts {
     });
   }
 
+  /** Never rejects. */
   async #publishCurrent(topic: Topic, channel: string): Promise<void> {
     try {
       const [occupancy] = await this.#deps.presenceStore.occupancies([topic]);

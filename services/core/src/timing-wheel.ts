@@ -6,15 +6,20 @@ const tickMs = 1_000;
 export class TimingWheel<T extends object> {
   readonly #clock: Clock;
   readonly #onDue: (item: T) => void;
+  readonly #onDefect: (item: T, err: unknown) => void;
   readonly #buckets = new Map<number, Set<T>>();
   readonly #tickOf = new Map<T, number>();
   #cancel: (() => void) | null = null;
   #lastTick = 0;
 
-  /** `onDue` is called up to one second late, once per `schedule`, and may schedule the item again. */
-  constructor(clock: Clock, onDue: (item: T) => void) {
+  /**
+   * `onDue` is called up to one second late, once per `schedule`, and may schedule the item again. What it throws is for
+   * `onDefect`, which must not: the items behind that one, and the wheel itself, go on.
+   */
+  constructor(clock: Clock, onDue: (item: T) => void, onDefect: (item: T, err: unknown) => void) {
     this.#clock = clock;
     this.#onDue = onDue;
+    this.#onDefect = onDefect;
   }
 
   /** Replaces the item's earlier time, if it had one. */
@@ -53,7 +58,11 @@ export class TimingWheel<T extends object> {
       const bucket = this.#buckets.get(tick) ?? new Set();
       for (const item of bucket) {
         this.#tickOf.delete(item);
-        this.#onDue(item);
+        try {
+          this.#onDue(item);
+        } catch (err) {
+          this.#onDefect(item, err);
+        }
       }
       this.#buckets.delete(tick);
     }

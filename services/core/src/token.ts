@@ -2,7 +2,7 @@
 import type { App, VerifiedToken } from '@starling/ports';
 import { type Checked, type Refusal, refuse, StarlingError } from '@starling/protocol';
 import type { Peer } from './peer.ts';
-import { becomeUser, leaveUser, startUser } from './signin.ts';
+import { becomeUser, leaveUser, startUser, takeUser } from './signin.ts';
 
 /** By id: until when the tokens of a user, or a token, are refused. Made once for each state of an app. */
 interface Refused {
@@ -72,6 +72,11 @@ export async function renewToken(session: Peer, text: string | undefined): Promi
   const token = checked.value;
   if (token.user === null || session.user !== null) {
     session.useToken(token);
+    return;
+  }
+  const full = takeUser(session, token.user, []);
+  if (full !== null) {
+    session.refuseToken(full);
     return;
   }
   try {

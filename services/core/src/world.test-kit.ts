@@ -22,7 +22,16 @@ import {
   type Transport,
 } from '@starling/ports';
 import { tokenOf } from '@starling/ports/contract';
-import { type Greeting, Hub, type Session, type SessionSettings, Sessions, Traffic } from './index.ts';
+import {
+  type Greeting,
+  Hub,
+  type MemoryBudget,
+  type OutboxLimits,
+  type Session,
+  type SessionSettings,
+  Sessions,
+  Traffic,
+} from './index.ts';
 import { defaultSessionSettings } from './session.ts';
 
 /** One whole frame per line, so that a write of several can be taken apart. */
@@ -111,7 +120,8 @@ export interface WorldOptions {
   readonly app?: Partial<App>;
   readonly settings?: Partial<SessionSettings>;
   readonly connectionsElsewhere?: (appId: string) => number;
-  readonly outbox?: { maxBytes: number; maxStallMs: number };
+  readonly outbox?: Partial<OutboxLimits>;
+  readonly memory?: MemoryBudget;
   /** Stand between the engine and a store: to delay its answers, or to fail. */
   readonly wrapBroker?: (broker: MemoryBroker) => Broker;
   readonly wrapPresence?: (store: MemoryPresenceStore) => PresenceStore;
@@ -156,6 +166,7 @@ export function createWorld(options: WorldOptions = {}) {
       clock,
       observer,
       traffic,
+      ...(options.memory && { memory: options.memory }),
       ...(options.connectionsElsewhere && { connectionsElsewhere: options.connectionsElsewhere }),
     },
     { ...defaultSessionSettings, ...options.settings },

@@ -11,7 +11,7 @@ export interface BrokerMessage {
    * `terminate`: close the topic's subscribers; `payload` is empty.
    */
   readonly kind: 'event' | 'transition' | 'terminate';
-  /** The frame as UTF-8. Shared by every subscriber: never write to it. */
+  /** The frame as UTF-8; an adapter may drop what is none. Shared by every subscriber: never write to it. */
   readonly payload: Uint8Array;
   /** The socket id that must not receive it. */
   readonly except?: string;

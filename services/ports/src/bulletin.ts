@@ -1,3 +1,5 @@
+import { isAppId, isFields, isTextUpTo, isWhole, readJson } from './reading.ts';
+
 /** What every node should know at once, whatever it serves. */
 export type Notice =
   /** Somebody changed or removed the app: what a node has kept of it below this version is out of date. */
@@ -7,6 +9,33 @@ export type Notice =
   /** A node goes by this version of the app from now on. */
   | { readonly kind: 'app-applied'; readonly appId: string; readonly version: number; readonly nodeId: string };
 
+/** Bytes of the longest control message that is read. The longest of today has 200. */
+const maxNoticeBytes = 4_096;
+
+/**
+ * A control message as it came from the broker. `unknown`: well-formed, of a kind that this version does not know; a newer
+ * node sends it, and this one has nothing to do with it. `malformed`: no node of ours wrote it.
+ */
+export function parseNotice(payload: Uint8Array): Notice | 'unknown' | 'malformed' {
+  const read = readJson(payload, maxNoticeBytes);
+  if (read === null || !isFields(read.value)) return 'malformed';
+  // Only what is named here goes on: a field too many is a newer node's.
+  const { kind, appId, version, nodeId } = read.value;
+  if (typeof kind !== 'string') return 'malformed';
+  switch (kind) {
+    case 'app-changed':
+      return isAppId(appId) && isWhole(version) ? { kind, appId, version } : 'malformed';
+    case 'app-watched':
+      return isAppId(appId) ? { kind, appId } : 'malformed';
+    case 'app-applied':
+      return isAppId(appId) && isWhole(version) && isTextUpTo(nodeId, 128)
+        ? { kind, appId, version, nodeId }
+        : 'malformed';
+    default:
+      return 'unknown';
+  }
+}
+
 /**
  * A board that all nodes read. A notice is worth reading only while it is fresh: it says that something kept elsewhere
  * has changed, and is lost on nodes whose link is down. Those are told of the gap, and read the thing itself again.
@@ -14,7 +43,7 @@ export type Notice =
 export interface Bulletin {
   /** This node reads it too. Rejects with a StarlingError `unavailable` when the world fails. */
   post(notice: Notice): Promise<void>;
-  /** `read` must not throw. Returns the function that ends the reading. */
+  /** What `read` throws costs that one reader that one notice. Returns the function that ends the reading. */
   listen(read: (notice: Notice) => void): () => void;
   /** Told when notices may have been missed. Returns the function that ends the listening. */
   onGap(listener: () => void): () => void;

@@ -1,3 +1,5 @@
+import { isAppId, isFields, isTextUpTo, isWhole, readJson } from './reading.ts';
+
 /** What one app did on one node in one minute. */
 export interface MinuteOfUse {
   /** When the minute began, in milliseconds since 1970; by the node's clock. */
@@ -54,4 +56,39 @@ export interface NodeDirectory {
   remove(nodeId: string): Promise<void>;
   /** In no order. */
   nodes(): Promise<readonly NodeReport[]>;
+}
+
+/** Bytes of the longest report that is read: some hundred for each app that has connections on the node. */
+const maxReportBytes = 16 * 1_048_576;
+
+/** A report as another node stored it. Undefined for what is none; fields that this version does not know are left out. */
+export function parseNodeReport(text: string): NodeReport | undefined {
+  const read = readJson(text, maxReportBytes);
+  if (read === null || !isFields(read.value)) return undefined;
+  const { nodeId, host, parts, version, startedAt, connections, memoryBytes, apps } = read.value;
+  if (!isTextUpTo(nodeId, 128) || !isTextUpTo(host, 256) || !isTextUpTo(version, 64)) return undefined;
+  if (!isWhole(startedAt) || !isWhole(connections) || !isWhole(memoryBytes)) return undefined;
+  if (!Array.isArray(parts) || !parts.every((part) => isTextUpTo(part, 64)) || !Array.isArray(apps)) return undefined;
+  const appsRead = apps.map(parseAppOnNode);
+  if (!appsRead.every((app) => app !== undefined)) return undefined;
+  return { nodeId, host, parts, version, startedAt, connections, memoryBytes, apps: appsRead };
+}
+
+const minuteCounts = ['at', 'peakConnections', 'messagesIn', 'bytesIn', 'messagesOut', 'bytesOut', 'refused'] as const;
+
+function parseAppOnNode(given: unknown): AppOnNode | undefined {
+  if (!isFields(given)) return undefined;
+  const { appId, connections, subscriptions, minutes, keyUses } = given;
+  if (!isAppId(appId) || !isWhole(connections) || !isWhole(subscriptions) || !Array.isArray(minutes)) return undefined;
+  const read = minutes.map((minute: unknown) =>
+    isFields(minute) && minuteCounts.every((name) => isWhole(minute[name]))
+      ? (Object.fromEntries(minuteCounts.map((name) => [name, minute[name]])) as unknown as MinuteOfUse)
+      : undefined,
+  );
+  if (!read.every((minute) => minute !== undefined)) return undefined;
+  const app = { appId, connections, subscriptions, minutes: read };
+  if (keyUses === undefined) return app;
+  if (!isFields(keyUses)) return undefined;
+  const uses = Object.entries(keyUses).filter((use): use is [string, number] => isWhole(use[1]));
+  return { ...app, keyUses: Object.fromEntries(uses) };
 }

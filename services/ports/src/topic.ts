@@ -13,6 +13,10 @@ export function userTopic(appId: string, userId: string): Topic {
   return `${appId}:~user:${userId}` as Topic;
 }
 
+export function isUserTopic(topic: Topic): boolean {
+  return topic.startsWith('~user:', topic.indexOf(':') + 1);
+}
+
 /** Joined by every connection that has the user on its watchlist. */
 export function watchTopic(appId: string, userId: string): Topic {
   return `${appId}:~watch:${userId}` as Topic;

@@ -17,6 +17,7 @@ export { type Lateness, openLateness } from './lateness.ts';
 export { type Close, Lifecycle, runProgram, StartError } from './lifecycle.ts';
 export { type FarProcess, Line } from './line.ts';
 export { createLog, type Log, type LogOptions, PinoObserver } from './log.ts';
+export { type MemoryGauge, type MemoryReading, openMemoryGauge, readMemory } from './memory.ts';
 export {
   Metrics,
   type MetricsSnapshot,

@@ -30,7 +30,7 @@ function makePair() {
   const [one, other] = [new Far(), new Far()];
   one.other = other;
   other.other = one;
-  return { asking: new Line(one), answering: new Line(other), cut: () => one.cut() };
+  return { asking: new Line(one), answering: new Line(other), cut: () => one.cut(), far: [one, other] as const };
 }
 
 function later<T>() {
@@ -107,5 +107,55 @@ describe('Line', () => {
     answer.resolve('too late');
     answering.answer('quick', () => 'still here');
     expect(await asking.ask('quick')).toBe('still here');
+  });
+
+  test('[OP13] passes over what is no message of its own, and what the other end asks in a form that is none', async () => {
+    const { asking, answering, far } = makePair();
+    answering.answer('add', (about) => Number(about) + 1);
+    const strange = [
+      null,
+      7,
+      'text',
+      [],
+      {},
+      { starling: 'ask' },
+      { starling: 'ask', id: 'x', what: 'add' },
+      { starling: 'answer', id: 99 },
+      { starling: 'failure', id: 1 },
+      { starling: 'failure', id: 1, code: 7, message: 7 },
+      { starling: 'news' },
+      { starling: 'news', what: 'unheard of' },
+      { starling: 'of a later version', id: 1 },
+      { starling: { toString: 1 } },
+    ];
+    const asked = asking.ask('add', 1);
+    for (const message of strange) for (const end of far) end.emit('message', message);
+    await expect(asked).resolves.toBe(2);
+  });
+
+  test('[OP13] takes a code that it does not know for an internal error', async () => {
+    const { asking, far } = makePair();
+    const asked = asking.ask('anything');
+    far[0].emit('message', { starling: 'failure', id: 1, code: 'constructor', message: 'told' });
+    await expect(asked).rejects.toMatchObject({ code: 'internal', message: 'told' });
+  });
+
+  test('[OP12] tells what a listener throws, and goes on', async () => {
+    const { asking, answering } = makePair();
+    const defects: unknown[] = [];
+    answering.observer = { defect: (kind, err) => void defects.push([kind, (err as Error).message]) };
+    answering.heed('bad', () => {
+      throw new Error('heard');
+    });
+    answering.answer('add', (about) => Number(about) + 1);
+    asking.tell('bad');
+    await expect(asking.ask('add', 1)).resolves.toBe(2);
+    expect(defects).toEqual([['control message', 'heard']]);
+  });
+
+  test('[OP12] a message that cannot be sent fails for who asked, and throws nowhere', async () => {
+    const { asking } = makePair();
+    await expect(asking.ask('anything', () => undefined)).rejects.toMatchObject({ code: 'unavailable' });
+    asking.tell('anything', () => undefined);
   });
 });

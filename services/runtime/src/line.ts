@@ -1,5 +1,6 @@
 /** Questions, answers and news between a process and one that it started. */
-import { type ProblemCode, StarlingError } from '@starling/protocol';
+import type { Observer } from '@starling/ports';
+import { type ProblemCode, problems, StarlingError } from '@starling/protocol';
 
 /** Node's `process` in a process that was started, and its `ChildProcess` in the one that started it. */
 export interface FarProcess {
@@ -34,6 +35,8 @@ export class Line {
   readonly #answers = new Map<string, (about: unknown) => unknown>();
   readonly #listeners = new Map<string, (about: unknown) => void>();
   #lastId = 0;
+  /** Told what a listener throws, once there is one: a process has its line before it has its log. */
+  observer: Pick<Observer, 'defect'> | undefined;
 
   constructor(far: FarProcess) {
     this.#far = far;
@@ -74,8 +77,9 @@ export class Line {
 
   #received(given: unknown): void {
     if (typeof given !== 'object' || given === null || !('starling' in given)) return;
-    // Only the other end of this class writes this field.
-    const message = given as Message;
+    const message = read(given);
+    // Not of this class, or of a version that says more: whoever waits for it hears that there was no answer.
+    if (message === undefined) return;
     switch (message.starling) {
       case 'ask':
         void this.#reply(message.id, message.what, message.about);
@@ -87,13 +91,18 @@ export class Line {
         this.#settle(message.id)?.reject(new StarlingError(message.code, message.message));
         return;
       case 'news':
-        this.#listeners.get(message.what)?.(message.about);
+        try {
+          this.#listeners.get(message.what)?.(message.about);
+        } catch (err) {
+          this.observer?.defect('control message', err, { what: message.what });
+        }
         return;
       default:
         message satisfies never;
     }
   }
 
+  /** Never rejects. */
   async #reply(id: number, what: string, about: unknown): Promise<void> {
     let message: Message;
     try {
@@ -122,10 +131,27 @@ export class Line {
       onFailure();
       return;
     }
-    this.#far.send(message, (err) => {
-      if (err !== null) onFailure(err);
-    });
+    try {
+      this.#far.send(message, (err) => {
+        if (err !== null) onFailure(err);
+      });
+    } catch (err) {
+      // The channel was closed in this moment, or the message holds what cannot be copied.
+      onFailure(err instanceof Error ? err : new Error(String(err)));
+    }
   }
+}
+
+/** Whatever shares the channel may send anything. Undefined for what is no message of this class. */
+function read(given: object & { readonly starling: unknown }): Message | undefined {
+  const { starling, id, what, about, value, code, message } = given as Readonly<Record<string, unknown>>;
+  const isNumbered = typeof id === 'number';
+  if (starling === 'news') return typeof what === 'string' ? { starling, what, about } : undefined;
+  if (starling === 'ask') return isNumbered && typeof what === 'string' ? { starling, id, what, about } : undefined;
+  if (starling === 'answer') return isNumbered ? { starling, id, value } : undefined;
+  if (starling !== 'failure' || !isNumbered || typeof message !== 'string') return undefined;
+  const known = typeof code === 'string' && Object.hasOwn(problems, code) ? (code as ProblemCode) : 'internal';
+  return { starling, id, code: known, message };
 }
 
 function gone(cause?: Error): StarlingError {

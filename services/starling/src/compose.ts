@@ -22,7 +22,17 @@ import {
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { type Control, control, createSetupToken, oidcOf, ownerOf } from '@starling/control';
-import { BrokerBulletin, DebugTap, DebugWatch, Fairness, Fleet, Hub, Sessions, Traffic } from '@starling/core';
+import {
+  BrokerBulletin,
+  DebugTap,
+  DebugWatch,
+  defaultSessionSettings,
+  Fairness,
+  Fleet,
+  Hub,
+  Sessions,
+  Traffic,
+} from '@starling/core';
 import { adoptKeyring, createDatabase, type Database, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
@@ -47,6 +57,7 @@ import {
   mergeMetrics,
   openHttpServer,
   openLateness,
+  openMemoryGauge,
   PinoObserver,
   Readiness,
   StartError,
@@ -95,18 +106,20 @@ export function compose(
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
   const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
-  const clock = new SystemClock();
   const logged = new PinoObserver(log);
+  const clock = new SystemClock(logged);
   const observer = new DebugTap(logged, { clock, nodeId });
   const traffic = new Traffic();
   const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
   metrics.watchTraffic(traffic);
   metrics.watchDefects(logged.defects);
+  if (supervisor !== undefined) supervisor.line.observer = logged;
   supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
 
+  const gauge = openMemoryGauge(settings.STARLING_WORKERS);
   const { broker, presenceStore, rateLimiter, nodeDirectory, ping } =
     settings.REDIS_URL === undefined
-      ? inProcess(clock)
+      ? inProcess(clock, gauge.limitBytes)
       : overRedis(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
   // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
   // of other nodes their count when this one has given back the seats of a node that died.
@@ -137,7 +150,21 @@ export function compose(
   const connectionsElsewhere = (appId: string): number => fleet.connectionsElsewhere(appId);
   const tokenVerifier = new JoseTokenVerifier(observer, { mayBePrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS });
   const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
-  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic, connectionsElsewhere });
+  const memory = {
+    bytes: (settings.STARLING_CONNECTION_MEMORY_MB ?? 0) * 1_048_576 || gauge.limitBytes * memoryShares.connections,
+    isShort: () => gauge.isShort(),
+  };
+  const sessions = new Sessions(
+    { ...stores, hub, clock, observer, traffic, connectionsElsewhere, memory },
+    { ...defaultSessionSettings, connectionsPerAddress: settings.STARLING_MAX_CONNECTIONS_PER_ADDRESS },
+    { maxTotalBytes: gauge.limitBytes * memoryShares.waiting },
+  );
+  metrics.watchNumber(
+    'starling_held_bytes',
+    'Memory that connections, and all that belongs to them, are counted to hold',
+    () => sessions.heldBytes,
+  );
+  metrics.watchNumber('starling_held_limit_bytes', 'Beyond how much of that newcomers are refused', () => memory.bytes);
   lifecycle.add('sessions', () => sessions.start());
 
   const admin =
@@ -217,7 +244,10 @@ const [metricsOfOne, metricsOfAll] = ['metrics', 'metrics of all'] as const;
 
 /** Whichever worker is asked shows all of them. */
 async function readAll({ line }: Supervisor): Promise<string> {
-  return mergeMetrics((await line.ask(metricsOfAll)) as MetricsSnapshot[]);
+  const snapshots = await line.ask(metricsOfAll);
+  if (!Array.isArray(snapshots)) throw new StarlingError('internal', 'The supervisor answered with no metrics');
+  // A worker that answered with something else is missing, rather than all.
+  return mergeMetrics(snapshots.filter((snapshot): snapshot is MetricsSnapshot => Array.isArray(snapshot)));
 }
 
 /**
@@ -235,10 +265,10 @@ export function composeWorkers(
   const metrics = new Metrics({ worker: 'supervisor' });
   const observer = new PinoObserver(log);
   metrics.watchDefects(observer.defects);
-  const clock = new SystemClock();
+  const clock = new SystemClock(observer);
   const nodeId = randomUUID();
   // Nobody but this process changes what it keeps: who can, has a database of its own to do it in.
-  const { broker } = inProcess(clock);
+  const { broker } = inProcess(clock, openMemoryGauge(settings.STARLING_WORKERS + 1).limitBytes);
   const hub = new Hub({ broker, clock, observer, nodeId });
   lifecycle.add('hub', () => hub.start());
   const bulletin = new BrokerBulletin({ broker, hub, observer });
@@ -260,6 +290,7 @@ export function composeWorkers(
     stopLimitMs,
     onGivenUp,
     onStarted: (line) => {
+      line.observer = observer;
       line.answer(metricsOfAll, async () => {
         // One that does not answer is missing, rather than all.
         const asked = workers.lines.map((each) => each.ask(metricsOfOne, undefined, 2_000).catch(() => []));
@@ -307,8 +338,20 @@ interface Stores {
   ping(): Promise<void>;
 }
 
-function inProcess(clock: Clock): Stores {
-  const broker = new MemoryBroker(clock);
+/**
+ * What of a process's memory is for what. With a heap of 256 MB: 128 MB for connections, which is 11,000 that are in a few
+ * channels each; 32 MB that may wait for those who do not read, 16 MB of events for cache channels, and 40,000 ids of
+ * messages. The rest is for the program itself (about 60 MB), for what is under way, and for V8 to collect in.
+ */
+const memoryShares = { connections: 1 / 2, waiting: 1 / 8, retained: 1 / 16, messageIds: 1 / 16 } as const;
+/** Of one message id: a topic, the id, a time, and a place in a map. */
+const messageIdBytes = 400;
+
+function inProcess(clock: Clock, limitBytes: number): Stores {
+  const broker = new MemoryBroker(clock, {
+    retainedBytes: limitBytes * memoryShares.retained,
+    messageIds: Math.floor((limitBytes * memoryShares.messageIds) / messageIdBytes),
+  });
   return {
     broker,
     presenceStore: new MemoryPresenceStore(broker),
@@ -348,7 +391,8 @@ interface Neighbours extends World {
 function appsOf(settings: Settings, supervisor: Supervisor | undefined, world: Neighbours): Apps {
   const wanted = wantedApp(settings);
   const { DATABASE_URL: url } = settings;
-  if (url === undefined && supervisor !== undefined) return { appStore: new LineAppStore(supervisor.line), first: {} };
+  if (url === undefined && supervisor !== undefined)
+    return { appStore: new LineAppStore(supervisor.line, world.observer), first: {} };
   if (url !== undefined || 'STARLING_DATA_DIR' in settings)
     return fromDatabase(settings, supervisor === undefined, world);
   const app = givenApp(wanted);
@@ -498,7 +542,7 @@ function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }:
     broker: new RedisBroker(link, observer),
     presenceStore,
     rateLimiter: new RedisRateLimiter(link),
-    nodeDirectory: new RedisNodeDirectory(link),
+    nodeDirectory: new RedisNodeDirectory(link, observer),
     ping: () => link.ping(),
   };
 }

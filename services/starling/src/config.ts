@@ -73,6 +73,18 @@ const edgeSettings = {
     .enum(['auto', 'js'])
     .default('auto')
     .describe('How events reach many sockets: auto uses the native module where it was built, js never does.'),
+  STARLING_MAX_CONNECTIONS_PER_ADDRESS: z.coerce
+    .number()
+    .int('must be a whole number')
+    .min(1, 'must be 1 or more')
+    .default(20_000)
+    .describe('How many connections one address (of IPv6 one /64) may have to this node, over all apps.'),
+  STARLING_CONNECTION_MEMORY_MB: z.coerce
+    .number()
+    .int('must be a whole number')
+    .min(16, 'must be 16 or more')
+    .optional()
+    .describe('Beyond how much memory, in MB, newcomers are refused. Default: half of what the process may have.'),
   STARLING_COMPRESSION: flag()
     .default(true)
     .describe('Whether events of 512 bytes and more are compressed for clients that offer permessage-deflate.'),

@@ -16,9 +16,15 @@ beforeAll(() => {
 });
 afterAll(() => void keeper.kill('SIGKILL'));
 
+/** Nothing of this is expected. */
+const observer = {
+  problem: (what: string) => expect.unreachable(what),
+  defect: (kind: string) => expect.unreachable(kind),
+};
+
 const make = async () => {
   await line.ask('begin anew', undefined, 20_000);
-  const store = new LineAppStore(line);
+  const store = new LineAppStore(line, observer);
   return {
     store,
     revoker: store,
@@ -58,15 +64,18 @@ function makeWatched() {
       tell: (_what, about) => ways.hear(about),
     },
   );
-  const store = new LineAppStore({
-    ask: async (_what, about) => {
-      asked.push(about);
-      return ways.answer(about);
+  const store = new LineAppStore(
+    {
+      ask: async (_what, about) => {
+        asked.push(about);
+        return ways.answer(about);
+      },
+      heed: (_what, listener) => {
+        ways.hear = listener;
+      },
     },
-    heed: (_what, listener) => {
-      ways.hear = listener;
-    },
-  });
+    observer,
+  );
   const change = (id: string, app?: App) => {
     for (const listener of listeners) listener(id, app);
   };

@@ -66,6 +66,15 @@ export class MemoryAppStore implements AppStore, Revoker {
   }
 
   #tell(id: string, app: App | undefined): void {
-    for (const listener of this.#listeners) listener(id, app);
+    // The app is changed by now, so each is told; what they threw goes to whoever changed it.
+    const thrown: unknown[] = [];
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(id, app);
+      } catch (err) {
+        thrown.push(err);
+      }
+    }
+    if (thrown.length > 0) throw thrown[0];
   }
 }

@@ -128,3 +128,49 @@ describe('MemoryBroker', () => {
     expect(clock.timerCount).toBe(0);
   });
 });
+
+describe('MemoryBroker, over all apps', () => {
+  const topicOf = (app: number, index: number) => channelTopic(String(app), `cache-${index}`);
+
+  it('[LI14] keeps no more retained messages than it may, and has room for the next app, however many fill it', async () => {
+    const [clock, size] = [new FakeClock(), 1_512];
+    const broker = new MemoryBroker(clock, { retainedBytes: 64 * size });
+    const keptOf = async (app: number) => {
+      const kept = await Promise.all(Array.from({ length: 100 }, (_, index) => broker.retained(topicOf(app, index))));
+      return kept.filter((each) => each !== undefined).length;
+    };
+    for (let app = 1; app <= 4; app++) {
+      for (let index = 0; index < 100; index++) {
+        await broker.publish(topicOf(app, index), event('x'.repeat(1_000)), { retainSeconds: 60 });
+      }
+    }
+    expect(await Promise.all([1, 2, 3, 4].map(keptOf))).toEqual([32, 16, 8, 4]);
+    expect(await broker.retained(topicOf(1, 99))).toBeDefined();
+    // What has run out, or belongs to no app any more, is room for the others.
+    broker.forgetApp('1');
+    for (let index = 0; index < 100; index++) {
+      await broker.publish(topicOf(5, index), event('x'.repeat(1_000)), { retainSeconds: 60 });
+    }
+    expect(await keptOf(5)).toBe(18);
+    clock.advance(180_000);
+    for (let index = 0; index < 100; index++) {
+      await broker.publish(topicOf(6, index), event('x'.repeat(1_000)), { retainSeconds: 60 });
+    }
+    expect(await keptOf(6)).toBe(32);
+  });
+
+  it('[LI14] remembers no more message ids than it may, the latest of each app', async () => {
+    const broker = new MemoryBroker(new FakeClock(), { messageIds: 64 });
+    const texts = listenTo(broker);
+    for (const app of ['1', '2']) await broker.subscribe(channelTopic(app, 'news'));
+    const publish = (app: string, id: number) =>
+      broker.publish(channelTopic(app, 'news'), event(`${app} ${id}`), { id: String(id) });
+    for (const app of ['1', '2']) for (let id = 0; id < 100; id++) await publish(app, id);
+    texts.length = 0;
+    for (let id = 99; id > 68; id--) await publish('1', id);
+    for (let id = 99; id > 84; id--) await publish('2', id);
+    expect(texts).toEqual([]);
+    await publish('1', 10);
+    expect(texts).toEqual(['1 10']);
+  });
+});

@@ -19,6 +19,12 @@ export interface MemoryBrokerOptions {
   readonly retainedBytesPerApp?: number;
   /** How many message ids of one app are remembered. Past it the oldest are forgotten. */
   readonly messageIdsPerApp?: number;
+  /**
+   * The same of all apps together: one app has at most half of what the others leave, so that however many fill their
+   * shelves there is room for one more.
+   */
+  readonly retainedBytes?: number;
+  readonly messageIds?: number;
 }
 
 interface Retained {
@@ -34,6 +40,10 @@ const sweepIntervalMs = 60_000;
 class Shelf {
   readonly #retained = new Map<Topic, Retained>();
   #bytes = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
 
   get isEmpty(): boolean {
     return this.#retained.size === 0;
@@ -80,6 +90,11 @@ export class MemoryBroker implements Broker {
   readonly #subscribed = new Set<Topic>();
   readonly #shelves = new Map<string, Shelf>();
   readonly #messageIdsPerApp: number;
+  readonly #retainedBytes: number;
+  readonly #messageIdsMax: number;
+  /** What all shelves hold. */
+  #bytes = 0;
+  #idCount = 0;
   /** By app: topic and id to when it may be used again, the one used longest ago first. */
   readonly #messageIds = new Map<string, Map<string, number>>();
   #isSweeping = false;
@@ -92,6 +107,8 @@ export class MemoryBroker implements Broker {
     this.#clock = clock;
     this.#retainedBytesPerApp = options.retainedBytesPerApp ?? 64 * 1_048_576;
     this.#messageIdsPerApp = options.messageIdsPerApp ?? 100_000;
+    this.#retainedBytes = options.retainedBytes ?? 4 * this.#retainedBytesPerApp;
+    this.#messageIdsMax = options.messageIds ?? 4 * this.#messageIdsPerApp;
   }
 
   async publish(topic: Topic, message: BrokerMessage, options: PublishOptions = {}): Promise<void> {
@@ -117,6 +134,8 @@ export class MemoryBroker implements Broker {
   }
 
   forgetApp(appId: string): void {
+    this.#bytes -= this.#shelves.get(appId)?.bytes ?? 0;
+    this.#idCount -= this.#messageIds.get(appId)?.size ?? 0;
     this.#shelves.delete(appId);
     this.#messageIds.delete(appId);
   }
@@ -163,13 +182,16 @@ export class MemoryBroker implements Broker {
     const name = `${topic.length}:${topic}${id}`;
     const now = this.#clock.now();
     if ((ids.get(name) ?? 0) > now) return false;
+    const before = ids.size;
     // Taken out first, so that it goes to the end.
     ids.delete(name);
     ids.set(name, now + limits.messageIdSeconds * 1_000);
+    const most = Math.min(this.#messageIdsPerApp, Math.max(1, (this.#messageIdsMax - this.#idCount + before) / 2));
     for (const [oldest, until] of ids) {
-      if (until > now && ids.size <= this.#messageIdsPerApp) break;
+      if (until > now && ids.size <= most) break;
       ids.delete(oldest);
     }
+    this.#idCount += ids.size - before;
     this.#sweepLater();
     return true;
   }
@@ -181,7 +203,10 @@ export class MemoryBroker implements Broker {
       shelf = new Shelf();
       this.#shelves.set(appId, shelf);
     }
-    shelf.put(topic, retained, this.#retainedBytesPerApp);
+    const before = shelf.bytes;
+    const most = Math.min(this.#retainedBytesPerApp, (this.#retainedBytes - this.#bytes + before) / 2);
+    shelf.put(topic, retained, most);
+    this.#bytes += shelf.bytes - before;
     this.#sweepLater();
   }
 
@@ -193,14 +218,18 @@ export class MemoryBroker implements Broker {
       this.#isSweeping = false;
       const now = this.#clock.now();
       for (const [appId, shelf] of this.#shelves) {
+        const before = shelf.bytes;
         shelf.sweep(now);
+        this.#bytes += shelf.bytes - before;
         if (shelf.isEmpty) this.#shelves.delete(appId);
       }
       for (const [appId, ids] of this.#messageIds) {
+        const before = ids.size;
         for (const [id, until] of ids) {
           if (until > now) break;
           ids.delete(id);
         }
+        this.#idCount += ids.size - before;
         if (ids.size === 0) this.#messageIds.delete(appId);
       }
       if (this.#shelves.size + this.#messageIds.size > 0) this.#sweepLater();

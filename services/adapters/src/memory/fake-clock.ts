@@ -23,6 +23,11 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  /** Stands still, too: work takes no time unless a test says so. */
+  elapsed(): number {
+    return this.#now;
+  }
+
   after(delayMs: number, run: () => void): Cancel {
     const timer: Timer = { dueAt: this.#now + Math.max(0, delayMs), run };
     const later = this.#timers.findIndex((other) => other.dueAt > timer.dueAt);

@@ -26,9 +26,23 @@ describe('MemoryRateLimiter', () => {
     expect(limiter.size).toBe(1);
   });
 
+  it('[LI14] keeps a bounded number of buckets, however many names somebody makes up in a second', async () => {
+    const limiter = new MemoryRateLimiter(new FakeClock());
+    await limiter.take('first', 10, 10);
+    for (let index = 0; index < 100_001; index++) void limiter.take(`name-${index}`, 1, 10);
+    expect(limiter.size).toBe(100_000);
+    expect((await limiter.take('name-100000', 10, 10)).isAllowed).toBe(false);
+    expect((await limiter.take('first', 10, 10)).isAllowed).toBe(true);
+  });
+
   it('goes on refilling when the machine’s clock is set back', async () => {
     let now = Date.UTC(2026, 0, 2);
-    const limiter = new MemoryRateLimiter({ now: () => now, after: () => () => undefined, soon: () => undefined });
+    const limiter = new MemoryRateLimiter({
+      now: () => now,
+      elapsed: () => 0,
+      after: () => () => undefined,
+      soon: () => undefined,
+    });
     await limiter.take('a', 10, 10);
     now -= 86_400_000;
     expect((await limiter.take('a', 1, 10)).isAllowed).toBe(false);

@@ -9,6 +9,8 @@ interface Bucket {
 
 /** How long an empty bucket takes to be full, whatever its size. */
 const fullAfterMs = 1_000;
+/** Buckets of one second, about 15 MB: whoever can make up names, such as addresses, must not fill the process with them. */
+const mostBuckets = 100_000;
 
 /**
  * Keeps the buckets touched in the last one to two seconds and no others: one that was left alone for a second is full,
@@ -55,6 +57,11 @@ export class MemoryRateLimiter implements RateLimiter {
     const bucket = this.#recent.get(name) ?? this.#older.get(name) ?? { debt: 0, readAt: now };
     this.#older.delete(name);
     this.#recent.set(name, bucket);
+    // The one touched first goes, and has a whole budget again: the least harm that can be done to anybody.
+    if (this.#recent.size > mostBuckets) {
+      const [first = name] = this.#recent.keys();
+      this.#recent.delete(first);
+    }
     // The machine's clock may be set back; time then counts on from where it is.
     const passedMs = Math.max(0, now - bucket.readAt);
     bucket.debt = Math.max(0, bucket.debt - passedMs * perSecond);

@@ -38,7 +38,10 @@ function contracts(name: string, url: () => string): void {
     const { two, close } = await openTwo(url());
     const [one, other] = two as [OpenLink, OpenLink];
     return {
-      directories: [new RedisNodeDirectory(one.link), new RedisNodeDirectory(other.link)],
+      directories: [one, other].map(({ link, observer }) => new RedisNodeDirectory(link, observer)) as [
+        RedisNodeDirectory,
+        RedisNodeDirectory,
+      ],
       // Redis's own time: every report is made so much older.
       advance: (durationMs) =>
         one.link.command('age', async (client) => {

@@ -7,6 +7,7 @@
  *     1+n bytes   the length of the spared socket id and the id, if there is one
  *     the rest    the payload
  */
+import { isUtf8 } from 'node:buffer';
 import type { BrokerMessage } from '@starling/ports';
 
 const version = 1;
@@ -41,10 +42,16 @@ function encode(
   return bytes;
 }
 
-/** The payload is a view of the bytes given. Undefined for what is not an envelope of this version. */
+/** Bytes of the longest message that is taken: one of the largest data that an app may allow, each character escaped. */
+const maxEnvelopeBytes = 4 * 1_048_576;
+
+/**
+ * The payload is a view of the bytes given. Undefined for what is not an envelope of this version: too long, cut short,
+ * with a position that is none, or with a payload that is no text, which clients would have to close over.
+ */
 export function decodeEnvelope(bytes: Buffer): BrokerMessage | undefined {
   const head = bytes[1];
-  if (bytes[0] !== version || head === undefined) return undefined;
+  if (bytes.byteLength > maxEnvelopeBytes || bytes[0] !== version || head === undefined) return undefined;
   const kind = kinds[head & 0x0f];
   if (kind === undefined) return undefined;
   let at = 2;
@@ -52,6 +59,8 @@ export function decodeEnvelope(bytes: Buffer): BrokerMessage | undefined {
   if (head & hasPosition) {
     if (bytes.byteLength < at + 8) return undefined;
     position = bytes.readDoubleBE(at);
+    // One past all others would make every later message one that is known already.
+    if (!Number.isSafeInteger(position) || position < 0) return undefined;
     at += 8;
   }
   let except: string | undefined;
@@ -62,6 +71,7 @@ export function decodeEnvelope(bytes: Buffer): BrokerMessage | undefined {
     at = end;
   }
   const payload = bytes.subarray(at);
+  if (!isUtf8(payload)) return undefined;
   if (position === undefined) return except === undefined ? { kind, payload } : { kind, payload, except };
   return except === undefined ? { kind, payload, position } : { kind, payload, except, position };
 }

@@ -1,5 +1,5 @@
 /** One subscriber connection: what it is subscribed to, and that it is so again, whole, after every cut. */
-import type { Clock, Observer } from '@starling/ports';
+import { type Clock, fence, type Observer } from '@starling/ports';
 import type { Redis } from 'ioredis';
 
 /** `plain`: SUBSCRIBE; `sharded`: SSUBSCRIBE, which a cluster delivers within one of its shards only. */
@@ -54,16 +54,24 @@ export class Feed {
   /** Connects, and goes on trying when that fails. Returns the function that ends it. */
   start(): () => void {
     const client = this.#client;
-    client.on('ready', () => void this.#restore(++this.#connection));
-    client.on('close', () => {
-      this.#connection++;
-      this.#isWhole = false;
-      this.#cutAt ??= this.#deps.clock.now();
-    });
-    client.on('moved', () => this.#deps.onMoved());
+    const { observer, pubSub, onMessage, onMoved } = this.#deps;
+    // What one of these throws would come out of ioredis's parser, and end the process or the connection.
     client.on(
-      this.#deps.pubSub === 'sharded' ? 'smessageBuffer' : 'messageBuffer',
-      (channel: Buffer, message: Buffer) => this.#deps.onMessage(channel.toString(), message),
+      'ready',
+      fence(observer, 'stream', () => this.#restore(++this.#connection)),
+    );
+    client.on(
+      'close',
+      fence(observer, 'stream', () => {
+        this.#connection++;
+        this.#isWhole = false;
+        this.#cutAt ??= this.#deps.clock.now();
+      }),
+    );
+    client.on('moved', fence(observer, 'stream', onMoved));
+    client.on(
+      pubSub === 'sharded' ? 'smessageBuffer' : 'messageBuffer',
+      fence(observer, 'broker message', (channel: Buffer, message: Buffer) => onMessage(channel.toString(), message)),
     );
     // A failure is reported by the client's "error" event, and tried again.
     client.connect().catch(() => undefined);
@@ -99,7 +107,7 @@ export class Feed {
   /** Takes over channels from another feed: wanted at once, confirmed as soon as may be. */
   adopt(channels: readonly string[]): void {
     for (const channel of channels) this.#want(channel);
-    if (this.#client.status === 'ready') void this.#restore(this.#connection);
+    if (this.#client.status === 'ready') this.#restoreFenced(this.#connection);
   }
 
   #want(channel: string): void {
@@ -118,6 +126,11 @@ export class Feed {
     if (channels.size === 0) this.#wanted.delete(tag);
   }
 
+  #restoreFenced(connection: number): void {
+    this.#restore(connection).catch((err: unknown) => this.#deps.observer.defect('rejection', err));
+  }
+
+  /** Rejects only with what a listener of the gap throws. */
   async #restore(connection: number): Promise<void> {
     this.#isWhole = false;
     try {
@@ -134,7 +147,7 @@ export class Feed {
       if (this.#connection !== connection || this.#isStopped) return;
       this.#deps.observer.problem('redis resubscribe failed', { err: String(err) });
       this.#deps.clock.after(repairDelayMs, () => {
-        if (this.#connection === connection) void this.#restore(connection);
+        if (this.#connection === connection) this.#restoreFenced(connection);
       });
       return;
     }
@@ -155,9 +168,9 @@ export class Feed {
   #beat(): void {
     this.#deps.clock.after(heartbeatMs, () => {
       if (this.#isStopped) return;
+      this.#beat();
       // It fails with the connection, which is reported and made anew all the same.
       if (this.#client.status === 'ready') this.#client.ping().catch(() => undefined);
-      this.#beat();
     });
   }
 }

@@ -1,4 +1,5 @@
 /** The subscriber connections of one node: one, or on a cluster with sharded pub/sub one to each primary. */
+import { fence } from '@starling/ports';
 import type { Cluster, Redis } from 'ioredis';
 import { Feed, type FeedDeps } from './feed.ts';
 import { slotOf } from './keys.ts';
@@ -47,7 +48,7 @@ export class ShardedFeeds implements Feeds {
   }
 
   start(): () => void {
-    const onRefresh = () => this.#rehome();
+    const onRefresh = fence(this.#deps.observer, 'stream', () => this.#rehome());
     this.#deps.cluster.on('refresh', onRefresh);
     return () => {
       this.#isStopped = true;
@@ -90,7 +91,7 @@ export class ShardedFeeds implements Feeds {
     const client = this.#deps.createClient(primary.slice(0, colon), Number(primary.slice(colon + 1)));
     const feed = new Feed(client, { ...this.#deps, onMoved: () => this.#deps.cluster.refreshSlotsCache() });
     const ready = new Promise<void>((resolve, reject) => {
-      void feed.opened.then(resolve);
+      feed.opened.then(resolve, reject);
       this.#deps.clock.after(connectLimitMs, () => reject(new Error(`No connection to ${primary}`)));
     });
     // Whoever subscribes hears of it; without one it matters to nobody.
@@ -112,7 +113,7 @@ export class ShardedFeeds implements Feeds {
       const channels = moved.get(shard);
       if (channels === undefined) moved.set(shard, [channel]);
       else channels.push(channel);
-      void home.feed.unsubscribe(channel);
+      home.feed.unsubscribe(channel).catch((err: unknown) => this.#deps.observer.defect('rejection', err));
     }
     for (const [shard, channels] of moved) shard.feed.adopt(channels);
     const serving = new Set(primaries);

@@ -59,8 +59,11 @@ async function giveBackFields(
 ): Promise<void> {
   const changed = new Map<Topic, number>();
   const seats = fields.map(async (field) => {
-    const { socketId, name } = parseField(field);
-    const topic = link.keys.topicOf(tag, name);
+    const parsed = parseField(field);
+    const topic = parsed && link.keys.topicOf(tag, parsed.name);
+    // It goes with the lease's own key, as all that is held there.
+    if (parsed === undefined || topic === undefined) return;
+    const { socketId } = parsed;
     const left = await giveBackSeat(link, link.keys.place(topic), socketId, { onlyLease: lease });
     if (left.kind === 'left' && left.answer.wasThere) changed.set(topic, left.answer.connectionCount);
   });

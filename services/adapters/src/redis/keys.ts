@@ -80,9 +80,13 @@ export class Keys {
     return Array.from({ length: partitionCount }, (_, index) => this.partition(`{${appId}.${index}}`));
   }
 
-  /** The seat of this name in a partition's tag: the way back from what `join.lua` stores. */
-  topicOf(tag: string, name: string): Topic {
-    return `${tag.slice(1, tag.indexOf('.'))}:${name}` as Topic;
+  /**
+   * The seat of this name in a partition's tag: the way back from what `join.lua` stores. Undefined where such a topic
+   * would not be in this partition: then it was something else that wrote it.
+   */
+  topicOf(tag: string, name: string): Topic | undefined {
+    const topic = `${tag.slice(1, tag.indexOf('.'))}:${name}` as Topic;
+    return tagOf(topic) === tag ? topic : undefined;
   }
 
   /** A sorted set: each living node's lease by its end, in milliseconds of Redis's clock. */

@@ -1,5 +1,5 @@
 /** One node's connections to Redis, and the one place where Redis's failures become ours. */
-import type { Clock, Observer } from '@starling/ports';
+import { type Clock, fence, type Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { Cluster } from 'ioredis';
 import type { RedisAddress } from './address.ts';
@@ -55,12 +55,28 @@ export class RedisLink {
   /** Connects. Rejects `unavailable` when Redis does not answer in ten seconds. Returns the function that ends it all. */
   async start(): Promise<() => Promise<void>> {
     const client = this.#client;
-    client.on('error', (err: unknown) => this.#complain(err));
-    client.on('node error', (err: unknown) => this.#complain(err));
+    const fenced = (run: (err: unknown) => void) => fence(this.#deps.observer, 'stream', run);
+    client.on(
+      'error',
+      fenced((err) => this.#complain(err)),
+    );
+    client.on(
+      'node error',
+      fenced((err) => this.#complain(err)),
+    );
     const endFeeds = await this.#open();
-    client.on('ready', () => this.#tellReturn());
-    client.on('+node', () => this.#tellReturn());
-    client.on('-node', () => this.#refreshSoon());
+    client.on(
+      'ready',
+      fenced(() => this.#tellReturn()),
+    );
+    client.on(
+      '+node',
+      fenced(() => this.#tellReturn()),
+    );
+    client.on(
+      '-node',
+      fenced(() => this.#refreshSoon()),
+    );
     return async () => {
       this.#isStopped = true;
       endFeeds();
@@ -110,7 +126,7 @@ export class RedisLink {
 
   /** For whoever knows another reason why clients may have missed something. */
   tellGap(): void {
-    for (const listener of this.#gapListeners) listener();
+    this.#tell(this.#gapListeners);
   }
 
   /** Told when a server is back, or another has come in its place: it may have forgotten things. */
@@ -213,13 +229,19 @@ export class RedisLink {
     if (client instanceof Cluster) {
       const createClient = (host: string, port: number) => {
         const shard = createShardFeedClient(this.#address, host, port);
-        shard.on('error', (err) => this.#complain(err));
+        shard.on(
+          'error',
+          fence(this.#deps.observer, 'stream', (err: unknown) => this.#complain(err)),
+        );
         return shard;
       };
       return new ShardedFeeds({ ...deps, cluster: client, createClient });
     }
     const subscriber = createFeedClient(this.#address);
-    subscriber.on('error', (err) => this.#complain(err));
+    subscriber.on(
+      'error',
+      fence(this.#deps.observer, 'stream', (err: unknown) => this.#complain(err)),
+    );
     return new Feed(subscriber, { ...deps, onMoved: () => undefined });
   }
 
@@ -235,7 +257,12 @@ export class RedisLink {
   }
 
   #tellReturn(): void {
-    for (const listener of this.#returnListeners) listener();
+    this.#tell(this.#returnListeners);
+  }
+
+  /** Each, whatever another does. */
+  #tell(listeners: ReadonlySet<() => void>): void {
+    for (const listener of [...listeners]) fence(this.#deps.observer, 'listener', listener)();
   }
 
   #complain(err: unknown): void {

@@ -47,9 +47,10 @@ export class Mending {
     return this.#mended !== this.#doubts;
   }
 
-  /** Other nodes may be subscribing again and putting back their seats for so long. */
+  /** Other nodes may be subscribing again and putting back their seats for so long; never longer than the time for it. */
   settleIn(durationMs: number): void {
-    this.#settledAt = Math.max(this.#settledAt, this.#deps.clock.now() + durationMs);
+    const boundedMs = Math.min(durationMs, this.#deps.timing.settleMs);
+    this.#settledAt = Math.max(this.#settledAt, this.#deps.clock.now() + boundedMs);
   }
 
   stop(): void {
@@ -145,8 +146,14 @@ export class Mending {
       if (this.#deps.book.in(tag).get(field) === seat && !seat.isAsking) await this.#putBack(seat);
     });
     await inBatches(surplus, async (field) => {
-      const { socketId, name } = parseField(field);
-      const topic = this.#deps.link.keys.topicOf(tag, name);
+      const parsed = parseField(field);
+      const topic = parsed && this.#deps.link.keys.topicOf(tag, parsed.name);
+      if (parsed === undefined || topic === undefined) {
+        this.#deps.observer.problem('a seat in redis cannot be read', { tag });
+        await this.#deps.link.command('hdel', (client) => client.hdel(held, field));
+        return;
+      }
+      const { socketId } = parsed;
       const options = { onlyLease: this.#deps.lease.id };
       const left = await giveBackSeat(this.#deps.link, this.#deps.link.keys.place(topic), socketId, options);
       if (left.kind === 'left' && left.answer.wasThere) this.#deps.onRepair(topic, left.answer.connectionCount);

@@ -1,12 +1,15 @@
 /** The nodes of a cluster, each as a key that goes away by itself. */
-import { type NodeDirectory, type NodeReport, reportSeconds } from '@starling/ports';
+import { type NodeDirectory, type NodeReport, type Observer, parseNodeReport, reportSeconds } from '@starling/ports';
 import type { RedisLink } from './link.ts';
 
 export class RedisNodeDirectory implements NodeDirectory {
   readonly #link: RedisLink;
 
-  constructor(link: RedisLink) {
+  readonly #observer: Pick<Observer, 'problem'>;
+
+  constructor(link: RedisLink, observer: Pick<Observer, 'problem'>) {
     this.#link = link;
+    this.#observer = observer;
   }
 
   async report(report: NodeReport): Promise<void> {
@@ -37,6 +40,14 @@ export class RedisNodeDirectory implements NodeDirectory {
     const gone = nodeIds.filter((_, index) => texts[index] === null);
     // One that reports in this moment is put back with its next report: until then it is missed, never doubled.
     if (gone.length > 0) await this.#link.command('forget nodes', (client) => client.srem(keys.reported, ...gone));
-    return texts.filter((text) => typeof text === 'string').map((text): NodeReport => JSON.parse(text));
+    const reports: NodeReport[] = [];
+    for (const [index, text] of texts.entries()) {
+      if (text === null) continue;
+      const report = parseNodeReport(text);
+      // One that cannot be read must not hide the others.
+      if (report !== undefined) reports.push(report);
+      else this.#observer.problem('the report of a node cannot be read', { node: nodeIds[index]?.slice(0, 128) });
+    }
+    return reports;
   }
 }

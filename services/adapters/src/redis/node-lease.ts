@@ -99,7 +99,9 @@ export class NodeLease {
       [leases, dying, cluster],
       [this.#id, leaseMs, this.#epoch, random(), this.#isNew ? 1 : 0, 2 * renewEveryMs, settleMs],
     );
-    const [status, epoch, settleLeftMs, ended] = answer as [Renewal['status'], string, number, string[]];
+    const [status, epoch, settleLeft, ended] = answer as [Renewal['status'], string, unknown, string[]];
+    // Computed from what lies in Redis, which may be anything.
+    const settleLeftMs = Math.min(Number(settleLeft) || 0, settleMs);
     this.#epoch = epoch;
     if (status !== 'swept') this.#isNew = false;
     return { status, settleLeftMs, ended };

@@ -5,18 +5,19 @@
  * seats under a lease and keeps a book of them, and whenever it has a reason to doubt that Redis has the same ones (a
  * connection came back, a script found its partition closed, its lease was gone), they are mended first.
  */
-import type {
-  Clock,
-  Joined,
-  JoinOptions,
-  Left,
-  Observer,
-  Occupancy,
-  PositionedMembers,
-  PositionedOccupancy,
-  PresenceStore,
-  Seat,
-  Topic,
+import {
+  type Clock,
+  fence,
+  type Joined,
+  type JoinOptions,
+  type Left,
+  type Observer,
+  type Occupancy,
+  type PositionedMembers,
+  type PositionedOccupancy,
+  type PresenceStore,
+  type Seat,
+  type Topic,
 } from '@starling/ports';
 import { type GiveBackEvents, giveBackLease } from './give-back.ts';
 import type { Place } from './keys.ts';
@@ -194,7 +195,7 @@ export class RedisPresenceStore implements PresenceStore {
     for (const listed of (await Promise.all(reads)) as string[][]) {
       for (let index = 0; index < listed.length; index += 2) {
         const [channel = '', counts = ''] = [listed[index], listed[index + 1]];
-        const [connectionCount = 0, userCount = 0] = counts.split(' ').map(Number);
+        const [connectionCount = 0, userCount = 0] = counts.split(' ').map((count) => Number(count) || 0);
         found.set(channel, { connectionCount, userCount });
       }
     }
@@ -251,11 +252,12 @@ export class RedisPresenceStore implements PresenceStore {
   #renewLater(): void {
     this.#clock.after(this.#timing.renewEveryMs, () => {
       if (this.#isStopped) return;
-      void this.#renewAndMend();
       this.#renewLater();
+      void this.#renewAndMend();
     });
   }
 
+  /** Never rejects. */
   async #renewAndMend(): Promise<void> {
     try {
       await this.#renew();
@@ -293,6 +295,7 @@ export class RedisPresenceStore implements PresenceStore {
     }
   }
 
+  /** Never rejects. */
   async #giveBack(lease: string): Promise<void> {
     if (this.#givingBack.has(lease) || this.#isStopped) return;
     this.#givingBack.add(lease);
@@ -308,7 +311,9 @@ export class RedisPresenceStore implements PresenceStore {
   }
 
   #tellRepair(topic: Topic, connectionCount: number): void {
-    for (const listener of this.#repairListeners) listener(topic, connectionCount);
+    for (const listener of [...this.#repairListeners]) {
+      fence(this.#observer, 'listener', listener)(topic, connectionCount);
+    }
   }
 }
 

@@ -63,6 +63,10 @@ export class StoppableClock implements Clock {
     return this.#clock.now();
   }
 
+  elapsed(): number {
+    return this.#clock.elapsed();
+  }
+
   after(delayMs: number, run: () => void): Cancel {
     let isCancelled = false;
     const cancel = this.#clock.after(delayMs, () => {

@@ -61,7 +61,9 @@ function fieldOf(place: Place, socketId: string): string {
   return `${socketId} ${place.name}`;
 }
 
-export function parseField(field: string): { readonly socketId: string; readonly name: string } {
+/** Undefined for what `join.lua` did not make. */
+export function parseField(field: string): { readonly socketId: string; readonly name: string } | undefined {
   const space = field.indexOf(' ');
+  if (space <= 0 || space === field.length - 1) return undefined;
   return { socketId: field.slice(0, space), name: field.slice(space + 1) };
 }

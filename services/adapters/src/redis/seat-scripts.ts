@@ -111,14 +111,22 @@ export async function giveBackSeat(
   };
 }
 
-/** Users as HGETALL gives them, those who came first before the others. */
+/** What stands before the info: CONNECTIONS ARRIVAL. */
+const userHead = /^\d+ \d+ /;
+
+/**
+ * Users as HGETALL gives them, those who came first before the others. The info goes into frames as it is, so what does
+ * not begin and end like one is left out with its user: only something else than the scripts can have written it.
+ */
 export function parseUsers(fields: readonly string[]): Arrived[] {
   const users: Arrived[] = [];
   for (let index = 0; index < fields.length; index += 2) {
     const [userId = '', user = ''] = [fields[index], fields[index + 1]];
     const arrivalAt = user.indexOf(' ') + 1;
     const infoAt = user.indexOf(' ', arrivalAt) + 1;
-    users.push({ userId, userInfo: user.slice(infoAt), arrival: user.slice(arrivalAt, infoAt - 1) });
+    const userInfo = user.slice(infoAt);
+    if (!userHead.test(user) || !/^(null|\{.*\})$/s.test(userInfo)) continue;
+    users.push({ userId, userInfo, arrival: user.slice(arrivalAt, infoAt - 1) });
   }
   return users.sort((a, b) => Number(a.arrival) - Number(b.arrival));
 }

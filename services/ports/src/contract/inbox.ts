@@ -92,3 +92,8 @@ export const oddNames = [
   'null',
   'x'.repeat(128),
 ] as const;
+
+/** A frame is UTF-8: characters of one to four bytes, zero among them. */
+export const everyCharacter = encodeText(
+  `${String.fromCharCode(...Array.from({ length: 2_048 }, (_, unit) => unit))}\u2028\ufeff漢\uffff😀`,
+);

@@ -21,7 +21,7 @@ import { wsRoutes } from './routes.ts';
 const app = appOf('1', { keys: [{ key: 'key', secret: 'secret', isEnabled: true }], hasClientEvents: true });
 
 export interface EngineOptions {
-  readonly outbox?: OutboxLimits;
+  readonly outbox?: Partial<OutboxLimits>;
   readonly closeTimeoutMs?: number;
   readonly writer?: SocketWriter;
   readonly compresses?: boolean;
