@@ -21,6 +21,16 @@ export interface Program {
   close(): Promise<void>;
 }
 
+/** Every program started here shows its metrics to those who know it. */
+const metricsToken = 'metrics-token-of-tests';
+
+/** The metrics of a program started here, as text. */
+export async function readMetrics(url: string): Promise<string> {
+  const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${metricsToken}` } });
+  if (response.status !== 200) throw new Error(`${url}/metrics is ${response.status}: ${await response.text()}`);
+  return response.text();
+}
+
 export interface StartOptions extends RunOptions {
   /** Behind `start`. */
   readonly args?: readonly string[];
@@ -68,7 +78,11 @@ export function openProgram(): Program {
     const command = [process.execPath, join(room, build), ...args];
     // The second command keeps the shell from becoming the first.
     const [file = '', ...rest] = belowShell ? ['/bin/sh', '-c', '"$@"; true', 'sh', ...command] : command;
-    const child = spawn(file, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(file, rest, {
+      cwd,
+      env: { STARLING_METRICS_TOKEN: metricsToken, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const output = { stdout: '', stderr: '' };
     const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | string);
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

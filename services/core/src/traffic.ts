@@ -26,6 +26,9 @@ export class AppTraffic {
   /** What was refused, by the rule that refused it. */
   readonly refusals = new Map<ProblemCode, number>();
 
+  /** Milliseconds of this process's time that its requests took, as far as they are measured. */
+  spentMs = 0;
+
   refusedCount = 0;
   /** Requests, publishes and connections refused because the app had had its share. */
   shareRefusals = 0;
@@ -58,6 +61,10 @@ export class AppTraffic {
   opened(): void {
     this.connectionsOpened++;
     if (++this.connections > this.#peak) this.#peak = this.connections;
+  }
+
+  spent(milliseconds: number): void {
+    this.spentMs += milliseconds;
   }
 
   closed(): void {

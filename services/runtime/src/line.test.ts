@@ -30,7 +30,9 @@ function makePair() {
   const [one, other] = [new Far(), new Far()];
   one.other = other;
   other.other = one;
-  return { asking: new Line(one), answering: new Line(other), cut: () => one.cut() };
+  const defects: unknown[] = [];
+  const observer = { defect: (_kind: string, err: unknown) => void defects.push(err) };
+  return { asking: new Line(one, observer), answering: new Line(other, observer), cut: () => one.cut(), one, defects };
 }
 
 function later<T>() {

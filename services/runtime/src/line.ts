@@ -1,5 +1,6 @@
 /** Questions, answers and news between a process and one that it started. */
-import { type ProblemCode, StarlingError } from '@starling/protocol';
+import { fence, type Observer } from '@starling/ports';
+import { type ProblemCode, problems, StarlingError } from '@starling/protocol';
 
 /** Node's `process` in a process that was started, and its `ChildProcess` in the one that started it. */
 export interface FarProcess {
@@ -30,14 +31,19 @@ const answerLimitMs = 5_000;
  */
 export class Line {
   readonly #far: FarProcess;
+  readonly #observer: Pick<Observer, 'defect'>;
   readonly #asked = new Map<number, Asked>();
   readonly #answers = new Map<string, (about: unknown) => unknown>();
   readonly #listeners = new Map<string, (about: unknown) => void>();
   #lastId = 0;
 
-  constructor(far: FarProcess) {
+  constructor(far: FarProcess, observer: Pick<Observer, 'defect'>) {
     this.#far = far;
-    far.on('message', (message) => this.#received(message));
+    this.#observer = observer;
+    far.on(
+      'message',
+      fence(observer, 'control message', (message) => this.#received(message)),
+    );
     far.on('disconnect', () => {
       for (const id of [...this.#asked.keys()]) this.#settle(id)?.reject(gone());
     });
@@ -73,9 +79,9 @@ export class Line {
   }
 
   #received(given: unknown): void {
-    if (typeof given !== 'object' || given === null || !('starling' in given)) return;
-    // Only the other end of this class writes this field.
-    const message = given as Message;
+    const message = parseMessage(given);
+    // Whoever starts this process may talk to it, too: a process manager has messages of its own.
+    if (message === undefined) return;
     switch (message.starling) {
       case 'ask':
         void this.#reply(message.id, message.what, message.about);
@@ -122,10 +128,31 @@ export class Line {
       onFailure();
       return;
     }
-    this.#far.send(message, (err) => {
-      if (err !== null) onFailure(err);
-    });
+    try {
+      this.#far.send(message, (err) => {
+        if (err !== null) onFailure(err);
+      });
+    } catch (err) {
+      // Something that cannot be serialized, such as a function.
+      this.#observer.defect('control message', err, { what: 'what' in message ? message.what : message.starling });
+      onFailure(err instanceof Error ? err : undefined);
+    }
   }
+}
+
+/** Undefined for what no end of a `Line` sends. What a question or the news is about is for its listener to judge. */
+function parseMessage(given: unknown): Message | undefined {
+  if (typeof given !== 'object' || given === null || !('starling' in given)) return undefined;
+  const fields = given as Readonly<Record<string, unknown>>;
+  const { id, what, code } = fields;
+  const hasId = typeof id === 'number';
+  const hasCode = typeof code === 'string' && Object.hasOwn(problems, code) && typeof fields['message'] === 'string';
+  const isMessage =
+    (fields['starling'] === 'ask' && hasId && typeof what === 'string') ||
+    (fields['starling'] === 'answer' && hasId) ||
+    (fields['starling'] === 'failure' && hasId && hasCode) ||
+    (fields['starling'] === 'news' && typeof what === 'string');
+  return isMessage ? (given as Message) : undefined;
 }
 
 function gone(cause?: Error): StarlingError {

@@ -22,7 +22,17 @@ import {
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { type Control, control, oidcOf, ownerOf } from '@starling/control';
-import { BrokerBulletin, DebugTap, DebugWatch, Fairness, Fleet, Hub, Sessions, Traffic } from '@starling/core';
+import {
+  addressGroup,
+  BrokerBulletin,
+  DebugTap,
+  DebugWatch,
+  Fairness,
+  Fleet,
+  Hub,
+  Sessions,
+  Traffic,
+} from '@starling/core';
 import { adoptKeyring, createDatabase, type Database, type Keyring, keptKeyring } from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
@@ -44,10 +54,12 @@ import {
   type Log,
   Metrics,
   type MetricsSnapshot,
+  type MetricsText,
   mergeMetrics,
   openHttpServer,
   openLateness,
-  PinoObserver,
+  openMetricsServer,
+  type PinoObserver,
   Readiness,
   StartError,
   type Supervisor,
@@ -78,15 +90,15 @@ export function compose(
   settings: Settings,
   parts: readonly Part[],
   supervisor: Supervisor | undefined,
-  log: Log,
+  logged: PinoObserver,
   onReady: OnReady,
 ): Lifecycle {
+  const { log } = logged;
   const { STARLING_TLS_CERT: certFile, STARLING_TLS_KEY: keyFile, STARLING_PATH_PREFIX: pathPrefix } = settings;
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
   const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
   const clock = new SystemClock();
-  const logged = new PinoObserver(log);
   const observer = new DebugTap(logged, { clock, nodeId });
   const traffic = new Traffic();
   const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
@@ -153,14 +165,30 @@ export function compose(
     ],
     observer,
   );
+  const { STARLING_METRICS_TOKEN: metricsToken, STARLING_MAX_SOCKETS: most } = settings;
+  const text =
+    supervisor === undefined ? metrics : { contentType: metrics.contentType, read: () => readAll(supervisor) };
+  const hasMetricsPort = settings.STARLING_METRICS_PORT !== undefined;
   const server = openHttpServer({
     log,
     readiness,
-    metrics: supervisor === undefined ? metrics : { contentType: metrics.contentType, read: () => readAll(supervisor) },
+    observer,
+    ...(metricsToken !== undefined && !hasMetricsPort && { metrics: { text, token: metricsToken } }),
+    sockets: { ...(most !== undefined && { most }), groupOf: addressGroup },
+    maxHeaderBytes: settings.STARLING_MAX_HEADER_BYTES,
     pathPrefix,
     trustProxy: settings.STARLING_TRUST_PROXY,
     ...(certFile === undefined || keyFile === undefined ? {} : { tls: { certFile, keyFile } }),
   });
+  metrics.watchNumber(
+    'starling_sockets_refused_total',
+    'Connections that were refused because the process, or their address, had too many',
+    () => server.refusedSockets,
+  );
+  // Of workers the process that started them has the port.
+  if (supervisor === undefined) serveMetrics(settings, text, { lifecycle, logged });
+  lifecycle.onCrash(() => server.stopListening());
+  lifecycle.onCrash(() => sessions.drain(0));
   lifecycle.add('server', async () => {
     if (parts.includes('edge')) {
       const writer = openSocketWriter(settings.STARLING_FANOUT);
@@ -198,6 +226,21 @@ export function compose(
   return lifecycle;
 }
 
+/** On the port of their own, if they have one. */
+function serveMetrics(
+  settings: Settings,
+  text: MetricsText,
+  { lifecycle, logged: observer }: { readonly lifecycle: Lifecycle; readonly logged: PinoObserver },
+): void {
+  const { STARLING_METRICS_PORT: port, STARLING_METRICS_HOST: host, STARLING_METRICS_TOKEN: token } = settings;
+  if (port === undefined) return;
+  lifecycle.add('metrics', async () => {
+    const server = await openMetricsServer({ text, token, host, port, observer });
+    observer.log.info({ metrics: `${server.url}/metrics` }, 'Metrics are served');
+    return () => server.close();
+  });
+}
+
 const [metricsOfOne, metricsOfAll] = ['metrics', 'metrics of all'] as const;
 
 /** Whichever worker is asked shows all of them. */
@@ -209,10 +252,15 @@ async function readAll({ line }: Supervisor): Promise<string> {
  * The process that keeps what only one process may keep, and has workers that serve. It holds no connections itself.
  * Nothing has started when it returns. `onReady` is told when all of them are ready, `onGivenUp` that none is left.
  */
-export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, onGivenUp: () => void): Lifecycle {
+export function composeWorkers(
+  settings: Settings,
+  observer: PinoObserver,
+  onReady: OnReady,
+  onGivenUp: () => void,
+): Lifecycle {
+  const { log } = observer;
   const lifecycle = new Lifecycle(log);
   const metrics = new Metrics({ worker: 'supervisor' });
-  const observer = new PinoObserver(log);
   metrics.watchDefects(observer.defects);
   const clock = new SystemClock();
   const nodeId = randomUUID();
@@ -235,18 +283,27 @@ export function composeWorkers(settings: Settings, log: Log, onReady: OnReady, o
   const stopLimitMs = settings.STARLING_DRAIN_SECONDS * 1_000 + 30_000;
   const workers = new Workers({
     count: settings.STARLING_WORKERS,
-    log,
+    observer,
     stopLimitMs,
     onGivenUp,
     onStarted: (line) => {
-      line.answer(metricsOfAll, async () => {
-        // One that does not answer is missing, rather than all.
-        const asked = workers.lines.map((each) => each.ask(metricsOfOne, undefined, 2_000).catch(() => []));
-        return [await metrics.snapshot(), ...(await Promise.all(asked))];
-      });
+      line.answer(metricsOfAll, snapshotAll);
       return serveApps(appStore, line);
     },
   });
+  const snapshotAll = async (): Promise<MetricsSnapshot[]> => {
+    // One that does not answer is missing, rather than all.
+    const asked = workers.lines.map((each) =>
+      each.ask(metricsOfOne, undefined, 2_000).then(
+        (snapshot) => snapshot as MetricsSnapshot,
+        () => [],
+      ),
+    );
+    return [await metrics.snapshot(), ...(await Promise.all(asked))];
+  };
+  const text = { contentType: metrics.contentType, read: async () => mergeMetrics(await snapshotAll()) };
+  serveMetrics(settings, text, { lifecycle, logged: observer });
+  lifecycle.onCrash(() => workers.crash());
   metrics.watchNumber('starling_workers', 'Workers that serve now', () => workers.lines.length);
   metrics.watchNumber(
     'starling_worker_restarts_total',
