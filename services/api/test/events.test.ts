@@ -2,7 +2,7 @@ import { MemoryBroker } from '@starling/adapters/memory';
 import { type BrokerMessage, channelTopic, type Topic } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { describe, expect, test } from 'vitest';
-import { app3, md5, signQuery, startApi } from './started-api.ts';
+import { app3, md5, sign, signQuery, startApi } from './started-api.ts';
 
 const event = { name: 'order-created', channel: 'room-1', data: '{"id":9}' };
 const events = '/apps/3/events';

@@ -84,6 +84,11 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
     const onRequest: RequestListener = (request, response) => {
       try {
         bounds.finished(request.socket);
+        if (request.httpVersionMajor < 1) {
+          // HTTP/0.9, which Node's parser still takes: it has no headers, and its end is no end of a request to others.
+          answerClientError(new Error('HTTP/0.9'), request.socket);
+          return;
+        }
         toOriginForm(request);
         handler(request, response);
       } catch (err) {

@@ -74,7 +74,11 @@ export const lineMax = 32_768;
 const readMax = 65_536;
 
 function presentable(parsed: unknown): Line {
-  return withoutSecrets(parsed, 0, { left: lineMax }) as Line;
+  const budget = { left: lineMax };
+  // First, so that there is always room for it.
+  const msg = withoutSecrets((parsed as Line)['msg'], 1, budget);
+  const { msg: _, ...fields } = parsed as Line;
+  return { ...(withoutSecrets(fields, 0, budget) as Line), ...(msg !== undefined && { msg }) };
 }
 
 /**

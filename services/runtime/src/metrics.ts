@@ -1,6 +1,6 @@
 /** What an operator's Prometheus reads. Nothing is counted here: plain integers kept elsewhere are read when asked. */
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, type MetricObject, Registry } from 'prom-client';
-import { droppedLogLines } from './output.ts';
+import { LogOutput } from './output.ts';
 
 /** One app's counts on this node, as core's `AppTraffic` keeps them. */
 export interface TrafficCounts {
@@ -76,7 +76,7 @@ export class Metrics implements MetricsText {
     this.watchNumber(
       'starling_log_lines_dropped_total',
       'Lines of the log that were not written, since what reads it was gone, full or too slow',
-      droppedLogLines,
+      () => LogOutput.dropped,
     );
   }
 

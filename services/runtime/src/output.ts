@@ -4,18 +4,14 @@ import type { Writable } from 'node:stream';
 /** Bytes that wait for a reader. Past them lines are dropped: a reader that has stopped must not take all memory. */
 export const waitingBytesMax = 1_048_576;
 
-let droppedInProcess = 0;
-
-/** How many lines of the log this process could not write, since it started. */
-export function droppedLogLines(): number {
-  return droppedInProcess;
-}
-
 /**
  * Writes lines to a stream that may fail. A failed line is dropped and counted, and the next one is tried all the same:
  * a disk gets room again, a reader comes back. When the stream takes lines again, `onResumed` is told how many were lost.
  */
 export class LogOutput {
+  /** How many lines this process could not write, since it started: it has one stdout. */
+  static dropped = 0;
+
   readonly #stream: Writable;
   readonly #onResumed: (dropped: number) => void;
   readonly #bytesMax: number;
@@ -32,7 +28,7 @@ export class LogOutput {
       else if (this.#untold > 0 && stream.writableLength <= bytesMax / 2) this.#tell();
     };
     // Without a listener the first line after the reader has gone would end the process. `#written` counts the line.
-    stream.on('error', () => {});
+    ignoreErrors(stream);
   }
 
   write(line: string): void {
@@ -48,7 +44,7 @@ export class LogOutput {
   }
 
   #drop(): void {
-    droppedInProcess++;
+    LogOutput.dropped++;
     this.#untold++;
   }
 
@@ -59,9 +55,15 @@ export class LogOutput {
   }
 }
 
+function ignore(): void {}
+
+function ignoreErrors(stream: Writable): void {
+  if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore);
+}
+
 /** From now on a stdout or stderr that is closed, full or broken costs what was to be written there, not the process. */
 export function surviveLostOutput(): void {
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  for (const stream of [process.stdout, process.stderr]) ignoreErrors(stream);
 }
 
 /** Resolves when what was written has left the process, or after the limit. Never rejects. */
