@@ -110,7 +110,7 @@ export class Servers {
       dialect: pusherDialect(app),
       start: (options) =>
         this.#startOver(redis, async (url, add) => {
-          const env = { REDIS_URL: url, STARLING_WORKERS: String(count) };
+          const env = { REDIS_URL: url, STARLING_WORKERS: String(count), STARLING_METRICS_TOKEN: metricsToken };
           const server = await add(this.#startStarling('start', options, env, 'starling'));
           // The port is open when the first of them serves.
           if (count > 1) await allServe(server.publishPort, count);
@@ -335,10 +335,13 @@ async function listening(child: ChildProcess, port: number, logFile: string): Pr
   }
 }
 
+const metricsToken = 'metrics-token-of-benchmarks';
+
 async function allServe(port: number, count: number): Promise<void> {
   const giveUpAt = Date.now() + 15_000;
   for (;;) {
-    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    const headers = { authorization: `Bearer ${metricsToken}` };
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers })).text();
     if (metrics.includes(`starling_workers{worker="supervisor"} ${count}\n`)) return;
     if (Date.now() > giveUpAt) throw new Error(`Not all of ${count} workers serve`);
     await after(50);

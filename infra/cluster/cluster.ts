@@ -1,5 +1,5 @@
 /** A cluster of real programs over a real Redis: each has a proxy of its own before Redis, which can be made to fail. */
-import { openProgram, type Program, type Run, signedPath } from '../testing/program.ts';
+import { openProgram, type Program, type Run, readMetrics, signedPath } from '../testing/program.ts';
 import { RedisServer } from '../testing/redis-server.ts';
 import { Connection } from './connection.ts';
 import { FaultyProxy } from './proxy.ts';
@@ -134,7 +134,7 @@ export class Cluster {
 
   /** One number of `/metrics`. */
   async metric(node: Node, name: string): Promise<number> {
-    const text = await (await fetch(`${node.url}/metrics`)).text();
+    const text = await readMetrics(node.url);
     return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1]);
   }
 

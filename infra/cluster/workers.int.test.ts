@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Backend, openBackend } from '../compat/backend.ts';
 import { type Client, nodePlace, type Place } from '../compat/client.ts';
-import { openProgram, type Program, type Run, type Starling } from '../testing/program.ts';
+import { openProgram, type Program, type Run, readMetrics, type Starling } from '../testing/program.ts';
 import { RedisServer } from '../testing/redis-server.ts';
 import { eventually } from './cluster.ts';
 import { Connection } from './connection.ts';
@@ -20,7 +20,7 @@ afterAll(async () => {
 
 /** By worker, the values of one metric, as one scrape shows them. */
 async function metric({ url }: Starling, name: string): Promise<Record<string, number>> {
-  const text = await (await fetch(`${url}/metrics`)).text();
+  const text = await readMetrics(url);
   const lines = text.matchAll(new RegExp(`^${name}\\{(?:.*,)?worker="(\\w+)"(?:,.*)?\\} (\\S+)$`, 'gm'));
   return Object.fromEntries([...lines].map(([, worker = '', value]) => [worker, Number(value)]));
 }

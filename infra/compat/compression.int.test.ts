@@ -1,7 +1,7 @@
 /** What a real browser makes of permessage-deflate, which it offers by itself. */
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { openProgram, type Program } from '../testing/program.ts';
+import { openProgram, type Program, readMetrics } from '../testing/program.ts';
 import { type Backend, openBackend } from './backend.ts';
 import { type Client, launchBrowser, type Place, pagePlace } from './client.ts';
 
@@ -47,7 +47,7 @@ test.each([
   expect(await extensions(client)).toBe(agreed);
 
   const deliveredBytes = async (): Promise<number> => {
-    const metrics = await (await fetch(`${starling.url}/metrics`)).text();
+    const metrics = await readMetrics(starling.url);
     return Number(/^starling_delivered_bytes_total(?:\{[^}]*\})? (\d+)/m.exec(metrics)?.[1]);
   };
   const before = await deliveredBytes();

@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { clientFrame, closePayload, handshake, opcodes } from '../../services/transports/src/ws/raw-client.test-kit.ts';
-import { openProgram, type Program, type Starling, signedPath } from '../testing/program.ts';
+import { openProgram, type Program, readMetrics, type Starling, signedPath } from '../testing/program.ts';
 import { Random } from '../testing/random.ts';
 import { type Backend, openBackend } from './backend.ts';
 import { nodePlace } from './client.ts';
@@ -107,7 +107,7 @@ async function pour(socket: Socket, bytes: Uint8Array): Promise<void> {
 }
 
 async function measure(): Promise<{ connections: number; framesIn: number; heapMb: number; residentMb: number }> {
-  const text = await (await fetch(`${starling.url}/metrics`)).text();
+  const text = await readMetrics(starling.url);
   const read = (name: string) =>
     Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\d+)`, 'm').exec(text)?.[1] ?? Number.NaN);
   return {

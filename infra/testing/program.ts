@@ -11,6 +11,8 @@ import { WebSocket } from 'ws';
 const room = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'services/starling');
 
 export interface Program {
+  /** The program itself, for who starts it in a way of its own. */
+  readonly file: string;
   /** A fresh folder to run in. */
   makeFolder(): string;
   /** Without waiting for anything. */
@@ -19,6 +21,16 @@ export interface Program {
   start(options?: StartOptions): Promise<Starling>;
   /** Ends every process and removes every file. */
   close(): Promise<void>;
+}
+
+/** Every program started here shows its metrics to those who know it. */
+const metricsToken = 'metrics-token-of-tests';
+
+/** The metrics of a program started here, as text. */
+export async function readMetrics(url: string): Promise<string> {
+  const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${metricsToken}` } });
+  if (response.status !== 200) throw new Error(`${url}/metrics is ${response.status}: ${await response.text()}`);
+  return response.text();
 }
 
 export interface StartOptions extends RunOptions {
@@ -70,7 +82,11 @@ export function openProgram(): Program {
     const command = [process.execPath, join(room, build), ...args];
     // The second command keeps the shell from becoming the first.
     const [file = '', ...rest] = belowShell ? ['/bin/sh', '-c', '"$@"; true', 'sh', ...command] : command;
-    const child = spawn(file, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(file, rest, {
+      cwd,
+      env: { STARLING_METRICS_TOKEN: metricsToken, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const output = { stdout: '', stderr: '' };
     const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | string);
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -95,6 +111,7 @@ export function openProgram(): Program {
   };
 
   return {
+    file: join(room, build),
     makeFolder,
     run,
     start: async ({ args = [], env = {}, cwd = makeFolder(), ...options } = {}) => {

@@ -158,6 +158,8 @@ describe('user ids', () => {
   it('[CH6] takes a safe integer for the string of its digits', () => {
     expect(parseUserId(10)).toEqual(parseUserId('10'));
     expect(parseUserId(Number.MAX_SAFE_INTEGER)).toEqual({ ok: true, value: '9007199254740991' });
+    const lost = parseUserId(JSON.parse('9007199254740993'));
+    expect(lost.ok ? '' : lost.refusal.message).toContain('send it as a string');
     expect(parseUserId(-7)).toEqual({ ok: true, value: '-7' });
     expect(parseUserId(0)).toEqual({ ok: true, value: '0' });
     expect(parseUserId(-0)).toEqual({ ok: true, value: '0' });

@@ -98,7 +98,14 @@ export function parseEventName(name: unknown): Checked<string> {
 
 /** A user id as a string; a safe integer is taken as its decimal digits. Refuses with `user_id_invalid`. */
 export function parseUserId(id: unknown): Checked<string> {
-  const text = typeof id === 'number' && Number.isSafeInteger(id) ? String(id) : id;
+  // A larger number has lost digits when it was parsed: two users would be one.
+  if (typeof id === 'number' && !Number.isSafeInteger(id)) {
+    return refuse(
+      'user_id_invalid',
+      'A user id that is a number must be whole and below 2^53, or digits are lost: send it as a string, in quotes',
+    );
+  }
+  const text = typeof id === 'number' ? String(id) : id;
   if (typeof text !== 'string' || text === '' || text.length > limits.userIdLength || loneSurrogate.test(text)) {
     return refuse(
       'user_id_invalid',

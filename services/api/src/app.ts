@@ -1,8 +1,16 @@
 /** The HTTP API's table of contents. */
 import type { FastifyPluginAsync } from 'fastify';
+import { Bodies } from './bodies.ts';
 import { getChannel, getChannels, getStats, getUsers } from './inspect-channels.ts';
 import { revokeTokens } from './revoke-tokens.ts';
-import { type ApiDeps, answerFailures, refuseAppsOverShare, signed, takeRawBodies } from './signed-route.ts';
+import {
+  type ApiDeps,
+  answerFailures,
+  type Operation,
+  refuseAppsOverShare,
+  signed,
+  takeRawBodies,
+} from './signed-route.ts';
 import { terminateConnections } from './terminate-connections.ts';
 import { triggerBatch, triggerEvent, triggerOnChannel } from './trigger-event.ts';
 
@@ -25,23 +33,27 @@ export function api(deps: ApiDeps): FastifyPluginAsync {
     }
     await server.register(
       async (apps) => {
-        takeRawBodies(apps);
+        const bodies = new Bodies(deps.bodyLimits);
+        takeRawBodies(apps, bodies);
         answerFailures(apps, deps);
         refuseAppsOverShare(apps, deps);
-        // A HEAD would need a signature of its own.
-        const get = { exposeHeadRoute: false };
+        // Without HEAD: that would need a signature of its own.
+        const get = (url: string, operation: Operation) =>
+          apps.route({ method: 'GET', url, exposeHeadRoute: false, ...signed(deps, bodies, operation) });
+        const post = (url: string, operation: Operation, successStatus?: number) =>
+          apps.route({ method: 'POST', url, ...signed(deps, bodies, operation, successStatus) });
 
-        apps.post('/:appId/events', signed(deps, triggerEvent));
-        apps.post('/:appId/batch_events', signed(deps, triggerBatch));
-        apps.get('/:appId/channels', get, signed(deps, getChannels));
-        apps.get('/:appId/channels/:channel', get, signed(deps, getChannel));
-        apps.get('/:appId/channels/:channel/users', get, signed(deps, getUsers));
-        apps.post('/:appId/users/:userId/terminate_connections', signed(deps, terminateConnections));
-        apps.post('/:appId/revocations', signed(deps, revokeTokens));
+        post('/:appId/events', triggerEvent);
+        post('/:appId/batch_events', triggerBatch);
+        get('/:appId/channels', getChannels);
+        get('/:appId/channels/:channel', getChannel);
+        get('/:appId/channels/:channel/users', getUsers);
+        post('/:appId/users/:userId/terminate_connections', terminateConnections);
+        post('/:appId/revocations', revokeTokens);
 
         // Deprecated by Pusher, still sent by libraries from before 2012.
-        apps.post('/:appId/channels/:channel/events', signed(deps, triggerOnChannel, 202));
-        apps.get('/:appId/channels/:channel/stats', get, signed(deps, getStats));
+        post('/:appId/channels/:channel/events', triggerOnChannel, 202);
+        get('/:appId/channels/:channel/stats', getStats);
       },
       { prefix: '/apps' },
     );

@@ -1,8 +1,16 @@
 /** What every operation of the HTTP API has in common: the body's bytes, the signature, the answer. */
-import { type AppTraffic, authenticateRequest, refuseOverShare, type Traffic } from '@starling/core';
+import {
+  type AppTraffic,
+  type AuthenticatedRequest,
+  authenticateRequest,
+  checkBody,
+  refuseOverShare,
+  type Traffic,
+} from '@starling/core';
 import type { App, AppStore, Broker, Clock, Observer, PresenceStore, RateLimiter, Revoker } from '@starling/ports';
-import { type Checked, problems, type Refusal } from '@starling/protocol';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type Checked, problems, type Refusal, refuse } from '@starling/protocol';
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
+import type { Bodies, BodyLimits, ReadBody } from './bodies.ts';
 import { sendJson, sendProblem } from './reply.ts';
 
 export interface ApiDeps {
@@ -16,6 +24,8 @@ export interface ApiDeps {
   readonly observer: Observer;
   /** Where the API is mounted, such as `/realtime`: some SDKs sign the path with it, some without. */
   readonly pathPrefix?: string;
+  /** Default: `defaultBodyLimits`. */
+  readonly bodyLimits?: BodyLimits;
 }
 
 /** A request whose signature holds. */
@@ -30,19 +40,25 @@ export interface Call {
 /** Its value is the answer, as JSON text. */
 export type Operation = (deps: ApiDeps, call: Call) => Promise<Checked<string>>;
 
-/** Bytes. A full trigger, 100 names and data of 10 KiB, is far below it even when every character is escaped. */
-export const bodyLimitBytes = 2 * 1024 * 1024;
-
 const noBody = Buffer.alloc(0);
+
+/** What `authenticate` leaves for those who come after it. */
+interface ApiRequest extends FastifyRequest {
+  authenticated: AuthenticatedRequest | null;
+}
 
 /**
  * Takes every body as it is, of any content type or none: the digest is over its bytes. SDKs name JSON for an empty
- * body, and hand-written clients name what they like, so the header is dropped before Fastify judges it.
+ * body, and hand-written clients name what they like, so the header is dropped before Fastify judges it. Of a request that
+ * is not authenticated, such as one for an unknown path, nothing is read.
  */
-export function takeRawBodies(server: FastifyInstance): void {
+export function takeRawBodies(server: FastifyInstance, bodies: Bodies): void {
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: bodyLimitBytes }, (_request, body, done) => {
-    done(null, body);
+  server.decorateRequest('authenticated', null);
+  server.addContentTypeParser('*', (request, payload, done) => {
+    const { authenticated } = request as ApiRequest;
+    if (authenticated === null) done(null);
+    else bodies.read(authenticated.app.id, payload, done);
   });
   server.addHook('onRequest', (request, _reply, done) => {
     request.raw.headers['content-type'] = undefined;
@@ -61,33 +77,65 @@ export function refuseAppsOverShare(server: FastifyInstance, { traffic }: ApiDep
   });
 }
 
-/** Runs the operation for requests that are signed by the app they name. */
-export function signed(deps: ApiDeps, operation: Operation, successStatus = 200) {
+/**
+ * Runs the operation for requests that are signed by the app they name. Whether they are is decided before the body is
+ * read, and whether the body is the signed one when it has been.
+ */
+export function signed(
+  deps: ApiDeps,
+  bodies: Bodies,
+  operation: Operation,
+  successStatus = 200,
+): Pick<RouteOptions, 'onRequest' | 'handler'> {
   const { appStore, traffic, clock, observer, pathPrefix = '' } = deps;
-  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const path = request.params as Call['path'];
-    const body = Buffer.isBuffer(request.body) ? request.body : noBody;
-    const signedRequest = { method: request.method, url: request.originalUrl, body, appId: path['appId'], pathPrefix };
-    const authenticated = await authenticateRequest(appStore, signedRequest, clock.now());
-    if (!authenticated.ok) {
+  return {
+    onRequest: async (request, reply) => {
+      const { method, originalUrl: url, headers } = request;
+      const length = Number(headers['content-length'] ?? 0);
+      if (length > bodies.limits.each) return sendRefusal(reply, tooLarge, traffic.unknownApp);
+      const { appId } = request.params as Call['path'];
+      // The body of a GET means nothing and is not read, as RFC 9110, 9.3.1 advises.
+      const hasBody = method !== 'GET' && length > 0;
+      const answer = await authenticateRequest(appStore, { method, url, hasBody, appId, pathPrefix }, clock.now());
       // Not counted to the app it names: anyone can name one.
-      return sendRefusal(reply, authenticated.refusal, traffic.unknownApp);
-    }
-    const { app, query } = authenticated.value;
-    const counts = traffic.of(app.id);
-    counts.requestsIn++;
-    counts.keyUses.set(query.get('auth_key') ?? '', clock.now());
-    counts.receivedBytes += body.byteLength;
-    const answer = await operation(deps, { app, path, query, body });
-    if (!answer.ok) {
-      const { code, message } = answer.refusal;
-      if (observer.notes)
-        observer.note('request refused', { app: app.id, route: request.routeOptions.url, code, message });
-      return sendRefusal(reply, answer.refusal, counts);
-    }
-    return sendJson(reply.code(successStatus), answer.value);
+      if (!answer.ok) return sendRefusal(reply, answer.refusal, traffic.unknownApp);
+      (request as ApiRequest).authenticated = answer.value;
+      return undefined;
+    },
+    handler: async (request, reply) => {
+      const { authenticated } = request as ApiRequest;
+      if (authenticated === null) throw new Error('A request came to its handler without being authenticated');
+      const read = request.body as ReadBody | undefined;
+      const body = read?.bytes ?? noBody;
+      const { app, query } = authenticated;
+      const counts = traffic.of(app.id);
+      try {
+        if (read?.refusal !== undefined) return sendRefusal(reply, read.refusal, counts);
+        const beganMs = clock.elapsed();
+        const checked = checkBody(authenticated, body);
+        if (!checked.ok) return sendRefusal(reply, checked.refusal, traffic.unknownApp);
+        counts.requestsIn++;
+        counts.keyUses.set(query.get('auth_key') ?? '', clock.now());
+        counts.receivedBytes += body.byteLength;
+        const answering = operation(deps, { app, path: request.params as Call['path'], query, body });
+        // Digest, parsing and checks are done when the operation begins to wait.
+        counts.spent(clock.elapsed() - beganMs);
+        const answer = await answering;
+        if (!answer.ok) {
+          const { code, message } = answer.refusal;
+          if (observer.notes)
+            observer.note('request refused', { app: app.id, route: request.routeOptions.url, code, message });
+          return sendRefusal(reply, answer.refusal, counts);
+        }
+        return sendJson(reply.code(successStatus), answer.value);
+      } finally {
+        read?.release();
+      }
+    },
   };
 }
+
+const tooLarge = refuse('request_too_large').refusal;
 
 /** What was thrown while a request was read or answered. */
 export function answerFailures(server: FastifyInstance, { traffic, observer }: ApiDeps): void {
@@ -96,7 +144,7 @@ export function answerFailures(server: FastifyInstance, { traffic, observer }: A
     traffic.unknownApp.refused(code);
     if (code === 'internal') {
       // The route, not the URL: that holds a signature.
-      observer.problem('request failed', { err, method: request.method, route: request.routeOptions.url });
+      observer.defect('request', err, { method: request.method, route: request.routeOptions.url });
     }
   });
   server.setNotFoundHandler((request, reply) => {

@@ -2,7 +2,7 @@ import { MemoryBroker } from '@starling/adapters/memory';
 import { type BrokerMessage, channelTopic, type Topic } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { describe, expect, test } from 'vitest';
-import { app3, md5, signQuery, startApi } from './started-api.ts';
+import { app3, md5, sign, signQuery, startApi } from './started-api.ts';
 
 const event = { name: 'order-created', channel: 'room-1', data: '{"id":9}' };
 const events = '/apps/3/events';
@@ -145,14 +145,36 @@ describe('POST /events', () => {
     for (const body of ['', '{', '[]', '"x"', 'null', '7', 'name=x', latin1]) {
       expect(await call('POST', events, { body })).toMatchObject({ status: 400, json: { code: 'request_malformed' } });
     }
+    const { text } = await call('POST', events, { body: '{"name": <script>alert(1)</script>' });
+    expect(text).toContain('not valid JSON');
+    expect(text).not.toContain('script');
+  });
+
+  test('[FR8] a body nested deeper than 32 gets 400 before it is parsed, however long it is; 32 is taken', async () => {
+    const { call, traffic } = await startApi();
+    const nested = (depth: number) =>
+      `{"name":"a","channel":"b","data":"c","x":${'['.repeat(depth)}${']'.repeat(depth)}}`;
+    expect((await call('POST', events, { body: nested(31) })).status).toBe(200);
+    for (const depth of [32, 1_000_000]) {
+      expect(await call('POST', events, { body: nested(depth) })).toMatchObject({
+        status: 400,
+        json: { code: 'json_too_deep' },
+      });
+    }
+    // Brackets inside a text are no nesting.
+    expect((await call('POST', events, { body: JSON.stringify({ ...event, data: '['.repeat(500) }) })).status).toBe(
+      200,
+    );
+    expect(traffic.of('3').spentMs).toBeGreaterThan(0);
   });
 
   test('[RE16] a body over 2 MiB gets 413, whether announced or found out', async () => {
-    const { call, send } = await startApi();
+    const { call, send, nowSeconds } = await startApi();
     const body = 'x'.repeat(2 * 1024 * 1024 + 1);
     expect(await call('POST', events, { body })).toMatchObject({ status: 413, json: { code: 'request_too_large' } });
     const chunked = { 'transfer-encoding': 'chunked' };
-    expect(await send('POST', events, body, chunked)).toMatchObject({
+    const target = sign({ timestamp: nowSeconds(), method: 'POST', path: events, body });
+    expect(await send('POST', target, body, chunked)).toMatchObject({
       status: 413,
       json: { code: 'request_too_large' },
     });
@@ -487,6 +509,6 @@ describe('when the broker fails', () => {
     (broker as FailingBroker).failure = err;
     const answer = await trigger(event);
     expect(answer).toMatchObject({ status: 500, json: { error: 'Internal error', code: 'internal' } });
-    expect(problems).toEqual([{ what: 'request failed', err, method: 'POST', route: '/apps/:appId/events' }]);
+    expect(problems).toEqual([{ what: 'defect: request', err, method: 'POST', route: '/apps/:appId/events' }]);
   });
 });

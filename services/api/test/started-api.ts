@@ -11,9 +11,9 @@ import {
 import { Traffic } from '@starling/core';
 import { type App, type BrokerMessage, channelTopic, type Observer, type Topic } from '@starling/ports';
 import { appOf } from '@starling/ports/contract';
-import { createLog, Metrics, openHttpServer, Readiness } from '@starling/runtime';
+import { createLog, openHttpServer, Readiness } from '@starling/runtime';
 import { onTestFinished } from 'vitest';
-import { api } from '../src/app.ts';
+import { type ApiDeps, api } from '../src/app.ts';
 
 export const key = '278d425bdf160c739803';
 export const secret = '7ad3773142a6692b25b8';
@@ -42,6 +42,7 @@ export interface StartOptions {
   readonly nowMs?: number;
   readonly pathPrefix?: string;
   readonly broker?: (clock: FakeClock) => MemoryBroker;
+  readonly bodyLimits?: ApiDeps['bodyLimits'];
 }
 
 export async function startApi(options: StartOptions = {}) {
@@ -55,13 +56,13 @@ export async function startApi(options: StartOptions = {}) {
     notes: false,
     note: () => {},
     problem: (what, details) => problems.push({ what, ...details }),
-    defect: (kind, err) => problems.push({ what: `defect: ${kind}`, err }),
+    defect: (kind, err, details) => problems.push({ what: `defect: ${kind}`, err, ...details }),
   };
   const pathPrefix = options.pathPrefix ?? '';
   const server = openHttpServer({
     log: createLog({ level: 'error', isReadable: false }),
     readiness: new Readiness([], observer),
-    metrics: new Metrics(),
+    observer,
     pathPrefix,
   });
   await server.app.register(
@@ -75,6 +76,7 @@ export async function startApi(options: StartOptions = {}) {
       clock,
       observer,
       pathPrefix,
+      ...(options.bodyLimits !== undefined && { bodyLimits: options.bodyLimits }),
     }),
   );
   const port = Number(new URL(await server.listen('127.0.0.1', 0)).port);

@@ -30,7 +30,7 @@ export {
   parseEventRequest,
   toPublishCommand,
 } from './publish-request.ts';
-export { type AuthenticatedRequest, authenticateRequest, type SignedRequest } from './request-auth.ts';
+export { type AuthenticatedRequest, authenticateRequest, checkBody, type SignedRequest } from './request-auth.ts';
 export { defaultSessionSettings, type Greeting, type Session, type SessionSettings } from './session.ts';
 export { defaultOutboxLimits, Sessions, type SessionsDeps } from './sessions.ts';
 export { AppTraffic, Traffic } from './traffic.ts';

@@ -1,7 +1,7 @@
 import { MemoryAppStore } from '@starling/adapters/memory';
 import { appOf } from '@starling/ports/contract';
 import { describe, expect, test } from 'vitest';
-import { authenticateRequest, type SignedRequest } from './request-auth.ts';
+import { authenticateRequest, checkBody, type SignedRequest } from './request-auth.ts';
 
 // The published vectors: app 3 at this moment.
 const nowMs = 1_353_088_179_000;
@@ -12,7 +12,7 @@ const getSignature = '16819168891cb5dfd72b5c7a5d3d602605b26c6ba1930033b5e2eeeb65
 const get: SignedRequest = {
   method: 'GET',
   url: `/apps/3/channels?filter_by_prefix=presence-&info=user_count&${auth}&auth_signature=${getSignature}`,
-  body: new Uint8Array(),
+  hasBody: false,
   appId: '3',
   pathPrefix: '',
 };
@@ -68,5 +68,31 @@ describe('authenticateRequest', () => {
     expect(answer.ok ? '' : answer.refusal.message).toContain(
       JSON.stringify(`GET\n/apps/3/channels\n${auth}&filter_by_prefix=presence-&info=user_count`),
     );
+  });
+});
+
+describe('checkBody', () => {
+  const right = '5d41402abc4b2a76b9719d911017c592';
+  const authenticated = (md5?: string) => ({ app, query: new Map(md5 === undefined ? [] : [['body_md5', md5]]) });
+  const hello = Buffer.from('hello');
+
+  test('[RE1] wants the digest of every body that is not empty, also where only its arrival told that there is one', () => {
+    expect(checkBody(authenticated(right), hello)).toEqual({ ok: true, value: undefined });
+    expect(checkBody(authenticated(), Buffer.alloc(0))).toEqual({ ok: true, value: undefined });
+    expect(checkBody(authenticated('d41d8cd98f00b204e9800998ecf8427e'), Buffer.alloc(0)).ok).toBe(true);
+    expect(checkBody(authenticated(), hello)).toMatchObject({
+      ok: false,
+      refusal: { code: 'request_unauthenticated', message: expect.stringContaining('lacks body_md5') },
+    });
+    for (const [md5, body] of [
+      [right, Buffer.from('hellO')],
+      [right, Buffer.alloc(0)],
+      [right.toUpperCase(), hello],
+    ] as const) {
+      expect(checkBody(authenticated(md5), body)).toMatchObject({
+        ok: false,
+        refusal: { code: 'request_unauthenticated' },
+      });
+    }
   });
 });

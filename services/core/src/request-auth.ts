@@ -7,9 +7,10 @@ import { isSameText, sign } from './authorize.ts';
 /** A request as it came over the network. Its signature covers bytes: nothing here may be decoded or normalised before. */
 export interface SignedRequest {
   readonly method: string;
-  /** The request target: path and query, undecoded, with the prefix if the client sent one. */
+  /** The request target in origin form: path and query, undecoded, with the prefix if the client sent one. */
   readonly url: string;
-  readonly body: Uint8Array;
+  /** Whether the headers announce a body that is not empty. False where only its arrival will tell. */
+  readonly hasBody: boolean;
   /** The app id in the path, decoded. */
   readonly appId: string | undefined;
   /** Where the API is mounted, such as `/realtime`; empty at the root. */
@@ -29,8 +30,8 @@ const requiredNames = ['auth_key', 'auth_timestamp', 'auth_version', 'auth_signa
 
 /**
  * Refuses with `request_unauthenticated`, `auth_key_unknown`, `auth_signature`, `app_id_unknown` or `app_disabled`.
- * Cheap checks come before the digest of the URL, and that before the digest of the body, so that a stranger cannot
- * make the server hash megabytes.
+ * Cheap checks come before the digest of the URL. Everything is in the query, so it is decided before a byte of the body is
+ * read: a stranger cannot make the server hold or hash megabytes. `checkBody` must follow when the body is there.
  */
 export async function authenticateRequest(
   appStore: Pick<AppStore, 'byKey' | 'byId'>,
@@ -43,7 +44,7 @@ export async function authenticateRequest(
 
   const pairs = percentDecoded(rawQuery);
   const stated = toMap(pairs);
-  const fresh = checkStated(stated, request.body.byteLength > 0, nowMs);
+  const fresh = checkStated(stated, request.hasBody, nowMs);
   if (!fresh.ok) return fresh;
   const { key: keyText, signature } = fresh.value;
 
@@ -68,17 +69,6 @@ export async function authenticateRequest(
     );
   }
 
-  const md5 = stated.get('body_md5');
-  if (md5 !== undefined) {
-    const bodyMd5 = request.body.byteLength === 0 ? emptyMd5 : hash('md5', request.body);
-    if (md5 !== bodyMd5) {
-      return refuse(
-        'request_unauthenticated',
-        `body_md5 is ${quote(md5)}, but the body that arrived has ${request.body.byteLength} bytes and the MD5 ${bodyMd5}`,
-      );
-    }
-  }
-
   // Only now: who holds no secret of ours is not told which app ids exist or which apps are disabled.
   if (app.id !== request.appId) {
     const appId = quote(request.appId ?? '');
@@ -89,6 +79,26 @@ export async function authenticateRequest(
   }
   if (!app.isEnabled) return refuse('app_disabled');
   return { ok: true, value: { app, query: meant === pairs ? stated : toMap(meant) } };
+}
+
+/** Whether the body is the one whose digest was signed. Refuses with `request_unauthenticated`. */
+export function checkBody({ query }: AuthenticatedRequest, body: Uint8Array): Checked<undefined> {
+  const stated = query.get('body_md5');
+  if (stated === undefined) {
+    return body.byteLength === 0 ? bodyIsRight : refuse('request_unauthenticated', lacks(['body_md5']));
+  }
+  const actual = body.byteLength === 0 ? emptyMd5 : hash('md5', body);
+  if (stated === actual) return bodyIsRight;
+  return refuse(
+    'request_unauthenticated',
+    `body_md5 is ${quote(stated)}, but the body that arrived has ${body.byteLength} bytes and the MD5 ${actual}`,
+  );
+}
+
+const bodyIsRight = { ok: true, value: undefined } as const;
+
+function lacks(missing: readonly string[]): string {
+  return `The query lacks ${missing.join(', ')}. Every request needs ${requiredNames.join(', ')}, and body_md5 when it has a body`;
 }
 
 /** Everything that can be said without a secret: what must be there is there, and the time is near ours. */
@@ -102,10 +112,7 @@ function checkStated(
   const key = stated.get('auth_key');
   const signature = stated.get('auth_signature');
   if (missing.length > 0 || key === undefined || signature === undefined) {
-    return refuse(
-      'request_unauthenticated',
-      `The query lacks ${missing.join(', ')}. Every request needs ${requiredNames.join(', ')}, and body_md5 when it has a body`,
-    );
+    return refuse('request_unauthenticated', lacks(missing));
   }
   const version = stated.get('auth_version') ?? '';
   if (version !== '1.0') {

@@ -115,6 +115,26 @@ export const serverSettings = {
   STARLING_DRAIN_SECONDS: seconds(0, 3_600)
     .default(15)
     .describe('On shutdown, the time over which connections are told to reconnect elsewhere.'),
+  STARLING_MAX_HEADER_BYTES: whole(1_024, 1_048_576, 'bytes')
+    .default(16_384)
+    .describe("How large a request's line and headers may be together; a larger one gets 431."),
+  STARLING_MAX_SOCKETS: whole(16, 10_000_000, 'a number of connections')
+    .optional()
+    .describe('How many connections one process holds; by default as many as its open files allow, but for a reserve.'),
+  STARLING_METRICS_PORT: port()
+    .optional()
+    .describe('A port for /metrics alone. Without it and STARLING_METRICS_TOKEN there is no /metrics.'),
+  STARLING_METRICS_HOST: z
+    .string()
+    .default('127.0.0.1')
+    .describe('The address to listen on with STARLING_METRICS_PORT.'),
+  STARLING_METRICS_TOKEN: z
+    .string()
+    .regex(/^[\w.~+/=-]{16,256}$/, 'must be 16 to 256 of A-Z a-z 0-9 _ - . ~ + / =')
+    .optional()
+    .describe(
+      'What /metrics wants as Authorization: Bearer. Without a port of its own it is then served beside the rest.',
+    ),
   STARLING_TLS_CERT: z.string().optional().describe('A file: the certificate chain in PEM, to serve https and wss.'),
   STARLING_TLS_KEY: z.string().optional().describe("A file: the certificate's private key in PEM."),
 } as const;

@@ -3,7 +3,9 @@ import { type IncomingHttpHeaders, request as requestHttp } from 'node:http';
 import { connect } from 'node:net';
 import { StarlingError } from '@starling/protocol';
 import { afterEach, describe, expect, test } from 'vitest';
-import { type HttpServerOptions, openHttpServer, toHttpReply } from './http-server.ts';
+import { toHttpReply } from './http-reply.ts';
+import { type HttpServerOptions, openHttpServer } from './http-server.ts';
+import { takeJsonBodies } from './json-body.ts';
 import { StartError } from './lifecycle.ts';
 import { createLog, PinoObserver } from './log.ts';
 import { Metrics } from './metrics.ts';
@@ -17,10 +19,12 @@ afterEach(async () => {
 function make(options: Partial<HttpServerOptions> & { checks?: ReadinessCheck[] } = {}) {
   const lines: string[] = [];
   const log = createLog({ level: 'info', isReadable: false, destination: { write: (line) => void lines.push(line) } });
-  const readiness = new Readiness(options.checks ?? [], new PinoObserver(log));
-  const server = openHttpServer({ log, readiness, metrics: new Metrics(), ...options });
+  const observer = new PinoObserver(log);
+  const clock = { now: 0 };
+  const readiness = new Readiness(options.checks ?? [], observer, () => clock.now);
+  const server = openHttpServer({ log, readiness, observer, ...options });
   closers.push(() => server.close());
-  return { server, readiness, lines, app: server.app };
+  return { server, readiness, lines, app: server.app, observer, clock };
 }
 
 /** What a raw peer gets back until the server ends the connection. */
@@ -103,7 +107,10 @@ describe('toHttpReply', () => {
 describe('the error shape', () => {
   test('is the same for an unknown path, a broken body, one too large, a bad path and a defect', async () => {
     const { app, lines } = make();
-    app.post('/echo', { bodyLimit: 100 }, async (request) => request.body as object);
+    await app.register(async (json) => {
+      takeJsonBodies(json, 100);
+      json.post('/echo', async (request) => request.body as object);
+    });
     app.get('/defect', async () => {
       throw new Error('the secret inside');
     });
@@ -131,8 +138,9 @@ describe('the error shape', () => {
     expect(answers[0]?.json().error).toBe('No such path: GET /nothing');
     expect(answers[5]?.body).not.toContain('secret');
     expect(lines.map((line) => JSON.parse(line))).toMatchObject([
-      { level: 'error', path: '/defect', err: { message: 'the secret inside' } },
+      { level: 'error', kind: 'request', path: '/defect', err: { message: 'the secret inside' } },
     ]);
+    expect(answers[2]?.json().error).toBe('The body is not valid JSON');
   });
 
   test('sends Retry-After', async () => {
@@ -214,15 +222,12 @@ describe('/healthz, /readyz and /metrics', () => {
     expect((await app.inject({ url: '/healthz' })).statusCode).toBe(200);
     const ready = await app.inject({ url: '/readyz' });
     expect(ready.statusCode).toBe(503);
-    expect(ready.json()).toEqual({
-      status: 'not ready',
-      checks: { apps: 'ok', broker: 'timed out', store: 'failed' },
-    });
-    expect(JSON.parse(lines[0] ?? '')).toMatchObject({ check: 'store', err: { message: 'no answer' } });
-    expect((await make({ checks: [ok] }).app.inject({ url: '/readyz' })).json()).toEqual({
-      status: 'ready',
-      checks: { apps: 'ok' },
-    });
+    expect(ready.json()).toEqual({ status: 'not ready' });
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { check: 'store', verdict: 'failed', err: { message: 'no answer' } },
+      { check: 'broker', verdict: 'timed out' },
+    ]);
+    expect((await make({ checks: [ok] }).app.inject({ url: '/readyz' })).json()).toEqual({ status: 'ready' });
   });
 
   test('[OP1] /readyz is 503 from the moment a stop begins, even for a check that is under way', async () => {
@@ -233,28 +238,60 @@ describe('/healthz, /readyz and /metrics', () => {
     readiness.stop();
     check.finish();
     expect((await underWay).statusCode).toBe(503);
-    expect((await app.inject({ url: '/readyz' })).json()).toEqual({
-      status: 'not ready',
-      checks: { lifecycle: 'stopping' },
-    });
+    expect((await app.inject({ url: '/readyz' })).json()).toEqual({ status: 'not ready' });
     expect((await app.inject({ url: '/healthz' })).statusCode).toBe(200);
   });
 
-  test('many who ask while a check runs share it', async () => {
+  test('[OP18] many who ask while a check runs, or soon after it, share it', async () => {
     const check = held();
-    const { readiness } = make({ checks: [{ name: 'broker', run: check.run, limitMs: 5_000 }] });
+    const { readiness, clock } = make({ checks: [{ name: 'broker', run: check.run, limitMs: 5_000 }] });
     const answers = Array.from({ length: 20 }, () => readiness.read());
     check.finish();
     expect((await Promise.all(answers)).every((answer) => answer.isReady)).toBe(true);
     expect(check.runs()).toBe(1);
+    clock.now += 199;
+    await readiness.read();
+    expect(check.runs()).toBe(1);
+    clock.now += 1;
     await readiness.read();
     expect(check.runs()).toBe(2);
   });
 
-  test('[OP2] /metrics is Prometheus text', async () => {
-    const answer = await make().app.inject({ url: '/metrics' });
-    expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
-    expect(answer.body).toContain('# TYPE process_cpu_seconds_total counter');
+  test('a check that goes on failing is logged once, and again when it has passed in between', async () => {
+    let isUp = false;
+    const run = async () => {
+      if (!isUp) throw new Error('away');
+    };
+    const { readiness, clock, lines } = make({ checks: [{ name: 'store', run, limitMs: 1_000 }] });
+    for (const up of [false, false, true, false]) {
+      isUp = up;
+      clock.now += 1_000;
+      expect((await readiness.read()).isReady).toBe(up);
+    }
+    expect(lines).toHaveLength(2);
+  });
+
+  test('[OP2] /metrics is Prometheus text for who knows the token, 401 for others, and 404 where there is none', async () => {
+    const metrics = { text: new Metrics(), token: 'a-token-of-metrics' };
+    const { app } = make({ metrics, pathPrefix: '/realtime' });
+    for (const url of ['/metrics', '/realtime/metrics']) {
+      const answer = await app.inject({ url, headers: { authorization: 'Bearer a-token-of-metrics' } });
+      expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+      expect(answer.body).toContain('# TYPE process_cpu_seconds_total counter');
+      expect(answer.body).toContain('starling_log_lines_dropped_total');
+      for (const authorization of [
+        undefined,
+        'Bearer a-token-of-metricz',
+        'Bearer ',
+        'Basic a-token-of-metrics',
+        'Bearer a-token',
+      ]) {
+        const refused = await app.inject({ url, headers: authorization === undefined ? {} : { authorization } });
+        expect([refused.statusCode, refused.headers['www-authenticate']]).toEqual([401, 'Bearer']);
+        expect(refused.body).not.toContain('process_cpu');
+      }
+      expect((await make({ pathPrefix: '/realtime' }).app.inject({ url })).statusCode).toBe(404);
+    }
   });
 });
 
@@ -295,5 +332,232 @@ describe('closing', () => {
     expect([statusCode, headers.connection]).toEqual([200, 'close']);
     inFlight.destroy();
     await closed;
+  });
+});
+
+describe('[RE21] a request that another server might read otherwise', () => {
+  const get = 'GET /echo HTTP/1.1\r\nHost: a\r\n';
+  const post = 'POST /echo HTTP/1.1\r\nHost: a\r\n';
+  test.each([
+    ['both lengths', `${post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+    ['two lengths that differ', `${post}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello`],
+    ['a length that is no number', `${post}Content-Length: +5\r\n\r\nhello`],
+    ['a length with a comma', `${post}Content-Length: 5, 5\r\n\r\nhello`],
+    ['an encoding that does not end in chunked', `${post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n`],
+    ['an unknown encoding', `${post}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n`],
+    ['an encoding said twice', `${post}Transfer-Encoding: chunked\r\nTransfer-Encoding: cow\r\n\r\n0\r\n\r\n`],
+    ['a folded header', `${get}X-A: b\r\n c\r\n\r\n`],
+    ['a space before the colon', `${get}X-A : b\r\n\r\n`],
+    ['a space before the colon of its length', `${post}Content-Length : 5\r\n\r\nhello`],
+    ['bare line feeds', 'GET /echo HTTP/1.1\nHost: a\n\n'],
+    ['a bare carriage return in a header', `${get}X-A: b\rc\r\n\r\n`],
+    ['a zero byte in a header', `${get}X-A: b\0c\r\n\r\n`],
+    ['a chunk size that is none', `${post}Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n`],
+    ['no Host', 'GET /echo HTTP/1.1\r\n\r\n'],
+    ['two Hosts', `${get}Host: b\r\nConnection: close\r\n\r\n`],
+    ['the same Host twice', `${get}host: a\r\nConnection: close\r\n\r\n`],
+    ['no HTTP version', 'GET /echo\r\n\r\n'],
+  ])('with %s gets 400, is served nothing, and nothing behind it is either', async (_name, text) => {
+    const { server, app } = make({ headersTimeoutMs: 1_000, requestTimeoutMs: 1_000 });
+    let served = 0;
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    for (const method of ['GET', 'POST']) {
+      app.route({ method, url: '/echo', handler: async () => ({ served: ++served }) });
+    }
+    const url = await server.listen('127.0.0.1', 0);
+    const answer = await rawAnswer(url, `${text}GET /echo HTTP/1.1\r\nHost: smuggled\r\nConnection: close\r\n\r\n`);
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    // Two hosts are well-formed HTTP, so what follows is a request of its own, and not one hidden in the first.
+    if (!_name.includes('Host')) expect(served).toBe(0);
+    else expect(answer.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(served);
+  });
+});
+
+describe('[RE22] the request target', () => {
+  test('may be a whole URL, whose host counts rather than that of the header', async () => {
+    const { server, app } = make({ pathPrefix: '/realtime' });
+    app.get('/where/:name', async ({ url, originalUrl, headers, host }) => ({
+      url,
+      originalUrl,
+      host,
+      header: headers.host,
+    }));
+    const url = await server.listen('127.0.0.1', 0);
+    const answer = await rawAnswer(
+      url,
+      'GET http://example.com:80/realtime/where/x?a=1 HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n',
+    );
+    expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4))).toEqual({
+      url: '/where/x?a=1',
+      originalUrl: '/realtime/where/x?a=1',
+      host: 'example.com:80',
+      header: 'example.com:80',
+    });
+    for (const target of ['HTTP://a', 'https://a?x=1', 'ftp://a/healthz', 'http:///healthz', '*']) {
+      expect(await rawAnswer(url, `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)).toMatch(
+        /^HTTP\/1\.1 40[04] /,
+      );
+    }
+    expect(await rawAnswer(url, 'GET HTTP://a/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')).toMatch(
+      / 200 /,
+    );
+  });
+});
+
+describe('[RE23] what is not taken', () => {
+  test('headers over the limit get 431, and the limit is a setting', async () => {
+    const { server } = make({ maxHeaderBytes: 2_048 });
+    const url = await server.listen('127.0.0.1', 0);
+    const request = (bytes: number) =>
+      `GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-A: ${'x'.repeat(bytes)}\r\n\r\n`;
+    expect(await rawAnswer(url, request(1_500))).toMatch(/^HTTP\/1\.1 200 /);
+    const answer = await rawAnswer(url, request(4_000));
+    expect(answer).toMatch(/^HTTP\/1\.1 431 /);
+    expect(answer).toContain('"code":"headers_too_large"');
+  });
+
+  test('a compressed body gets 415', async () => {
+    const { app } = make();
+    app.post('/echo', async () => ({}));
+    for (const [encoding, status] of [
+      ['gzip', 415],
+      ['br', 415],
+      ['identity', 200],
+      ['Identity', 200],
+    ] as const) {
+      const answer = await app.inject({ method: 'POST', url: '/echo', headers: { 'content-encoding': encoding } });
+      expect(answer.statusCode).toBe(status);
+    }
+  });
+
+  test('a body that does not arrive in time gets 408', async () => {
+    const { server, app } = make({ headersTimeoutMs: 50, requestTimeoutMs: 50 });
+    await app.register(async (json) => {
+      takeJsonBodies(json, 100);
+      json.post('/echo', async () => ({}));
+    });
+    const url = await server.listen('127.0.0.1', 0);
+    const answer = await rawAnswer(
+      url,
+      'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 408 /);
+  });
+
+  test('a body for an unknown path is not waited for', async () => {
+    const { server } = make();
+    const url = await server.listen('127.0.0.1', 0);
+    const head =
+      'POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 3000000\r\n\r\n[';
+    expect(await rawAnswer(url, head)).toMatch(/^HTTP\/1\.1 404 /);
+  });
+
+  test('JSON nested deeper than 32 gets 400 before it is parsed, a key __proto__ gets 400, an empty body is none', async () => {
+    const { app } = make();
+    await app.register(async (json) => {
+      takeJsonBodies(json, 1_000_000);
+      json.post('/echo', async (request) => ({ body: request.body ?? null }));
+    });
+    const post = (payload: string) =>
+      app.inject({ method: 'POST', url: '/echo', headers: { 'content-type': 'application/json' }, payload });
+    const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
+    expect((await post(nested(32))).statusCode).toBe(200);
+    expect((await post(nested(33))).json()).toMatchObject({ code: 'json_too_deep' });
+    expect((await post('['.repeat(900_000))).json()).toMatchObject({ code: 'json_too_deep' });
+    for (const poison of ['{"__proto__":{"x":1}}', '{"constructor":{"prototype":{"x":1}}}']) {
+      expect((await post(poison)).statusCode).toBe(400);
+    }
+    expect((await post('')).json()).toEqual({ body: null });
+  });
+});
+
+describe('[RE24] Expect: 100-continue', () => {
+  test('gets its 100 only when the body is wanted, and a refusal without it ends the connection', async () => {
+    const { server, app } = make();
+    await app.register(async (json) => {
+      takeJsonBodies(json, 100);
+      json.addHook('onRequest', async (request, reply) =>
+        request.url === '/closed' ? reply.code(401).send({ no: 'entry' }) : undefined,
+      );
+      for (const path of ['/open', '/closed']) json.post(path, async (request) => request.body as object);
+    });
+    const url = await server.listen('127.0.0.1', 0);
+    const head = (path: string) =>
+      `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n`;
+    const refused = await rawAnswer(url, head('/closed'));
+    expect(refused).toMatch(/^HTTP\/1\.1 401 /);
+    expect(refused.toLowerCase()).toContain('connection: close');
+
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.write(head('/open'));
+    expect(String((await once(socket, 'data'))[0])).toBe('HTTP/1.1 100 Continue\r\n\r\n');
+    socket.write('{"a":1}');
+    expect(String((await once(socket, 'data'))[0])).toContain('{"a":1}');
+    socket.destroy();
+  });
+});
+
+describe('[OP16] connections', () => {
+  const open = async (url: string) => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    return socket;
+  };
+  const asks = async (url: string) => {
+    const socket = await open(url);
+    socket.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
+    const answered = await Promise.race([
+      once(socket, 'data').then(() => true),
+      once(socket, 'close').then(() => false),
+    ]);
+    return { socket, answered };
+  };
+
+  test('beyond the bound are refused, and those that wait for nothing make room', async () => {
+    const { server } = make({ sockets: { most: 2 } });
+    const url = await server.listen('127.0.0.1', 0);
+    const [first, second] = [await asks(url), await asks(url)];
+    expect([first.answered, second.answered]).toEqual([true, true]);
+    const gone = Promise.all([once(first.socket, 'close'), once(second.socket, 'close')]);
+    expect((await asks(url)).answered).toBe(false);
+    await gone;
+    expect(server.refusedSockets).toBe(1);
+    expect((await asks(url)).answered).toBe(true);
+  });
+
+  test('of one address that have sent no request are bounded, and count no more when they have', async () => {
+    const { server } = make({ sockets: { unfinishedPerAddress: 2 } });
+    const url = await server.listen('127.0.0.1', 0);
+    for (let count = 0; count < 5; count++) expect((await asks(url)).answered).toBe(true);
+    const silent = [await open(url), await open(url)];
+    expect((await asks(url)).answered).toBe(false);
+    silent[0]?.destroy();
+    await expect.poll(async () => (await asks(url)).answered).toBe(true);
+  });
+
+  test('behind a trusted proxy are not bounded by its address', async () => {
+    const { server } = make({ trustProxy: 1, sockets: {} });
+    const url = await server.listen('127.0.0.1', 0);
+    const silent = await Promise.all(Array.from({ length: 1_005 }, () => open(url)));
+    expect((await asks(url)).answered).toBe(true);
+    for (const socket of silent) socket.destroy();
+  });
+
+  test('[OP12] an error of accepting, or a handler that throws outside of the framework, ends nothing', async () => {
+    const { server, app, observer } = make();
+    const url = await server.listen('127.0.0.1', 0);
+    app.server.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+    const broken = {
+      writable: true,
+      write: () => {
+        throw new Error('odd');
+      },
+      destroy: () => {},
+    };
+    app.server.emit('clientError', new Error('no HTTP'), broken);
+    expect(observer.defects.get('connection')).toBe(2);
+    expect((await asks(url)).answered).toBe(true);
   });
 });

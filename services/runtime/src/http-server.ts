@@ -1,19 +1,25 @@
-/** The HTTP server every program mounts its routes on: timeouts, TLS, prefix, error shape, operator's paths. */
+/** The HTTP server every program mounts its routes on: limits, timeouts, TLS, prefix, error shape, operator's paths. */
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { STATUS_CODES } from 'node:http';
-import { Server as TlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
-import { type LimitState, type ProblemCode, problems, type Refusal, StarlingError } from '@starling/protocol';
-import { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, fastify, LogController } from 'fastify';
-import { StartError } from './lifecycle.ts';
-import type { Log } from './log.ts';
-import type { MetricsText } from './metrics.ts';
+import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
+import type { Socket } from 'node:net';
+import type { Observer } from '@starling/ports';
+import { problems, StarlingError } from '@starling/protocol';
+import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
+import { sendReply, toHttpReply } from './http-reply.ts';
+import { addressOf, explained } from './listening.ts';
+import { type Log, PinoObserver } from './log.ts';
+import { type GuardedMetrics, metricsAnswer } from './metrics-server.ts';
 import type { Readiness } from './readiness.ts';
+import { SocketBounds, type SocketLimits } from './socket-bounds.ts';
 
 export interface HttpServerOptions {
   readonly log: Log;
   readonly readiness: Readiness;
-  readonly metrics: MetricsText;
+  /** Served at `/metrics` to those who know the token. Without it that path is unknown: see `openMetricsServer`. */
+  readonly metrics?: GuardedMetrics;
+  /** Told of what throws in a callback of a socket. Default: one that logs. */
+  readonly observer?: Pick<Observer, 'defect'>;
   /** Whose X-Forwarded headers are believed: all, a number of proxies, or their addresses. */
   readonly trustProxy?: boolean | number | string[];
   /** Like `/realtime`, or empty. `request.originalUrl` keeps what the peer sent: signatures may cover either. */
@@ -24,189 +30,253 @@ export interface HttpServerOptions {
   readonly headersTimeoutMs?: number;
   /** From the connection's start to the end of the request's body. */
   readonly requestTimeoutMs?: number;
+  /** Of a request's line and headers together. */
+  readonly maxHeaderBytes?: number;
+  readonly sockets?: SocketLimits;
 }
 
 export interface HttpServer {
   /** Mount routes here before `listen`. */
   readonly app: FastifyInstance;
+  /** How many connections were refused because there were too many. */
+  readonly refusedSockets: number;
   /** Resolves with the address as `http://127.0.0.1:6001`. */
   listen(host: string, port: number): Promise<string>;
   /** No new connections; requests in flight are answered; idle connections are ended. */
   close(): Promise<void>;
+  /** No new connections, and nothing else: for a process that is about to end in an unknown state. */
+  stopListening(): void;
 }
+
+/** A client that keeps its connection for so many requests is made to open another, which may go to another worker. */
+const requestsPerSocketMax = 100_000;
+/** Of a refused request: a body up to this size is read and thrown away, so that its connection can go on. */
+const discardedBytesMax = 2 * 1024 * 1024;
 
 /** Builds it; nothing listens yet. */
 export function openHttpServer(options: HttpServerOptions): HttpServer {
   const { log, readiness, metrics, trustProxy = false, pathPrefix = '', tls } = options;
+  const observer = options.observer ?? new PinoObserver(log);
   const headersTimeout = options.headersTimeoutMs ?? 10_000;
-  const requestTimeout = Math.max(options.requestTimeoutMs ?? 30_000, headersTimeout);
-  const timeouts = {
+  const settings = {
     headersTimeout,
+    requestTimeout: Math.max(options.requestTimeoutMs ?? 30_000, headersTimeout),
+    // Longer than the 60 s after which the usual load balancers drop an idle connection, so that they do it first.
+    keepAliveTimeout: 72_000,
     // Node looks at timeouts only this often.
     connectionsCheckingInterval: Math.min(1_000, headersTimeout),
+    maxHeaderSize: options.maxHeaderBytes ?? 16_384,
+    // The defaults; a start with --insecure-http-parser would change the first.
+    insecureHTTPParser: false,
+    requireHostHeader: true,
+  };
+  const bounds = new SocketBounds({
+    // Behind a proxy all connections come from one address.
+    ...(trustProxy !== false && { unfinishedPerAddress: Number.POSITIVE_INFINITY }),
+    ...options.sockets,
+  });
+  const serverFactory = (handler: RequestListener): Server => {
+    const server =
+      tls === undefined
+        ? createServer(settings)
+        : createTlsServer({ ...settings, ...readTls(tls), handshakeTimeout: headersTimeout });
+    server.maxRequestsPerSocket = requestsPerSocketMax;
+    const onRequest: RequestListener = (request, response) => {
+      try {
+        bounds.finished(request.socket);
+        if (request.httpVersionMajor < 1) {
+          // HTTP/0.9, which Node's parser still takes: it has no headers, and its end is no end of a request to others.
+          answerClientError(new Error('HTTP/0.9'), request.socket);
+          return;
+        }
+        toOriginForm(request);
+        handler(request, response);
+      } catch (err) {
+        observer.defect('request', err);
+        request.socket.destroy();
+      }
+    };
+    server.on('request', onRequest);
+    // In the place of Node's own listener, which asks for the body at once: it is asked for when it is wanted.
+    server.on('checkContinue', onRequest);
+    return server;
   };
   const app: FastifyInstance = fastify({
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: typeof trustProxy === 'number' ? (_address, hops) => hops < trustProxy : trustProxy,
-    requestTimeout,
-    // Longer than the 60 s after which the usual load balancers drop an idle connection, so that they do it first.
-    keepAliveTimeout: 72_000,
     // What arrives while closing is answered like anything else: the stores close only after this server.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 2_000 },
     rewriteUrl: (request) => withoutPrefix(request.url ?? '/', pathPrefix),
-    frameworkErrors: (err, _request, reply) => send(reply, toHttpReply(err)),
-    clientErrorHandler,
-    ...(tls === undefined
-      ? { http: timeouts }
-      : { https: { ...timeouts, ...readTls(tls), handshakeTimeout: headersTimeout } }),
+    frameworkErrors: (err, _request, reply) => sendReply(reply, toHttpReply(err)),
+    clientErrorHandler: (err, socket) => {
+      try {
+        answerClientError(err, socket);
+      } catch (second) {
+        observer.defect('connection', second);
+        socket.destroy();
+      }
+    },
+    serverFactory,
   });
+  // Whoever takes bodies says so. Otherwise a body for an unknown path would be read and parsed before its 404.
+  app.removeAllContentTypeParsers();
   // Fastify makes a child of the log for each request; nothing here logs by request.
   app.setChildLoggerFactory((logger) => logger);
   app.setErrorHandler((err, request, reply) => {
     const answer = toHttpReply(err);
-    if (answer.status >= 500)
-      log.error({ err, method: request.method, path: request.url.split('?')[0] }, 'A request failed');
-    return send(reply, answer);
+    if (answer.status >= 500) observer.defect('request', err, { method: request.method, path: pathOf(request) });
+    return sendReply(reply, answer);
   });
-  app.setNotFoundHandler((request, reply) =>
-    send(
-      reply,
-      toHttpReply({ code: 'route_unknown', message: `No such path: ${request.method} ${request.url.split('?')[0]}` }),
-    ),
-  );
-  app.addHook('onSend', (_request, reply, payload, done) => {
+  app.setNotFoundHandler((request, reply) => {
+    const message = `No such path: ${request.method} ${pathOf(request)}`;
+    return sendReply(reply, toHttpReply({ code: 'route_unknown', message }));
+  });
+  app.addHook('onRequest', (request, _reply, done) => done(problemOfHeaders(request)));
+  app.addHook('preParsing', (request, reply, _payload, done) => {
+    if (request.headers.expect !== undefined && hasBody(request) && !request.is404) {
+      reply.raw.writeContinue();
+      continued.add(request);
+    }
+    done();
+  });
+  app.addHook('onSend', (request, reply, payload, done) => {
     // Otherwise a busy keep-alive connection would outlive the listening socket.
-    if (readiness.isStopping) reply.header('connection', 'close');
+    if (readiness.isStopping || isLeftUnread(request)) reply.header('connection', 'close');
     done(null, payload);
   });
 
   app.get('/healthz', async () => ({ status: 'alive' }));
   app.get('/readyz', async (_request, reply) => {
-    const { isReady, checks } = await readiness.read();
+    const { isReady } = await readiness.read();
     return reply
       .code(isReady ? 200 : problems.unavailable.status)
       .header('cache-control', 'no-store')
-      .send({ status: isReady ? 'ready' : 'not ready', checks });
+      .send({ status: isReady ? 'ready' : 'not ready' });
   });
-  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.read()));
-
-  const sockets = new Set<Socket>();
-  function forget(this: Socket): void {
-    sockets.delete(this);
+  if (metrics !== undefined) {
+    app.get('/metrics', async (request, reply) => {
+      const { status, headers, body } = await metricsAnswer(metrics, request.headers.authorization);
+      return reply.code(status).headers(headers).send(body);
+    });
   }
-  app.server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('close', forget);
+
+  const { server } = app;
+  server.on('connection', (socket: Socket) => {
+    if (!bounds.admit(socket)) {
+      // The cheapest room there is: connections whose last request has been answered.
+      server.closeIdleConnections();
+      socket.destroy();
+    }
   });
+  const onUpgrade = (request: IncomingMessage): void => {
+    bounds.finished(request.socket);
+    toOriginForm(request);
+  };
 
   const stopWatching = tls === undefined ? undefined : watchTls(app, tls, log);
   return {
     app,
+    get refusedSockets() {
+      return bounds.refused;
+    },
     listen: async (host, port) => {
+      // First of those that take upgrades, if any does: without one Node would answer such a request as any other.
+      if (server.listenerCount('upgrade') > 0) server.prependListener('upgrade', onUpgrade);
       // With Node's 511, clients that return together are dropped by the kernel and try again after 1, 3 and 7 s.
       await app.listen({ host, port, backlog: 4_096 }).catch((err: unknown) => {
-        throw explained(err, host, port);
+        throw explained(err, host, port, 'STARLING_PORT', 'STARLING_HOST');
       });
-      const { port: boundPort } = app.server.address() as AddressInfo;
-      return `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${boundPort}`;
+      // A connection that could not be accepted, when the process or the system has no descriptor left.
+      server.on('error', (err) => observer.defect('connection', err));
+      return addressOf(server, host, tls === undefined ? 'http' : 'https');
     },
     close: async () => {
       stopWatching?.();
+      server.removeListener('upgrade', onUpgrade);
       const closed = app.close();
       // Browsers and proxies open connections ahead. To Node only one that has had a request can be idle, so it would
       // wait for those that have sent nothing yet.
-      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+      for (const socket of bounds.open) if (socket.bytesRead === 0) socket.destroy();
       await closed;
+    },
+    stopListening: () => {
+      server.close();
     },
   };
 }
 
-// ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export interface HttpReply {
-  readonly status: number;
-  readonly body: { readonly error: string; readonly code: ProblemCode; readonly limit?: LimitState };
-  readonly retryAfterSeconds: number | undefined;
-  /** `Retry-After` and `RateLimit-*`, as far as they are known. */
-  readonly headers: Readonly<Record<string, string>>;
+/** Requests whose client was told to send the body. */
+const continued = new WeakSet<FastifyRequest>();
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /**
- * The one way from a refusal or an error to an HTTP answer. A refusal's text is meant for the peer; of an error only
- * the code's public text is.
+ * Whether the answer comes before the body, and the connection cannot go on behind it: the body is too large to be thrown
+ * away, or has no stated end, or may never be sent because the client waits for a word that it did not get.
  */
-export function toHttpReply(problem: Refusal | unknown, retryAfterSeconds?: number): HttpReply {
-  const { code, message, limit, retrySeconds } = understood(problem);
-  const { status, text } = problems[code];
-  const mayRetry =
-    (status === problems.unavailable.status || status === problems.rate_limited.status) && limit?.reset !== null;
-  const seconds = retryAfterSeconds ?? retrySeconds ?? limit?.reset ?? 1;
-  const retryAfter = mayRetry ? Math.max(1, Math.ceil(seconds)) : undefined;
-  return {
-    status,
-    body: { error: message ?? text, code, ...(limit !== undefined && { limit }) },
-    retryAfterSeconds: retryAfter,
-    headers: {
-      ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
-      ...(limit !== undefined && limitHeaders(limit)),
-    },
-  };
-}
-
-function limitHeaders({ limit, remaining, reset }: LimitState): Record<string, string> {
-  return {
-    'ratelimit-limit': String(limit),
-    'ratelimit-remaining': String(remaining),
-    ...(reset !== null && { 'ratelimit-reset': String(reset) }),
-  };
-}
-
-interface Understood {
-  readonly code: ProblemCode;
-  readonly message?: string;
-  readonly limit?: LimitState;
-  readonly retrySeconds?: number | undefined;
-}
-
-function understood(problem: unknown): Understood {
-  if (problem instanceof StarlingError) return { code: problem.code, retrySeconds: problem.retryAfterSeconds };
-  if (isRefusal(problem)) return problem;
-  const status = problem instanceof Error && 'statusCode' in problem ? problem.statusCode : undefined;
-  // Fastify's own: a body too large, JSON that does not parse, a path that does not decode.
-  if (status === problems.request_too_large.status) return { code: 'request_too_large' };
-  if (problem instanceof Error && typeof status === 'number' && status >= 400 && status < 500) {
-    return { code: 'request_malformed', message: problem.message };
-  }
-  return { code: 'internal' };
-}
-
-function isRefusal(problem: unknown): problem is Refusal {
+function isLeftUnread(request: FastifyRequest): boolean {
+  const { headers, raw } = request;
+  if (raw.complete || !hasBody(request)) return false;
   return (
-    typeof problem === 'object' &&
-    problem !== null &&
-    !(problem instanceof Error) &&
-    'code' in problem &&
-    typeof problem.code === 'string' &&
-    Object.hasOwn(problems, problem.code)
+    headers['transfer-encoding'] !== undefined ||
+    Number(headers['content-length']) > discardedBytesMax ||
+    (headers.expect !== undefined && !continued.has(request))
   );
 }
 
-function send(reply: FastifyReply, { status, body, headers }: HttpReply): FastifyReply {
-  return reply.code(status).headers(headers).send(body);
+/** What Node's parser lets through and no route wants: RFC 9112, 3.2, and RFC 9110, 8.4. */
+function problemOfHeaders({ raw }: FastifyRequest): StarlingError | undefined {
+  let hosts = 0;
+  for (let index = 0; index < raw.rawHeaders.length; index += 2) {
+    const name = raw.rawHeaders[index];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  if (hosts > 1) return new StarlingError('host_ambiguous', problems.host_ambiguous.text);
+  const encoding = raw.headers['content-encoding'];
+  if (encoding !== undefined && encoding !== '' && encoding.toLowerCase() !== 'identity') {
+    return new StarlingError('encoding_unsupported', encoding);
+  }
+  return undefined;
+}
+
+/**
+ * `GET http://host/path`, as clients send it to a proxy, becomes `GET /path`, and its host counts rather than that of the
+ * header: RFC 9112, 3.2.2. Signatures cover the path alone.
+ */
+function toOriginForm(request: IncomingMessage): void {
+  const { url = '' } = request;
+  if (url.startsWith('/')) return;
+  const [start, host] = /^https?:\/\/([^/?#]+)/i.exec(url) ?? [];
+  if (start === undefined || host === undefined) return;
+  const rest = url.slice(start.length);
+  request.url = rest.startsWith('/') ? rest : `/${rest}`;
+  request.headers.host = host;
+}
+
+/** The characters of a path that are repeated in an answer or in the log. */
+const shownPathMax = 200;
+
+function pathOf(request: FastifyRequest): string {
+  const [path = ''] = request.url.split('?', 1);
+  return path.length > shownPathMax ? `${path.slice(0, shownPathMax)}…` : path;
 }
 
 /** What is not HTTP, or came too slowly or too long: there is no request yet, so the answer is written by hand. */
-function clientErrorHandler(err: Error & { readonly code?: string }, socket: Socket): void {
+function answerClientError(err: Error & { readonly code?: string }, socket: Socket): void {
   if (socket.destroyed || err.code === 'ECONNRESET') return;
-  const late = err.code === 'ERR_HTTP_REQUEST_TIMEOUT';
-  const message = late
-    ? 'The request did not arrive in time'
-    : err.code === 'HPE_HEADER_OVERFLOW'
-      ? 'The request headers are too large'
-      : 'The request is not valid HTTP';
-  const { status, body } = toHttpReply({ code: 'request_malformed', message });
+  const { status, body } = toHttpReply(
+    err.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? { code: 'request_timeout', message: problems.request_timeout.text }
+      : err.code === 'HPE_HEADER_OVERFLOW'
+        ? { code: 'headers_too_large', message: problems.headers_too_large.text }
+        : { code: 'request_malformed', message: 'The request is not valid HTTP' },
+  );
   const text = JSON.stringify(body);
   if (socket.writable) {
     socket.write(
@@ -217,17 +287,6 @@ function clientErrorHandler(err: Error & { readonly code?: string }, socket: Soc
 }
 
 // ── Paths and TLS ────────────────────────────────────────────────────────────────────────────────────────────────
-
-function explained(err: unknown, host: string, port: number): unknown {
-  const code = err instanceof Error && 'code' in err ? err.code : undefined;
-  const at = `port ${port} of ${host}`;
-  if (code === 'EADDRINUSE') return new StartError(`${at} is in use: end the other program, or set STARLING_PORT`);
-  if (code === 'EACCES') return new StartError(`${at} is not ours to take: set STARLING_PORT to one above 1023`);
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-    return new StartError(`${host} is no address of this machine: set STARLING_HOST`);
-  }
-  return err;
-}
 
 function withoutPrefix(url: string, prefix: string): string {
   if (prefix === '' || !url.startsWith(prefix)) return url;

@@ -12,9 +12,11 @@ export {
   tlsIsWhole,
   workers,
 } from './config.ts';
-export { type HttpReply, type HttpServer, type HttpServerOptions, openHttpServer, toHttpReply } from './http-server.ts';
+export { type HttpReply, toHttpReply } from './http-reply.ts';
+export { type HttpServer, type HttpServerOptions, openHttpServer } from './http-server.ts';
+export { takeJsonBodies } from './json-body.ts';
 export { type Lateness, openLateness } from './lateness.ts';
-export { type Close, Lifecycle, runProgram, StartError } from './lifecycle.ts';
+export { type Close, type Ending, Lifecycle, runProgram, StartError } from './lifecycle.ts';
 export { type FarProcess, Line } from './line.ts';
 export { createLog, type Log, type LogOptions, PinoObserver } from './log.ts';
 export { type MemoryGauge, type MemoryReading, openMemoryGauge, readMemory } from './memory.ts';
@@ -26,5 +28,8 @@ export {
   type TrafficCounts,
   type TrafficSource,
 } from './metrics.ts';
+export { type GuardedMetrics, type MetricsServer, openMetricsServer } from './metrics-server.ts';
+export { surviveLostOutput } from './output.ts';
 export { Readiness, type ReadinessAnswer, type ReadinessCheck } from './readiness.ts';
-export { findSupervisor, readyNews, type Supervisor, Workers, type WorkersOptions } from './workers.ts';
+export type { SocketLimits } from './socket-bounds.ts';
+export { crashNews, findSupervisor, readyNews, type Supervisor, Workers, type WorkersOptions } from './workers.ts';

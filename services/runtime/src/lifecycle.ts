@@ -1,6 +1,7 @@
 /** Starting in order, stopping in the exact reverse, and what the process does about signals and defects. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Log } from './log.ts';
+import type { Log, PinoObserver } from './log.ts';
+import { flushed, surviveLostOutput } from './output.ts';
 
 export type Close = () => unknown;
 
@@ -20,6 +21,7 @@ export class Lifecycle {
   readonly #log: Log;
   readonly #steps: Step[] = [];
   readonly #toClose: Array<Step & { readonly close: Close }> = [];
+  readonly #onCrash: Array<Close> = [];
   #opening: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -33,6 +35,23 @@ export class Lifecycle {
    */
   add(name: string, open: () => unknown, closeLimitMs = 5_000): void {
     this.#steps.push({ name, open, closeLimitMs });
+  }
+
+  /** What to do when the process is about to end in an unknown state: quick, and for those at the other ends alone. */
+  onCrash(run: Close): void {
+    this.#onCrash.push(run);
+  }
+
+  /** All of it at once, in the place of `stop`. Resolves when it is done, or after the limit. Never rejects. */
+  async crash(limitMs: number): Promise<void> {
+    const runs = this.#onCrash.splice(0).map(async (run) => {
+      try {
+        await run();
+      } catch {
+        // The state is unknown, and why is logged: what fails now says nothing more.
+      }
+    });
+    await Promise.race([Promise.all(runs), delay(limitMs, undefined, { ref: false })]);
   }
 
   /** When a step fails, those before it are closed and its error is thrown. A stop meanwhile ends the starting. */
@@ -85,18 +104,44 @@ export class Lifecycle {
 /** A terminal's Ctrl-C reaches the process directly and again through npm: within this time it is one wish. */
 const sameWishMs = 500;
 
+/** How long clients are told to come back, before a process in an unknown state ends. */
+const crashLimitMs = 1_000;
+/** After this time such a process ends, whatever hangs. */
+const crashHardLimitMs = 1_500;
+/** How long a process that ends waits for the reader of its last lines. */
+const flushLimitMs = 300;
+
+/** How a program ends itself. */
+export interface Ending {
+  /** In order, as on SIGTERM, but with 1: it cannot do any more what it is for. */
+  giveUp(): void;
+  /** At once, with 1: its state, or that of the process it depends on, is unknown. */
+  crash(): void;
+}
+
 /**
  * Builds and starts a program, and runs it until SIGTERM or SIGINT; then it stops in order and exits 0, and a second
- * signal exits at once. A start that fails is printed and exits 1. A rejection that nobody waited for is logged; an
- * exception that nobody caught leaves the process in an unknown state, so it stops in order and exits 1. So it does
- * when what was built says that it cannot go on.
+ * signal exits at once. A start that fails is printed and exits 1. A rejection that nobody handled is counted and logged:
+ * it belongs to one thing that failed. An exception that nobody caught may have left anything half done, so clients are
+ * told to come back, for a second, and the process ends with 1. A lost stdout or stderr ends nothing.
  */
-export async function runProgram(log: Log, build: (cannotGoOn: () => void) => Lifecycle): Promise<void> {
-  const running: { lifecycle?: Lifecycle; signalledAtMs?: number } = {};
-  const stopAndExit = async (status: number): Promise<never> => {
+export async function runProgram(observer: PinoObserver, build: (ending: Ending) => Lifecycle): Promise<void> {
+  const { log } = observer;
+  const running: { lifecycle?: Lifecycle; signalledAtMs?: number; isCrashing?: boolean } = {};
+  const stopAndExit = async (status: number): Promise<void> => {
     await running.lifecycle?.stop();
     log.info('Stopped');
+    await flushed(process.stdout, flushLimitMs);
     process.exit(status);
+  };
+  const crash = (err?: unknown): void => {
+    if (running.isCrashing) return;
+    running.isCrashing = true;
+    setTimeout(() => process.exit(1), crashHardLimitMs);
+    if (err !== undefined) log.fatal({ err }, 'A defect: an exception that nobody caught. The process ends');
+    void (running.lifecycle?.crash(crashLimitMs) ?? Promise.resolve())
+      .then(() => flushed(process.stdout, flushLimitMs))
+      .then(() => process.exit(1));
   };
   const onSignal = (signal: NodeJS.Signals) => {
     if (running.signalledAtMs === undefined) {
@@ -108,20 +153,19 @@ export async function runProgram(log: Log, build: (cannotGoOn: () => void) => Li
       process.exit(signal === 'SIGINT' ? 130 : 143);
     }
   };
+  surviveLostOutput();
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
   if (process.env['npm_lifecycle_event'] !== undefined) onOrphaned(() => onSignal('SIGTERM'));
-  process.on('unhandledRejection', (err) => log.error({ err }, 'A defect: a rejection that nobody handled'));
-  process.on('uncaughtException', (err) => {
-    log.fatal({ err }, 'A defect: an exception that nobody caught, stopping');
-    void stopAndExit(1);
-  });
+  process.on('unhandledRejection', (err) => observer.defect('rejection', err));
+  process.on('uncaughtException', (err) => crash(err ?? new Error('Something that is no error was thrown')));
   try {
-    running.lifecycle = build(() => void stopAndExit(1));
+    running.lifecycle = build({ giveUp: () => void stopAndExit(1), crash: () => crash() });
     await running.lifecycle.start();
   } catch (err) {
     if (err instanceof StartError) log.fatal(`Cannot start: ${err.message}`);
     else log.fatal({ err }, 'Cannot start');
+    await flushed(process.stdout, flushLimitMs);
     process.exit(1);
   }
 }

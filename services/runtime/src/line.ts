@@ -1,5 +1,5 @@
 /** Questions, answers and news between a process and one that it started. */
-import type { Observer } from '@starling/ports';
+import { fence, type Observer } from '@starling/ports';
 import { type ProblemCode, problems, StarlingError } from '@starling/protocol';
 
 /** Node's `process` in a process that was started, and its `ChildProcess` in the one that started it. */
@@ -31,16 +31,19 @@ const answerLimitMs = 5_000;
  */
 export class Line {
   readonly #far: FarProcess;
+  readonly #observer: Pick<Observer, 'defect'>;
   readonly #asked = new Map<number, Asked>();
   readonly #answers = new Map<string, (about: unknown) => unknown>();
   readonly #listeners = new Map<string, (about: unknown) => void>();
   #lastId = 0;
-  /** Told what a listener throws, once there is one: a process has its line before it has its log. */
-  observer: Pick<Observer, 'defect'> | undefined;
 
-  constructor(far: FarProcess) {
+  constructor(far: FarProcess, observer: Pick<Observer, 'defect'>) {
     this.#far = far;
-    far.on('message', (message) => this.#received(message));
+    this.#observer = observer;
+    far.on(
+      'message',
+      fence(observer, 'control message', (message) => this.#received(message)),
+    );
     far.on('disconnect', () => {
       for (const id of [...this.#asked.keys()]) this.#settle(id)?.reject(gone());
     });
@@ -76,9 +79,8 @@ export class Line {
   }
 
   #received(given: unknown): void {
-    if (typeof given !== 'object' || given === null || !('starling' in given)) return;
-    const message = read(given);
-    // Not of this class, or of a version that says more: whoever waits for it hears that there was no answer.
+    const message = parseMessage(given);
+    // Not of this class: whoever starts this process may talk to it, too, and a process manager has messages of its own.
     if (message === undefined) return;
     switch (message.starling) {
       case 'ask':
@@ -91,11 +93,7 @@ export class Line {
         this.#settle(message.id)?.reject(new StarlingError(message.code, message.message));
         return;
       case 'news':
-        try {
-          this.#listeners.get(message.what)?.(message.about);
-        } catch (err) {
-          this.observer?.defect('control message', err, { what: message.what });
-        }
+        this.#listeners.get(message.what)?.(message.about);
         return;
       default:
         message satisfies never;
@@ -136,14 +134,19 @@ export class Line {
         if (err !== null) onFailure(err);
       });
     } catch (err) {
-      // The channel was closed in this moment, or the message holds what cannot be copied.
-      onFailure(err instanceof Error ? err : new Error(String(err)));
+      // Something that cannot be serialized, such as a function.
+      this.#observer.defect('control message', err, { what: 'what' in message ? message.what : message.starling });
+      onFailure(err instanceof Error ? err : undefined);
     }
   }
 }
 
-/** Whatever shares the channel may send anything. Undefined for what is no message of this class. */
-function read(given: object & { readonly starling: unknown }): Message | undefined {
+/**
+ * Undefined for what no end of a `Line` sends. What a question or the news is about is for its listener to judge; a code
+ * that a newer version of the program has stands for an internal error.
+ */
+function parseMessage(given: unknown): Message | undefined {
+  if (typeof given !== 'object' || given === null || !('starling' in given)) return undefined;
   const { starling, id, what, about, value, code, message } = given as Readonly<Record<string, unknown>>;
   const isNumbered = typeof id === 'number';
   if (starling === 'news') return typeof what === 'string' ? { starling, what, about } : undefined;

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { createLog, PinoObserver } from './log.ts';
+import { createLog, lineMax, PinoObserver, textMax } from './log.ts';
 
 const secret = '7ad3773142a6692b25b8';
 const signature = createHmac('sha256', secret).update('1234.5678:private-a').digest('hex');
@@ -138,5 +138,91 @@ describe('[OP12] a defect', () => {
     observer.defect('request', new Error('another kind'));
     expect(lines).toHaveLength(2);
     expect(observer.defects.get('connection')).toBe(1_000);
+  });
+});
+
+describe('[OP19] a line of the log', () => {
+  test.each([
+    'secret',
+    'secret-',
+    'token=',
+    'secret\\',
+    'secret"',
+    'secret" ',
+    '-auth',
+    'a-',
+    'a',
+    '0',
+    ' ',
+    '://',
+    '://a:',
+    '://a:b',
+    'eyJ-',
+    'eyJ.',
+    'eyJ.a.',
+    'a.',
+    'Bearer ',
+    'basic\t',
+    '"secret":"',
+    '=',
+    '@',
+    ':',
+    '\\"',
+  ])('of 128 KiB of %j costs time in proportion to its length, and is cut', (unit) => {
+    const { log, lines } = capture();
+    // As long as a text may be to be looked through whole, and longer.
+    const [text, longer] = [65_536, 131_072].map((long) => unit.repeat(long).slice(0, long));
+    // CPU time, so that a busy machine does not count: in proportion it is some milliseconds, squared many seconds.
+    const before = process.cpuUsage();
+    log.info({ text, [String(longer)]: 1 }, longer);
+    const { user } = process.cpuUsage(before);
+    expect(user / 1_000).toBeLessThan(1_500);
+    expect(lines[0]?.length).toBeLessThan(2 * lineMax);
+    expect(() => JSON.parse(lines[0] ?? '')).not.toThrow();
+  });
+
+  test('is bounded in each text, in all of them together and in its members, and says what is missing', () => {
+    const { log, lines } = capture();
+    log.info({ one: 'x'.repeat(10_000), many: Array.from({ length: 1_000 }, () => 'y'.repeat(1_000)) }, 'long');
+    const line = JSON.parse(lines[0] ?? '');
+    expect(line.one).toBe(`${'x'.repeat(textMax)}… [${10_000 - textMax} more]`);
+    expect(line.many).toHaveLength(101);
+    expect(line.many.at(-1)).toBe('[900 more]');
+    expect(lines[0]?.length).toBeLessThan(2 * lineMax);
+    expect(line.msg).toBe('long');
+  });
+
+  test.each([
+    ['64 characters of hex', (room: number) => `${'x '.repeat(room / 2 - 16)}${signature}`, signature.slice(0, 20)],
+    [
+      'the password of a URL',
+      (room: number) => `${'x '.repeat(room / 2 - 16)}redis://u:${secret}@host/`,
+      secret.slice(0, 8),
+    ],
+  ])('[OP3] does not show the beginning of %s that the cut goes through', (_name, make, hidden) => {
+    const { log, text } = capture();
+    // Marks are shorter than what they stand for: behind enough of them the end of what is read comes into view.
+    log.info({ text: `token=${'t'.repeat(60_000)} ${make(65_536 - 60_007)}` });
+    expect(text()).not.toContain(hidden);
+  });
+
+  test('[OP3] hides a secret whatever stands before it in the same text', () => {
+    const { log, text } = capture();
+    log.info({ a: `x=1;token=${secret}`, b: `url=http://h/?a=b&my-auth=${secret}`, c: `v1.2-${jwt}`, d: `a.b.${jwt}` });
+    log.info({ [`${'n'.repeat(5_000)}_secret`]: secret }, 'a long name');
+    for (const hidden of [secret, jwt.slice(0, 30)]) expect(text()).not.toContain(hidden);
+  });
+
+  test('that cannot be written down is left out, and its caller goes on', () => {
+    const { log, lines } = capture();
+    const trap = {
+      get now(): never {
+        throw new Error('trapped');
+      },
+    };
+    log.info(trap, 'trap');
+    log.error(Object.defineProperty(new Error('odd'), 'bad', { enumerable: true, get: () => trap.now }));
+    log.info('after');
+    expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ msg: 'after' });
   });
 });

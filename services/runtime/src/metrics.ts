@@ -1,5 +1,6 @@
 /** What an operator's Prometheus reads. Nothing is counted here: plain integers kept elsewhere are read when asked. */
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, type MetricObject, Registry } from 'prom-client';
+import { LogOutput } from './output.ts';
 
 /** One app's counts on this node, as core's `AppTraffic` keeps them. */
 export interface TrafficCounts {
@@ -72,6 +73,11 @@ export class Metrics implements MetricsText {
     this.#registry.setDefaultLabels(labels);
     // Memory, CPU, garbage collection, open files, event-loop lag.
     collectDefaultMetrics({ register: this.#registry });
+    this.watchNumber(
+      'starling_log_lines_dropped_total',
+      'Lines of the log that were not written, since what reads it was gone, full or too slow',
+      () => LogOutput.dropped,
+    );
   }
 
   /** From now on every read includes these counts. `app` is the app's id, or empty for refusals that named no app. */

@@ -15,15 +15,28 @@ export interface ReadinessAnswer {
   readonly checks: Readonly<Record<string, string>>;
 }
 
+/** The path is open to all, and a check costs a round trip: so long one answer stands for those who ask next. */
+const freshMs = 200;
+
 export class Readiness {
   readonly #checks: readonly ReadinessCheck[];
-  readonly #observer: Observer;
+  readonly #observer: Pick<Observer, 'problem'>;
+  readonly #now: () => number;
   #isStopping = false;
   #running: Promise<ReadinessAnswer> | undefined;
+  #last: { readonly answer: ReadinessAnswer; readonly at: number } | undefined;
+  /** What was said last of each check that did not pass: it is said again only when it changes. */
+  readonly #failing = new Map<string, string>();
 
-  constructor(checks: readonly ReadinessCheck[], observer: Observer) {
+  /** `now`: milliseconds of a clock that only goes on. */
+  constructor(
+    checks: readonly ReadinessCheck[],
+    observer: Pick<Observer, 'problem'>,
+    now: () => number = () => performance.now(),
+  ) {
     this.#checks = checks;
     this.#observer = observer;
+    this.#now = now;
   }
 
   get isStopping(): boolean {
@@ -37,7 +50,8 @@ export class Readiness {
 
   async read(): Promise<ReadinessAnswer> {
     if (this.#isStopping) return { isReady: false, checks: { lifecycle: 'stopping' } };
-    // One run at a time answers everyone who asks meanwhile: the path is open to all, and a check costs a round trip.
+    if (this.#last !== undefined && this.#now() - this.#last.at < freshMs) return this.#last.answer;
+    // One run at a time answers everyone who asks meanwhile.
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
     });
@@ -49,21 +63,35 @@ export class Readiness {
     const verdicts = await Promise.all(
       this.#checks.map(async (check) => [check.name, await this.#verdict(check)] as const),
     );
-    return { isReady: verdicts.every(([, verdict]) => verdict === 'ok'), checks: Object.fromEntries(verdicts) };
+    const answer = { isReady: verdicts.every(([, verdict]) => verdict === 'ok'), checks: Object.fromEntries(verdicts) };
+    this.#last = { answer, at: this.#now() };
+    return answer;
   }
 
   async #verdict({ name, run, limitMs }: ReadinessCheck): Promise<string> {
     const limit = new AbortController();
     try {
-      return await Promise.race([
+      const verdict = await Promise.race([
         run().then(() => 'ok'),
         setTimeout(limitMs, 'timed out', { signal: limit.signal, ref: false }),
       ]);
+      this.#tell(name, verdict);
+      return verdict;
     } catch (err) {
-      this.#observer.problem('A readiness check failed', { check: name, err });
+      this.#tell(name, 'failed', err);
       return 'failed';
     } finally {
       limit.abort();
+    }
+  }
+
+  /** In the log alone: to strangers the parts of an installation and their state are no matter. */
+  #tell(check: string, verdict: string, err?: unknown): void {
+    if (verdict === 'ok') {
+      this.#failing.delete(check);
+    } else if (this.#failing.get(check) !== verdict) {
+      this.#failing.set(check, verdict);
+      this.#observer.problem('A readiness check failed', { check, verdict, ...(err !== undefined && { err }) });
     }
   }
 }

@@ -8,7 +8,6 @@ import { connect } from 'node:tls';
 import { afterAll, expect, test } from 'vitest';
 import { openHttpServer } from './http-server.ts';
 import { createLog, PinoObserver } from './log.ts';
-import { Metrics } from './metrics.ts';
 import { Readiness } from './readiness.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'starling-tls-'));
@@ -56,7 +55,7 @@ test('serves TLS from files, and a new certificate as soon as the files hold one
     }
   };
   const readiness = new Readiness([], new PinoObserver(log));
-  const server = openHttpServer({ log, readiness, metrics: new Metrics(), tls });
+  const server = openHttpServer({ log, readiness, tls });
   try {
     const url = await server.listen('127.0.0.1', 0);
     expect(url).toMatch(/^https:/);

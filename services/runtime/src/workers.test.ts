@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { StartError } from './lifecycle.ts';
-import { createLog } from './log.ts';
+import { createLog, PinoObserver } from './log.ts';
 import { Workers, type WorkersOptions } from './workers.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'starling-workers-'));
@@ -67,7 +67,7 @@ function make(programOf: (number: number, start: number) => string, options: Par
   givenUp = new Promise((resolve) => {
     workers = new Workers({
       count: 2,
-      log: said.log,
+      observer: new PinoObserver(said.log),
       stopLimitMs: 10_000,
       onGivenUp: resolve,
       onStarted: () => {

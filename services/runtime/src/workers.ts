@@ -1,10 +1,10 @@
 /** Several processes that do the same work on one port: started, watched, started again, stopped. */
 import type { ChildProcess } from 'node:child_process';
 import cluster from 'node:cluster';
-import { once } from 'node:events';
+import { fence } from '@starling/ports';
 import { StartError } from './lifecycle.ts';
 import { Line } from './line.ts';
-import type { Log } from './log.ts';
+import type { PinoObserver } from './log.ts';
 
 /** In the environment of a worker: which one it is, from 1. */
 const seatName = 'STARLING_WORKER';
@@ -17,18 +17,20 @@ export interface Supervisor {
 }
 
 /** Undefined in a process that was started by hand. Call it once. */
-export function findSupervisor(): Supervisor | undefined {
+export function findSupervisor(observer: PinoObserver): Supervisor | undefined {
   const number = Number(process.env[seatName]);
   // The variable alone could have been inherited by anything a worker starts.
-  return number > 0 && cluster.isWorker ? { number, line: new Line(process) } : undefined;
+  return number > 0 && cluster.isWorker ? { number, line: new Line(process, observer) } : undefined;
 }
 
 /** Said by a worker when it serves. */
 export const readyNews = 'ready';
+/** Said to a worker when the process that started it is about to end in an unknown state, and so all of them. */
+export const crashNews = 'crash';
 
 export interface WorkersOptions {
   readonly count: number;
-  readonly log: Log;
+  readonly observer: PinoObserver;
   /** Told of each process before it can say anything; what it returns is called when that has ended. */
   readonly onStarted: (line: Line) => () => void;
   /** No worker is left and none can be started: nothing is left to do but to end. */
@@ -61,7 +63,7 @@ interface Running {
   readonly number: number;
   readonly child: ChildProcess;
   readonly line: Line;
-  readonly ended: Promise<unknown>;
+  readonly ended: Promise<void>;
   readyAtMs: number | undefined;
 }
 
@@ -109,7 +111,8 @@ export class Workers {
   async stop(): Promise<void> {
     this.#isStopping = true;
     for (const pause of this.#pauses) clearTimeout(pause);
-    const { stopLimitMs, log } = this.#options;
+    const { stopLimitMs, observer } = this.#options;
+    const { log } = observer;
     const limit = setTimeout(() => {
       log.error(
         { workers: [...this.#running].map(({ number }) => number), stopLimitMs },
@@ -122,18 +125,35 @@ export class Workers {
     clearTimeout(limit);
   }
 
+  /** Each tells its clients to come back and ends. Resolves when all have. */
+  async crash(): Promise<void> {
+    this.#isStopping = true;
+    for (const pause of this.#pauses) clearTimeout(pause);
+    for (const { line } of this.#running) line.tell(crashNews);
+    await Promise.all([...this.#running].map(({ ended }) => ended));
+  }
+
+  /** Throws where the system has no room for another process. */
   #startOne(number: number): Running {
-    const child = (this.#options.start ?? startInCluster)(number);
-    const line = new Line(child);
-    const running: Running = { number, child, line, readyAtMs: undefined, ended: once(child, 'exit') };
+    const { observer, start = startInCluster } = this.#options;
+    const child = start(number);
+    const line = new Line(child, observer);
+    const ended = new Promise<void>((resolve) => {
+      child.once('exit', () => resolve());
+      // A message that could not be sent: its sender is told, and a process that is gone ends with an event of its own,
+      // unless it never began.
+      child.on('error', () => {
+        if (child.pid === undefined) resolve();
+      });
+    });
+    const running: Running = { number, child, line, readyAtMs: undefined, ended };
     this.#running.add(running);
     const close = this.#options.onStarted(line);
-    child.once('exit', () => {
+    const forget = fence(observer, 'listener', () => {
       this.#running.delete(running);
       close();
     });
-    // A message that cannot be sent: its sender is told, and whoever is gone ends with an event of its own.
-    child.on('error', () => {});
+    void ended.then(forget);
     return running;
   }
 
@@ -143,38 +163,46 @@ export class Workers {
       new Promise<{ about: unknown }>((resolve) => line.heed(readyNews, (about) => resolve({ about }))),
       ended,
     ]);
-    if (Array.isArray(said) || typeof said !== 'object' || said === null || !('about' in said)) {
+    if (said === undefined) {
       throw new StartError(`worker ${number} ended before it was ready, with ${howItEnded(child)}`);
     }
     running.readyAtMs = performance.now();
-    this.#options.log.info({ worker: number, pid: child.pid }, 'A worker is ready');
+    this.#options.observer.log.info({ worker: number, pid: child.pid }, 'A worker is ready');
     return said.about;
   }
 
   #watch(running: Running): void {
-    void running.ended.then(() => this.#ended(running));
+    const { number, child } = running;
+    void running.ended.then(() => this.#ended(number, running.readyAtMs, { pid: child.pid, ended: howItEnded(child) }));
   }
 
-  #ended({ number, child, readyAtMs }: Running): void {
+  #ended(number: number, readyAtMs: number | undefined, how: Record<string, unknown>): void {
     if (this.#isStopping) return;
     const { firstPauseMs, longestPauseMs, longLifeMs, shortLives } = this.#restarts;
     const livedLong = readyAtMs !== undefined && performance.now() - readyAtMs >= longLifeMs;
     const inARow = livedLong ? 1 : (this.#shortLives.get(number) ?? 0) + 1;
     this.#shortLives.set(number, inARow);
-    const details = { worker: number, pid: child.pid, ended: howItEnded(child), inARow };
+    const details = { worker: number, ...how, inARow };
     // While others serve, their clients are better off with them than with nobody.
     if (inARow >= shortLives && this.lines.length === 0) {
-      this.#options.log.fatal(details, 'A worker died again and again, and no other serves: giving up');
+      this.#options.observer.log.fatal(details, 'A worker died again and again, and no other serves: giving up');
       this.#isStopping = true;
       this.#options.onGivenUp();
       return;
     }
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (inARow - 1));
-    this.#options.log.error({ ...details, pauseMs }, 'A worker died: another takes its place');
+    this.#options.observer.log.error({ ...details, pauseMs }, 'A worker died: another takes its place');
     const pause = setTimeout(() => {
       this.#pauses.delete(pause);
       this.#restartCount++;
-      const next = this.#startOne(number);
+      let next: Running;
+      try {
+        next = this.#startOne(number);
+      } catch (err) {
+        // The system had no room for a process, and may have it later: that was one more short life.
+        this.#ended(number, undefined, { err });
+        return;
+      }
       this.#watch(next);
       // When it ends before that, the watch has it.
       this.#untilReady(next).catch(() => {});
@@ -184,7 +212,7 @@ export class Workers {
 }
 
 function howItEnded({ exitCode, signalCode }: ChildProcess): string {
-  return signalCode ?? `exit code ${exitCode}`;
+  return signalCode ?? (exitCode === null ? 'no start' : `exit code ${exitCode}`);
 }
 
 /**

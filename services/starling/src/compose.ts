@@ -23,6 +23,7 @@ import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import { type Control, control, createSetupToken, oidcOf, ownerOf } from '@starling/control';
 import {
+  addressGroup,
   BrokerBulletin,
   DebugTap,
   DebugWatch,
@@ -54,11 +55,13 @@ import {
   type Log,
   Metrics,
   type MetricsSnapshot,
+  type MetricsText,
   mergeMetrics,
   openHttpServer,
   openLateness,
   openMemoryGauge,
-  PinoObserver,
+  openMetricsServer,
+  type PinoObserver,
   Readiness,
   StartError,
   type Supervisor,
@@ -99,21 +102,20 @@ export function compose(
   settings: Settings,
   parts: readonly Part[],
   supervisor: Supervisor | undefined,
-  log: Log,
+  logged: PinoObserver,
   onReady: OnReady,
 ): Lifecycle {
+  const { log } = logged;
   const { STARLING_TLS_CERT: certFile, STARLING_TLS_KEY: keyFile, STARLING_PATH_PREFIX: pathPrefix } = settings;
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
   const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
-  const logged = new PinoObserver(log);
   const clock = new SystemClock(logged);
   const observer = new DebugTap(logged, { clock, nodeId });
   const traffic = new Traffic();
   const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
   metrics.watchTraffic(traffic);
   metrics.watchDefects(logged.defects);
-  if (supervisor !== undefined) supervisor.line.observer = logged;
   supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
 
   const gauge = openMemoryGauge(settings.STARLING_WORKERS);
@@ -190,14 +192,30 @@ export function compose(
     ],
     observer,
   );
+  const { STARLING_METRICS_TOKEN: metricsToken, STARLING_MAX_SOCKETS: most } = settings;
+  const text =
+    supervisor === undefined ? metrics : { contentType: metrics.contentType, read: () => readAll(supervisor) };
+  const hasMetricsPort = settings.STARLING_METRICS_PORT !== undefined;
   const server = openHttpServer({
     log,
     readiness,
-    metrics: supervisor === undefined ? metrics : { contentType: metrics.contentType, read: () => readAll(supervisor) },
+    observer,
+    ...(metricsToken !== undefined && !hasMetricsPort && { metrics: { text, token: metricsToken } }),
+    sockets: { ...(most !== undefined && { most }), groupOf: addressGroup },
+    maxHeaderBytes: settings.STARLING_MAX_HEADER_BYTES,
     pathPrefix,
     trustProxy: settings.STARLING_TRUST_PROXY,
     ...(certFile === undefined || keyFile === undefined ? {} : { tls: { certFile, keyFile } }),
   });
+  metrics.watchNumber(
+    'starling_sockets_refused_total',
+    'Connections that were refused because the process, or their address, had too many',
+    () => server.refusedSockets,
+  );
+  // Of workers the process that started them has the port.
+  if (supervisor === undefined) serveMetrics(settings, text, { lifecycle, logged });
+  lifecycle.onCrash(() => server.stopListening());
+  lifecycle.onCrash(() => sessions.drain(0));
   lifecycle.add('server', async () => {
     if (parts.includes('edge')) {
       const writer = openSocketWriter(settings.STARLING_FANOUT);
@@ -240,6 +258,21 @@ export function compose(
   return lifecycle;
 }
 
+/** On the port of their own, if they have one. */
+function serveMetrics(
+  settings: Settings,
+  text: MetricsText,
+  { lifecycle, logged: observer }: { readonly lifecycle: Lifecycle; readonly logged: PinoObserver },
+): void {
+  const { STARLING_METRICS_PORT: port, STARLING_METRICS_HOST: host, STARLING_METRICS_TOKEN: token } = settings;
+  if (port === undefined) return;
+  lifecycle.add('metrics', async () => {
+    const server = await openMetricsServer({ text, token, host, port, observer });
+    observer.log.info({ metrics: `${server.url}/metrics` }, 'Metrics are served');
+    return () => server.close();
+  });
+}
+
 const [metricsOfOne, metricsOfAll] = ['metrics', 'metrics of all'] as const;
 
 /** Whichever worker is asked shows all of them. */
@@ -257,13 +290,13 @@ async function readAll({ line }: Supervisor): Promise<string> {
 export function composeWorkers(
   settings: Settings,
   parts: readonly Part[],
-  log: Log,
+  observer: PinoObserver,
   onReady: OnReady,
   onGivenUp: () => void,
 ): Lifecycle {
+  const { log } = observer;
   const lifecycle = new Lifecycle(log);
   const metrics = new Metrics({ worker: 'supervisor' });
-  const observer = new PinoObserver(log);
   metrics.watchDefects(observer.defects);
   const clock = new SystemClock(observer);
   const nodeId = randomUUID();
@@ -286,19 +319,27 @@ export function composeWorkers(
   const stopLimitMs = settings.STARLING_DRAIN_SECONDS * 1_000 + 30_000;
   const workers = new Workers({
     count: settings.STARLING_WORKERS,
-    log,
+    observer,
     stopLimitMs,
     onGivenUp,
     onStarted: (line) => {
-      line.observer = observer;
-      line.answer(metricsOfAll, async () => {
-        // One that does not answer is missing, rather than all.
-        const asked = workers.lines.map((each) => each.ask(metricsOfOne, undefined, 2_000).catch(() => []));
-        return [await metrics.snapshot(), ...(await Promise.all(asked))];
-      });
+      line.answer(metricsOfAll, snapshotAll);
       return serveApps(appStore, line);
     },
   });
+  const snapshotAll = async (): Promise<MetricsSnapshot[]> => {
+    // One that does not answer is missing, rather than all.
+    const asked = workers.lines.map((each) =>
+      each.ask(metricsOfOne, undefined, 2_000).then(
+        (snapshot) => snapshot as MetricsSnapshot,
+        () => [],
+      ),
+    );
+    return [await metrics.snapshot(), ...(await Promise.all(asked))];
+  };
+  const text = { contentType: metrics.contentType, read: async () => mergeMetrics(await snapshotAll()) };
+  serveMetrics(settings, text, { lifecycle, logged: observer });
+  lifecycle.onCrash(() => workers.crash());
   metrics.watchNumber('starling_workers', 'Workers that serve now', () => workers.lines.length);
   metrics.watchNumber(
     'starling_worker_restarts_total',

@@ -1,6 +1,16 @@
 /** The command line. */
 import { parseArgs } from 'node:util';
-import { createLog, findSupervisor, type Log, loadConfig, readyNews, runProgram } from '@starling/runtime';
+import {
+  crashNews,
+  createLog,
+  findSupervisor,
+  type Log,
+  loadConfig,
+  PinoObserver,
+  readyNews,
+  runProgram,
+  surviveLostOutput,
+} from '@starling/runtime';
 import { banner, publicUrlOf, setupUrl } from './banner.ts';
 import { compose, composeWorkers, type First, type OnReady, type Part } from './compose.ts';
 import {
@@ -28,6 +38,8 @@ const commands: Readonly<Record<string, Command>> = {
   health: { run: health, hasWorkers: false },
 };
 
+// Before the first word: whoever reads it may be gone already, as behind `| head`.
+surviveLostOutput();
 await main(process.argv.slice(2));
 
 async function main(args: string[]): Promise<void> {
@@ -147,12 +159,14 @@ async function serve(
   announce: (log: Log, url: string, first: First) => void,
 ): Promise<void> {
   const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: process.stdout.isTTY === true });
-  const supervisor = findSupervisor();
+  const observer = new PinoObserver(log);
+  const supervisor = findSupervisor(observer);
   if (supervisor !== undefined) {
-    const ownLog = log.child({ worker: supervisor.number });
-    await runProgram(ownLog, () =>
-      compose(settings, parts, supervisor, ownLog, (url) => supervisor.line.tell(readyNews, url)),
-    );
+    const workerObserver = new PinoObserver(log.child({ worker: supervisor.number }));
+    await runProgram(workerObserver, (ending) => {
+      supervisor.line.heed(crashNews, ending.crash);
+      return compose(settings, parts, supervisor, workerObserver, (url) => supervisor.line.tell(readyNews, url));
+    });
     return;
   }
   if (settings.STARLING_TRUST_PROXY === true) {
@@ -163,10 +177,10 @@ async function serve(
     );
   }
   const onReady: OnReady = (url, first) => announce(log, url, first);
-  await runProgram(log, (cannotGoOn) =>
+  await runProgram(observer, (ending) =>
     settings.STARLING_WORKERS > 1
-      ? composeWorkers(settings, parts, log, onReady, cannotGoOn)
-      : compose(settings, parts, undefined, log, onReady),
+      ? composeWorkers(settings, parts, observer, onReady, ending.giveUp)
+      : compose(settings, parts, undefined, observer, onReady),
   );
 }
 

@@ -5,7 +5,14 @@ import { appChanged, Keyring, lockApps, openDatabase } from '@starling/database'
 import type { Bulletin } from '@starling/ports';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PostgresServer } from '../../../infra/testing/postgres-server.ts';
-import { connectPeer, openProgram, type Program, type Run, signedPath } from '../../../infra/testing/program.ts';
+import {
+  connectPeer,
+  openProgram,
+  type Program,
+  type Run,
+  readMetrics,
+  signedPath,
+} from '../../../infra/testing/program.ts';
 import { RedisServer } from '../../../infra/testing/redis-server.ts';
 
 let program: Program;
@@ -105,7 +112,7 @@ describe('a Postgres that several programs share', () => {
     expect(await trigger(api.url, app, 'two')).toBe(200);
     expect(await later.received('my-event')).toMatchObject({ data: 'two' });
     for (const { url } of [edge, api]) {
-      await until(async () => (await (await fetch(`${url}/metrics`)).text()).includes('starling_database_up 0'));
+      await until(async () => (await readMetrics(url)).includes('starling_database_up 0'));
       expect((await fetch(`${url}/readyz`)).status).toBe(200);
     }
     const refused = program.run(['edge'], { env: env() });

@@ -2,9 +2,9 @@
 import { MemoryAppStore } from '@starling/adapters/memory';
 import { serveApps } from '@starling/adapters/process';
 import type { App } from '@starling/ports';
-import { Line } from '@starling/runtime';
+import { createLog, Line, PinoObserver } from '@starling/runtime';
 
-const line = new Line(process);
+const line = new Line(process, new PinoObserver(createLog({ level: 'info', isReadable: true })));
 const serving = { store: new MemoryAppStore(), end: () => {} };
 
 line.answer('begin anew', () => {

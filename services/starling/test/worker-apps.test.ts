@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { LineAppStore, serveApps } from '@starling/adapters/process';
 import type { App, AppStore } from '@starling/ports';
 import { appOf, appStoreContract, revokerContract } from '@starling/ports/contract';
-import { Line } from '@starling/runtime';
+import { createLog, Line, PinoObserver } from '@starling/runtime';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 let keeper: ChildProcess;
@@ -12,7 +12,7 @@ let line: Line;
 beforeAll(() => {
   const program = fileURLToPath(new URL('keeper.test-kit.ts', import.meta.url));
   keeper = fork(program, { execArgv: ['--import', 'tsx'], serialization: 'advanced' });
-  line = new Line(keeper);
+  line = new Line(keeper, new PinoObserver(createLog({ level: 'info', isReadable: true })));
 });
 afterAll(() => void keeper.kill('SIGKILL'));
 

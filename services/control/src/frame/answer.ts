@@ -22,6 +22,10 @@ const hints: Partial<Record<ProblemCode, string>> = {
   idempotency_key_reused:
     'Send a new Idempotency-Key with every new request, and the same one only to repeat a request.',
   invitation_of_other: 'Sign in with the address that was invited, or ask for another invitation.',
+  encoding_unsupported: 'Send the body as it is, without a Content-Encoding.',
+  headers_too_large: 'Send fewer or shorter headers: cookies of other programs on this host count, too.',
+  host_ambiguous: 'Send exactly one Host header.',
+  json_too_deep: 'Send JSON that is nested at most 32 deep.',
   last_owner: 'Make somebody else an owner first.',
   link_spent: 'Ask for a new one.',
   origin_refused: 'Send changes from the page that this server serves, or with an access token.',
@@ -30,6 +34,7 @@ const hints: Partial<Record<ProblemCode, string>> = {
   provider_refused: 'Try again, or ask who runs this installation.',
   rate_limited: 'Wait as many seconds as Retry-After says.',
   request_malformed: 'Send JSON in UTF-8 with the content type application/json.',
+  request_timeout: 'Send the whole request at once.',
   request_too_large: 'Send less at once.',
   request_unauthenticated: 'Sign in, or send an access token: Authorization: Bearer sta_…',
   resource_unknown: 'Look at the id, and at the organisation that you are signed in for.',

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { addressGroup } from '@starling/core';
 import type { Database, Keyring } from '@starling/database';
 import type { Clock, Observer, RateLimiter } from '@starling/ports';
+import { takeJsonBodies } from '@starling/runtime';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { type Operation, paramNames, pathParams } from '../contract/operation.ts';
@@ -37,11 +38,11 @@ interface Admission {
 }
 
 export function mount(server: FastifyInstance, deps: FrameDeps, implementations: readonly Implementation[]): void {
-  takeJsonOnly(server);
+  takeJsonBodies(server, bodyLimitBytes);
   server.setErrorHandler((err, request, reply) => {
     const code = sendFault(reply, err);
     if (code === 'internal') {
-      deps.observer.problem('admin request failed', { err, method: request.method, route: request.routeOptions.url });
+      deps.observer.defect('request', err, { method: request.method, route: request.routeOptions.url });
     }
   });
   server.setNotFoundHandler((_request, reply) => {
@@ -197,20 +198,6 @@ function parseIfMatch(text: string | undefined): number | undefined {
   if (text === undefined || text === '*') return undefined;
   const [, digits] = /^(?:W\/)?"(\d{1,15})"$/.exec(text) ?? [];
   return digits === undefined ? Number.NaN : Number(digits);
-}
-
-function takeJsonOnly(server: FastifyInstance): void {
-  server.removeAllContentTypeParsers();
-  const parse = server.getDefaultJsonParser('error', 'error');
-  server.addContentTypeParser<string>(
-    'application/json',
-    { parseAs: 'string', bodyLimit: bodyLimitBytes },
-    (request, body, done) => {
-      // Clients name a content type where there is no body, too.
-      if (body === '') done(null, undefined);
-      else void parse(request, body, done);
-    },
-  );
 }
 
 // ── Do it ────────────────────────────────────────────────────────────────────────────────────────────────────────
