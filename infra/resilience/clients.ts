@@ -18,7 +18,7 @@ export const room = 'room';
 export const hall = 'presence-hall';
 
 /** One thing that befell a client; `atMs` is the wall clock's, the same for pages and for this process. */
-export type Record =
+export type ClientRecord =
   | { readonly atMs: number; readonly kind: 'state'; readonly state: string }
   | { readonly atMs: number; readonly kind: 'opened' }
   /** Of a socket that was open, or was refused: then it has no code. */
@@ -41,7 +41,7 @@ export interface ClientOptions {
 
 export interface Client extends Required<ClientOptions> {
   /** Everything until now. */
-  records(): Promise<readonly Record[]>;
+  records(): Promise<readonly ClientRecord[]>;
   close(): Promise<void>;
 }
 
@@ -54,14 +54,18 @@ function openClient(
   key: string,
   options: object,
   channels: readonly string[],
-  records: Record[],
+  records: ClientRecord[],
 ): AnyPusher {
   const pusher = new PusherHere(key, options);
   const { timeline } = pusher;
   const log = timeline.log.bind(timeline);
   // What becomes of each socket only the client's own diary says: its state stays "connected" while it waits to retry.
   timeline.log = (level, event) => {
-    const { cid, state, params } = event as { cid?: number; state?: string; params?: { code?: number; wasClean?: boolean } };
+    const { cid, state, params } = event as {
+      cid?: number;
+      state?: string;
+      params?: { code?: number; wasClean?: boolean };
+    };
     if (cid !== undefined && state === 'open') records.push({ atMs: Date.now(), kind: 'opened' });
     if (cid !== undefined && state === 'closed') {
       const { code = null, wasClean = false } = params ?? {};
@@ -154,7 +158,7 @@ export class ClientHost {
 
   async #inNode(options: Required<ClientOptions>): Promise<Client> {
     const PusherHere = require(`${packages[options.major]}/dist/node/pusher.js`) as AnyPusherClass;
-    const records: Record[] = [];
+    const records: ClientRecord[] = [];
     const pusher = openClient(PusherHere, this.#app.key, this.#optionsOf(options), [room, hall], records);
     return { ...options, records: async () => records, close: async () => pusher.disconnect() };
   }
@@ -170,7 +174,7 @@ export class ClientHost {
     );
     return {
       ...options,
-      records: () => page.evaluate('records') as Promise<Record[]>,
+      records: () => page.evaluate('records') as Promise<ClientRecord[]>,
       close: () => context.close(),
     };
   }
@@ -189,7 +193,9 @@ async function answer(req: IncomingMessage, signer: Pusher): Promise<{ type: str
   }
   const form = new URLSearchParams(await text(req));
   const user = searchParams.get('user') ?? '';
-  const signed = signer.authorizeChannel(form.get('socket_id') ?? '', form.get('channel_name') ?? '', { user_id: user });
+  const signed = signer.authorizeChannel(form.get('socket_id') ?? '', form.get('channel_name') ?? '', {
+    user_id: user,
+  });
   return { type: 'application/json', body: JSON.stringify(signed) };
 }
 

@@ -1,5 +1,5 @@
 /** What the records of clients and publishers amount to. */
-import type { Client, Record } from './clients.ts';
+import type { Client, ClientRecord } from './clients.ts';
 import type { Publish } from './publishers.ts';
 
 export interface Absence {
@@ -15,7 +15,7 @@ export interface Absence {
 
 export interface ClientFigures {
   readonly client: Client;
-  readonly records: readonly Record[];
+  readonly records: readonly ClientRecord[];
   readonly absences: readonly Absence[];
   readonly state: string;
   /** Sockets that were open and ended. In Node, each costs pusher-js below 8.2 one of its two lives. */
@@ -75,7 +75,10 @@ export function clientTable(all: readonly ClientFigures[]): string {
   }
   const rows = [...groups].map(([name, members]) => {
     const absences = members.flatMap((each) => each.absences);
-    const ended = absences.map(lengthOf).filter(Number.isFinite).sort((one, other) => one - other);
+    const ended = absences
+      .map(lengthOf)
+      .filter(Number.isFinite)
+      .sort((one, other) => one - other);
     return {
       client: name,
       'away (ms)': ended.join(' '),
@@ -99,7 +102,11 @@ export function table(rows: readonly { readonly [column: string]: string }[]): s
   if (first === undefined) return '(none)';
   const columns = Object.keys(first);
   const widths = columns.map((column) => Math.max(column.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]) => cells.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  ').trimEnd();
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .join('  ')
+      .trimEnd();
   return [line(columns), ...rows.map((row) => line(columns.map((column) => row[column] ?? '')))].join('\n');
 }
 

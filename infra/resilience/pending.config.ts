@@ -6,7 +6,8 @@ export default defineConfig({
     include: ['infra/resilience/*.pending.ts'],
     globalSetup: ['infra/testing/global-setup.ts'],
     provide: { fuzzFactor: 1 },
-    testTimeout: 85_000,
+    // What passes takes less than half of it; what fails shall still print its figures.
+    testTimeout: 170_000,
     hookTimeout: 120_000,
     // They measure: one at a time.
     fileParallelism: false,

@@ -25,7 +25,7 @@ export interface ProxyOptions {
   readonly change?: (settings: string) => string;
 }
 
-export class Proxy {
+export class ReverseProxy {
   readonly name: ProxyName;
   readonly url: string;
   readonly #child: ChildProcess;
@@ -48,7 +48,11 @@ export class Proxy {
   }
 
   /** Resolves when it takes connections. */
-  static async start(name: ProxyName, servers: Servers, { change = (text) => text }: ProxyOptions = {}): Promise<Proxy> {
+  static async start(
+    name: ProxyName,
+    servers: Servers,
+    { change = (text) => text }: ProxyOptions = {},
+  ): Promise<ReverseProxy> {
     const port = await freePort();
     const folder = mkdtempSync(join(tmpdir(), `starling-${name}-`));
     const file = join(folder, `${name}.conf`);
@@ -65,7 +69,7 @@ export class Proxy {
     const args = name === 'nginx' ? ['-p', folder, '-e', 'stderr', '-c', file] : ['-db', '-f', file];
     const [command = program, ...rest] = [...dyingWithUs, program, ...args];
     const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
-    const proxy = new Proxy(name, port, child, folder);
+    const proxy = new ReverseProxy(name, port, child, folder);
     try {
       await eventually(`${name} takes connections`, 10_000, () => proxy.#takesConnections(port));
     } catch (err) {
@@ -108,7 +112,10 @@ function placed(settings: string, servers: Servers, port: number): string {
     .replace(/\blisten 6001;/, `listen 127.0.0.1:${port};`)
     .replace(/\bbind :6001\b/, `bind 127.0.0.1:${port}`);
   if (own === settings) throw new Error('The settings of the proxy do not listen on port 6001');
-  const all = Object.entries(servers).reduce((text, [name, at]) => text.replaceAll(`${name}:6001`, `127.0.0.1:${at}`), own);
+  const all = Object.entries(servers).reduce(
+    (text, [name, at]) => text.replaceAll(`${name}:6001`, `127.0.0.1:${at}`),
+    own,
+  );
   const [left] = /\b[\w-]+:6001\b/.exec(all) ?? [];
   if (left !== undefined) throw new Error(`The settings of the proxy name ${left}, which is not here`);
   return all;
@@ -116,7 +123,9 @@ function placed(settings: string, servers: Servers, port: number): string {
 
 /** What the image's own nginx.conf is around ours. */
 function wholeNginx(settings: string, folder: string): string {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((use) => `  ${use}_temp_path ${folder}/${use};`);
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (use) => `  ${use}_temp_path ${folder}/${use};`,
+  );
   return [
     // One that may write into our folder.
     ...(process.getuid?.() === 0 ? ['user root;'] : []),

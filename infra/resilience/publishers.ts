@@ -25,6 +25,8 @@ export interface PublisherOptions {
 /** Publishes one after another, never twice the same. A publish that fails is recorded and not tried again. */
 export class Publisher {
   readonly publishes: Publish[] = [];
+  /** Resolves when the first publish is answered. */
+  readonly answered: Promise<void>;
   readonly #options: PublisherOptions;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
   readonly #send: (id: string) => Promise<number>;
@@ -35,7 +37,11 @@ export class Publisher {
   constructor(app: Credentials, options: PublisherOptions) {
     this.#options = options;
     this.#send = options.kind === 'library' ? this.#byLibrary(app) : (id) => this.#byAgent(app, id);
-    this.#ended = this.#run();
+    let isAnswered: () => void = () => undefined;
+    this.answered = new Promise((resolve) => {
+      isAnswered = resolve;
+    });
+    this.#ended = this.#run(isAnswered);
   }
 
   /** Resolves when the last publish is answered. */
@@ -46,7 +52,7 @@ export class Publisher {
     this.#agent.destroy();
   }
 
-  async #run(): Promise<void> {
+  async #run(onAnswer: () => void): Promise<void> {
     const { name, everyMs } = this.#options;
     for (let number = 1; !this.#isStopping; number++) {
       const id = `${name} ${number}`;
@@ -59,6 +65,7 @@ export class Publisher {
         fault = faultOf(err);
       }
       this.publishes.push({ publisher: name, id, sentAtMs, answeredAtMs: Date.now(), status, fault });
+      onAnswer();
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, everyMs);
         this.#wake = () => {

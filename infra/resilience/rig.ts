@@ -4,7 +4,7 @@ import { app, Cluster, eventually, type Node } from '../cluster/cluster.ts';
 import { freePort } from '../testing/redis-server.ts';
 import { type Client, ClientHost, type ClientOptions, majors } from './clients.ts';
 import { type ClientFigures, clientTable, figuresOf, publishTable } from './figures.ts';
-import { Proxy, type ProxyName, type ProxyOptions } from './proxies.ts';
+import { type ProxyName, type ProxyOptions, ReverseProxy } from './proxies.ts';
 import { type Publish, Publisher, type PublisherOptions } from './publishers.ts';
 
 export interface RigOptions {
@@ -24,7 +24,7 @@ export interface Slot {
 export class Rig {
   readonly cluster: Cluster;
   readonly slots: readonly Slot[];
-  readonly proxies: readonly Proxy[];
+  readonly proxies: readonly ReverseProxy[];
   readonly clients: Client[] = [];
   /** What was done and when, for a reader of the figures. */
   readonly diary: string[] = [];
@@ -33,12 +33,13 @@ export class Rig {
   readonly #nodes = new Map<string, Node>();
   readonly #publishers: Publisher[] = [];
   readonly #startedAtMs = Date.now();
+  #isClosed = false;
 
   private constructor(
     cluster: Cluster,
     host: ClientHost,
     slots: readonly Slot[],
-    proxies: Proxy[],
+    proxies: ReverseProxy[],
     env: Record<string, string>,
   ) {
     this.cluster = cluster;
@@ -52,7 +53,7 @@ export class Rig {
   static async open(browser: Browser, options: RigOptions = {}): Promise<Rig> {
     const { proxies: names = ['nginx', 'haproxy'], proxyOptions, env = {} } = options;
     const cluster = await Cluster.open();
-    const proxies: Proxy[] = [];
+    const proxies: ReverseProxy[] = [];
     const host = await ClientHost.open(app, browser);
     try {
       const slots: Slot[] = [];
@@ -64,7 +65,7 @@ export class Rig {
       const servers = Object.fromEntries(slots.map(({ name, port }) => [name, port]));
       // No admin API is deployed here: what would go there is answered by an API.
       const all = { ...servers, control: servers['api-1'] ?? 0 };
-      for (const name of names) proxies.push(await Proxy.start(name, all, proxyOptions));
+      for (const name of names) proxies.push(await ReverseProxy.start(name, all, proxyOptions));
       return rig;
     } catch (err) {
       await Promise.allSettled([...proxies.map((proxy) => proxy.close()), host.close()]);
@@ -74,9 +75,9 @@ export class Rig {
   }
 
   /** One of each major version, in Node and in a page, through each proxy; `inNode` more of those in Node. */
-  async openClients(inNode = 1, more: Partial<ClientOptions> = {}): Promise<void> {
+  async openClients(inNode = 1, more: Partial<ClientOptions> = {}, versions = majors): Promise<void> {
     for (const { name, url } of this.proxies) {
-      for (const major of majors) {
+      for (const major of versions) {
         for (let number = 0; number <= inNode; number++) {
           const place = number === 0 ? 'page' : 'node';
           const user = `${name}-${major}-${place}-${number}`;
@@ -84,7 +85,7 @@ export class Rig {
         }
       }
     }
-    await eventually('all are in their channels', 20_000, async () => {
+    await eventually('all are in their channels', 40_000, async () => {
       const all = await Promise.all(this.clients.map((client) => client.records()));
       const missing = all.filter((records) => records.filter(({ kind }) => kind === 'subscribed').length < 2);
       return missing.length === 0 || `${missing.length} are not`;
@@ -143,12 +144,15 @@ export class Rig {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.allSettled(this.#publishers.map((publisher) => publisher.stop()));
     await Promise.allSettled([this.#host.close(), ...this.proxies.map((proxy) => proxy.close())]);
     await this.cluster.close();
   }
 
   async #start({ name, part, port }: Slot): Promise<void> {
+    // A test that took too long goes on behind its end.
+    if (this.#isClosed) throw new Error('The rig is closed');
     const env = { STARLING_PORT: String(port), STARLING_DRAIN_SECONDS: '15', ...this.#env };
     this.#nodes.set(name, await this.cluster.start(part, env));
   }

@@ -1,0 +1,50 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { app } from '../cluster/cluster.ts';
+import { launchBrowser } from '../compat/client.ts';
+import { SilentClient } from './clients.ts';
+import { clientTable } from './figures.ts';
+import { Rig } from './rig.ts';
+
+/** What the proxies let a silent connection be: the usual 60 and 50 s, for who has no minutes. */
+const proxySeconds = 6;
+const activitySeconds = 3;
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launchBrowser();
+});
+afterAll(async () => {
+  await browser?.close();
+});
+
+/** Every timeout that both kinds of settings have, whatever it is. */
+function impatient(settings: string): string {
+  return settings
+    .replace(/^(\s*)proxy_(?:read|send)_timeout .*;$/gm, '')
+    .replace(/^(\s*)proxy_http_version .*;$/gm, `$&\n$1proxy_read_timeout ${proxySeconds}s;`)
+    .replace(/^(\s*)timeout (client|server|tunnel) .*$/gm, `$1timeout $2 ${proxySeconds}s`);
+}
+
+test('nobody who is idle is cut by a proxy of ordinary patience', async () => {
+  const rig = await Rig.open(browser, {
+    proxyOptions: { change: impatient },
+    env: { STARLING_ACTIVITY_TIMEOUT_SECONDS: String(activitySeconds) },
+  });
+  onTestFinished(() => rig.close());
+  const silent: SilentClient[] = [];
+  onTestFinished(() => {
+    for (const client of silent) client.close();
+  });
+  await rig.openClients(1);
+  for (const { url } of rig.proxies) silent.push(await SilentClient.open(url, app.key));
+  // What is awaited is that nothing happens: longer than two whole periods of each proxy.
+  await delay(proxySeconds * 2_500);
+  const figures = await rig.figures();
+  console.log(
+    `idle for ${proxySeconds * 2.5} s behind proxies that cut after ${proxySeconds} s\n${clientTable(figures)}`,
+  );
+  expect(figures.filter(({ closeCount }) => closeCount > 0).map(({ client }) => client.user)).toEqual([]);
+  expect(silent.map(({ closeCode }) => closeCode)).toEqual(silent.map(() => undefined));
+});
