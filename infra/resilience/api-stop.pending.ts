@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { app, Cluster } from '../cluster/cluster.ts';
 import { publishTable } from './figures.ts';
 import { type Publish, Publisher } from './publishers.ts';
@@ -6,15 +6,9 @@ import { type Publish, Publisher } from './publishers.ts';
 const publisherCount = 40;
 const stopCount = 5;
 
-let cluster: Cluster;
-beforeAll(async () => {
-  cluster = await Cluster.open();
-});
-afterAll(async () => {
-  await cluster?.close();
-});
-
 test('an API that gets SIGTERM resets no publisher that keeps its connection, and answers all that was sent', async () => {
+  const cluster = await Cluster.open();
+  onTestFinished(() => cluster.close());
   const publishes: Publish[] = [];
   for (let stop = 1; stop <= stopCount; stop++) {
     const api = await cluster.start('api');

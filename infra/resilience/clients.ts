@@ -8,6 +8,7 @@ import type { Browser } from 'playwright-core';
 import Pusher from 'pusher';
 import type PusherClient from 'pusher-js';
 import { WebSocket } from 'ws';
+import { eventually } from '../cluster/cluster.ts';
 import type { Credentials } from '../testing/program.ts';
 
 const packages = { 3: 'pusher-js-3', 5: 'pusher-js-5', 7: 'pusher-js-7', 8: 'pusher-js' } as const;
@@ -35,6 +36,7 @@ export interface ClientOptions {
   readonly user: string;
   /** `all`: with the fallbacks over HTTP, too, which it expects at the same address. */
   readonly transports?: 'ws' | 'all';
+  readonly channels?: readonly string[];
   /** What the figures are grouped by, such as the proxy's name. */
   readonly group?: string;
 }
@@ -125,7 +127,7 @@ export class ClientHost {
 
   /** Not yet connected, perhaps. */
   async open(options: ClientOptions): Promise<Client> {
-    const full = { transports: 'ws', group: '', ...options } as const;
+    const full = { transports: 'ws', group: '', channels: [room, hall], ...options } as const;
     const client = await (options.place === 'node' ? this.#inNode(full) : this.#inPage(full));
     this.#clients.push(client);
     return client;
@@ -159,7 +161,7 @@ export class ClientHost {
   async #inNode(options: Required<ClientOptions>): Promise<Client> {
     const PusherHere = require(`${packages[options.major]}/dist/node/pusher.js`) as AnyPusherClass;
     const records: ClientRecord[] = [];
-    const pusher = openClient(PusherHere, this.#app.key, this.#optionsOf(options), [room, hall], records);
+    const pusher = openClient(PusherHere, this.#app.key, this.#optionsOf(options), options.channels, records);
     return { ...options, records: async () => records, close: async () => pusher.disconnect() };
   }
 
@@ -168,7 +170,7 @@ export class ClientHost {
     const context = await this.#browser.newContext();
     const page = await context.newPage();
     await page.goto(`${this.#url}/page?major=${options.major}`);
-    const given = [this.#app.key, this.#optionsOf(options), [room, hall]].map((value) => JSON.stringify(value));
+    const given = [this.#app.key, this.#optionsOf(options), options.channels].map((value) => JSON.stringify(value));
     await page.evaluate(
       `globalThis.records = []; void (globalThis.pusher = (${openClient})(Pusher, ${given.join(', ')}, records))`,
     );
@@ -178,6 +180,19 @@ export class ClientHost {
       close: () => context.close(),
     };
   }
+}
+
+/** Resolves when each is in all its channels. */
+export async function untilInChannels(clients: readonly Client[]): Promise<void> {
+  await eventually('all are in their channels', 40_000, async () => {
+    const isIn = await Promise.all(
+      clients.map(async (client) => {
+        const subscribed = (await client.records()).filter(({ kind }) => kind === 'subscribed');
+        return subscribed.length >= client.channels.length;
+      }),
+    );
+    return isIn.every(Boolean) || `${isIn.filter((is) => !is).length} are not`;
+  });
 }
 
 async function answer(req: IncomingMessage, signer: Pusher): Promise<{ type: string; body: string }> {

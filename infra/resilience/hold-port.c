@@ -29,6 +29,8 @@ static void fail(const char *what) {
 
 int main(int count, char **arguments) {
   if (count < 3) return 2;
+  /* A test run that is killed takes it along, and it what it started. */
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   int listening = socket(AF_INET, SOCK_STREAM, 0);
   int yes = 1;
   if (listening < 0 || setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0) fail("socket");
@@ -47,7 +49,6 @@ int main(int count, char **arguments) {
     if (pid == 0) {
       signal(SIGTERM, SIG_DFL);
       signal(SIGINT, SIG_DFL);
-      /* A test run that is killed takes it along. */
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       /* The copy, unlike the original, is kept over exec. */
       if (listening == 3 ? fcntl(3, F_SETFD, 0) != 0 : dup2(listening, 3) != 3) fail("descriptor 3");

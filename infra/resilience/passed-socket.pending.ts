@@ -4,10 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../cluster/cluster.ts';
-import { launchBrowser } from '../compat/client.ts';
 import { findCompiler } from '../testing/native-fanout.ts';
 import { freePort } from '../testing/redis-server.ts';
 import { expectBackWithin, openWitnesses, seeThemBack } from './restart.ts';
@@ -17,30 +15,25 @@ import { buildStarling } from './starling-build.ts';
 const limitMs = 10_000;
 const app = { id: '42', key: 'the-key', secret: 'the-secret' };
 
-let browser: Browser;
-let folder: string;
-let holder: string;
-let starling: { readonly file: string; remove(): void };
-beforeAll(async () => {
-  browser = await launchBrowser();
-  folder = mkdtempSync(join(tmpdir(), 'starling-held-'));
-  holder = join(folder, 'hold-port');
+/** The program that holds the port, and the one that it starts, until the end of the test. */
+function build(): { holder: string; starling: string; folder: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'starling-held-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const holder = join(folder, 'hold-port');
   const source = fileURLToPath(new URL('hold-port.c', import.meta.url));
   execFileSync(findCompiler(), ['-O1', '-Wall', '-Werror', '-o', holder, source]);
-  starling = buildStarling();
-});
-afterAll(async () => {
-  await browser?.close();
-  starling?.remove();
-  rmSync(folder, { recursive: true, force: true });
-});
+  const starling = buildStarling();
+  onTestFinished(() => starling.remove());
+  return { holder, starling: starling.file, folder };
+}
 
 test.each(['SIGTERM', 'SIGKILL'] as const)(
   'clients come back to a process that gets %s, by a passed socket',
   async (signal) => {
+    const { holder, starling, folder } = build();
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
-    const child = spawn(holder, [String(port), process.execPath, starling.file, 'start'], {
+    const child = spawn(holder, [String(port), process.execPath, starling, 'start'], {
       cwd: mkdtempSync(join(folder, 'run-')),
       env: {
         // Where it cannot take the passed socket, it must not find another port to take.
@@ -66,11 +59,11 @@ test.each(['SIGTERM', 'SIGKILL'] as const)(
       const { status } = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2_000) });
       return status === 200 || `/readyz is ${status}`;
     });
-    const witnesses = await openWitnesses(browser, { url, app });
-    onTestFinished(() => witnesses.close());
+    const witnesses = await openWitnesses({ url, app });
+
     const first = pids.at(-1);
     process.kill(first!, signal);
-    expectBackWithin(await seeThemBack(`a passed socket, ${signal}`, witnesses.clients, limitMs), limitMs);
+    expectBackWithin(await seeThemBack(`a passed socket, ${signal}`, witnesses, limitMs), limitMs);
     expect(pids.at(-1)).not.toBe(first);
   },
 );

@@ -1,9 +1,10 @@
 /** One server that goes and comes under clients of every major version, and how long each of them is away. */
 import type { Browser } from 'playwright-core';
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { eventually } from '../cluster/cluster.ts';
-import type { Credentials } from '../testing/program.ts';
-import { type Client, ClientHost, type ClientOptions, majors } from './clients.ts';
+import { launchBrowser } from '../compat/client.ts';
+import { type Credentials, openProgram, type Program } from '../testing/program.ts';
+import { type Client, ClientHost, type ClientOptions, majors, untilInChannels } from './clients.ts';
 import { type ClientFigures, clientTable, figuresOf, longestAwayMs } from './figures.ts';
 
 /** What the server's address is known by, and by which it stays known. */
@@ -12,29 +13,35 @@ export interface Server {
   readonly app: Credentials;
 }
 
-/** Clients of every major version, in Node and in pages, in their channels. */
+/** Until the end of the test. */
+export async function openBrowser(): Promise<Browser> {
+  const browser = await launchBrowser();
+  onTestFinished(() => browser.close());
+  return browser;
+}
+
+/** Until the end of the test. */
+export function openStarling(): Program {
+  const program = openProgram();
+  onTestFinished(() => program.close());
+  return program;
+}
+
+/** Clients of every major version, in Node and in pages, in their channels, until the end of the test. */
 export async function openWitnesses(
-  browser: Browser,
   { url, app }: Server,
   transports: ClientOptions['transports'] = 'ws',
-): Promise<{ clients: Client[]; close(): Promise<void> }> {
-  const host = await ClientHost.open(app, browser);
+): Promise<Client[]> {
+  const host = await ClientHost.open(app, await openBrowser());
+  onTestFinished(() => host.close());
   const clients: Client[] = [];
-  try {
-    for (const major of majors) {
-      for (const place of ['page', 'node'] as const) {
-        clients.push(await host.open({ major, place, url, user: `${major}-${place}`, transports }));
-      }
+  for (const major of majors) {
+    for (const place of ['page', 'node'] as const) {
+      clients.push(await host.open({ major, place, url, user: `${major}-${place}`, transports }));
     }
-    await eventually('all are in their channels', 40_000, async () => {
-      const all = await Promise.all(clients.map((client) => client.records()));
-      return all.every((records) => records.filter(({ kind }) => kind === 'subscribed').length >= 2) || 'some are not';
-    });
-    return { clients, close: () => host.close() };
-  } catch (err) {
-    await host.close();
-    throw err;
   }
+  await untilInChannels(clients);
+  return clients;
 }
 
 /** Waits until those who were sent away are back, as far as they come; prints and returns what became of each. */

@@ -1,14 +1,12 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../cluster/cluster.ts';
-import { launchBrowser } from '../compat/client.ts';
 import { room } from './clients.ts';
 import { deliveryFaults } from './figures.ts';
+import { openBrowser } from './restart.ts';
 import { Rig } from './rig.ts';
 
 test('every major version of pusher-js and every publisher gets through nginx.conf and haproxy.cfg, and nothing twice', async () => {
-  const browser = await launchBrowser();
-  onTestFinished(() => browser.close());
-  const rig = await Rig.open(browser);
+  const rig = await Rig.open(await openBrowser());
   onTestFinished(() => rig.close());
   await rig.openClients();
   rig.publish(200);

@@ -1,8 +1,8 @@
 /** A deployment: edges and APIs over a Redis, behind nginx and HAProxy, with clients and publishers, that can be rolled. */
 import type { Browser } from 'playwright-core';
-import { app, Cluster, eventually, type Node } from '../cluster/cluster.ts';
+import { app, Cluster, type Node } from '../cluster/cluster.ts';
 import { freePort } from '../testing/redis-server.ts';
-import { type Client, ClientHost, type ClientOptions, majors } from './clients.ts';
+import { type Client, ClientHost, type ClientOptions, majors, untilInChannels } from './clients.ts';
 import { type ClientFigures, clientTable, figuresOf, publishTable } from './figures.ts';
 import { type ProxyName, type ProxyOptions, ReverseProxy } from './proxies.ts';
 import { type Publish, Publisher, type PublisherOptions } from './publishers.ts';
@@ -75,9 +75,9 @@ export class Rig {
   }
 
   /** One of each major version, in Node and in a page, through each proxy; `inNode` more of those in Node. */
-  async openClients(inNode = 1, more: Partial<ClientOptions> = {}, versions = majors): Promise<void> {
+  async openClients(inNode = 1, more: Partial<ClientOptions> = {}): Promise<void> {
     for (const { name, url } of this.proxies) {
-      for (const major of versions) {
+      for (const major of majors) {
         for (let number = 0; number <= inNode; number++) {
           const place = number === 0 ? 'page' : 'node';
           const user = `${name}-${major}-${place}-${number}`;
@@ -85,11 +85,7 @@ export class Rig {
         }
       }
     }
-    await eventually('all are in their channels', 40_000, async () => {
-      const all = await Promise.all(this.clients.map((client) => client.records()));
-      const missing = all.filter((records) => records.filter(({ kind }) => kind === 'subscribed').length < 2);
-      return missing.length === 0 || `${missing.length} are not`;
-    });
+    await untilInChannels(this.clients);
     this.note(`${this.clients.length} clients are in their channels`);
   }
 

@@ -1,10 +1,10 @@
 /** A deployment that replaces every program twice, behind one kind of proxy, and what it must not do to anybody. */
 import { expect, onTestFinished } from 'vitest';
 import { eventually } from '../cluster/cluster.ts';
-import { launchBrowser } from '../compat/client.ts';
 import { hall, room } from './clients.ts';
 import { type ClientFigures, deliveryFaults, longestAwayMs } from './figures.ts';
 import type { ProxyName } from './proxies.ts';
+import { openBrowser } from './restart.ts';
 import { Rig } from './rig.ts';
 
 /** Every client is promised to be back within 2 s; twice that, because the machine is busy with all of them at once. */
@@ -12,9 +12,7 @@ const awayLimitMs = 4_000;
 const publishEveryMs = 400;
 
 export async function rollTwice(proxy: ProxyName): Promise<void> {
-  const browser = await launchBrowser();
-  onTestFinished(() => browser.close());
-  const rig = await Rig.open(browser, { proxies: [proxy] });
+  const rig = await Rig.open(await openBrowser(), { proxies: [proxy] });
   // Behind the end of a test that took too long, too; before the browser, whose pages it closes.
   onTestFinished(() => rig.close());
   await rig.openClients(3);

@@ -1,41 +1,30 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../cluster/cluster.ts';
-import { launchBrowser } from '../compat/client.ts';
-import { openProgram, type Program } from '../testing/program.ts';
+import type { Program } from '../testing/program.ts';
 import { RedisServer } from '../testing/redis-server.ts';
 import { clientTable, figuresOf, longestAwayMs } from './figures.ts';
-import { expectBackWithin, openWitnesses, seeThemBack } from './restart.ts';
+import { expectBackWithin, openStarling, openWitnesses, seeThemBack } from './restart.ts';
 
 /** Five seconds are promised; twice that. */
 const limitMs = 10_000;
 
-let browser: Browser;
-let program: Program;
-let redis: RedisServer;
-beforeAll(async () => {
-  program = openProgram();
-  browser = await launchBrowser();
-  redis = await RedisServer.start();
-});
-afterAll(async () => {
-  await browser?.close();
-  await program?.close();
-  await redis?.remove();
-});
+async function openWithRedis(): Promise<{ program: Program; env: Record<string, string> }> {
+  const redis = await RedisServer.start();
+  onTestFinished(() => redis.remove());
+  return { program: openStarling(), env: { REDIS_URL: redis.url } };
+}
 
 test('clients of a worker that is killed come back within 5 s, and those of the other never leave', async () => {
-  const env = { REDIS_URL: redis.url };
+  const { program, env } = await openWithRedis();
   const starling = await program.start({ args: ['--workers', '2'], env });
-  const witnesses = await openWitnesses(browser, starling);
-  onTestFinished(() => witnesses.close());
+  const witnesses = await openWitnesses(starling);
   const [, pid = ''] = /"worker":1,"pid":(\d+),"msg":"A worker is ready"/.exec(starling.stdout()) ?? [];
   process.kill(Number(pid), 'SIGKILL');
   await eventually('those it had are back', limitMs, async () => {
-    const left = (await figuresOf(witnesses.clients)).filter(({ absences }) => absences.length > 0);
+    const left = (await figuresOf(witnesses)).filter(({ absences }) => absences.length > 0);
     return (left.length > 0 && left.every(({ state }) => state === 'connected')) || `${left.length} have left`;
   });
-  const figures = await figuresOf(witnesses.clients);
+  const figures = await figuresOf(witnesses);
   console.log(`two workers, one gets SIGKILL\n${clientTable(figures)}`);
   expect(longestAwayMs(figures)).toBeLessThan(limitMs);
   expect(figures.map(({ state }) => state)).toEqual(figures.map(() => 'connected'));
@@ -43,15 +32,14 @@ test('clients of a worker that is killed come back within 5 s, and those of the 
 });
 
 test('clients come back within 5 s where workers and all get SIGTERM and their successor at once', async () => {
+  const { program, env } = await openWithRedis();
   const cwd = program.makeFolder();
-  const env = { REDIS_URL: redis.url };
   const first = await program.start({ cwd, args: ['--workers', '2'], env });
-  const witnesses = await openWitnesses(browser, first);
-  onTestFinished(() => witnesses.close());
+  const witnesses = await openWitnesses(first);
   first.child.kill('SIGTERM');
   expect(await first.ended).toBe(0);
   const again = { ...env, STARLING_PORT: new URL(first.url).port };
   await program.start({ cwd, args: ['--workers', '2'], env: again });
   const title = 'two workers, all get SIGTERM';
-  expectBackWithin(await seeThemBack(title, witnesses.clients, limitMs), limitMs);
+  expectBackWithin(await seeThemBack(title, witnesses, limitMs), limitMs);
 });
