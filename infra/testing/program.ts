@@ -2,11 +2,15 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
+
+/** Where Linux can be asked for it: a test run that is killed takes its programs along. */
+const setpriv = '/usr/bin/setpriv';
+const dyingWithUs = existsSync(setpriv) ? [setpriv, '--pdeathsig', 'KILL'] : [];
 
 const room = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'services/starling');
 
@@ -81,7 +85,8 @@ export function openProgram(): Program {
   const run: Program['run'] = (args, { env = {}, cwd = makeFolder(), belowShell = false } = {}) => {
     const command = [process.execPath, join(room, build), ...args];
     // The second command keeps the shell from becoming the first.
-    const [file = '', ...rest] = belowShell ? ['/bin/sh', '-c', '"$@"; true', 'sh', ...command] : command;
+    const below = belowShell ? ['/bin/sh', '-c', '"$@"; true', 'sh', ...command] : command;
+    const [file = '', ...rest] = [...dyingWithUs, ...below];
     const child = spawn(file, rest, {
       cwd,
       env: { STARLING_METRICS_TOKEN: metricsToken, ...env },
