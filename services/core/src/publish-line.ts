@@ -44,7 +44,7 @@ export class PublishLine {
   readonly #publisher: Publisher;
   readonly #deps: PublishLineDeps;
   #waiting: Waiting[] = [];
-  #isRunning = false;
+  #running: Promise<void> | null = null;
   /** Messages and their data that have no answer yet. */
   #messages = 0;
   #units = 0;
@@ -72,7 +72,7 @@ export class PublishLine {
     this.#messages += commands.length;
     this.#units += units;
     this.#waiting.push({ id, commands, units });
-    if (!this.#isRunning) void this.#run();
+    this.#running ??= this.#run();
   }
 
   refuse(id: string, refusal: Refusal, retryAfterSeconds?: number): void {
@@ -86,9 +86,13 @@ export class PublishLine {
     this.#waiting = [];
   }
 
+  /** Resolves when all is answered; null where it is. */
+  get answered(): Promise<void> | null {
+    return this.#running;
+  }
+
   /** Never rejects. */
   async #run(): Promise<void> {
-    this.#isRunning = true;
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
@@ -102,7 +106,7 @@ export class PublishLine {
     // Those cut took their share with them.
     this.#messages = 0;
     this.#units = 0;
-    this.#isRunning = false;
+    this.#running = null;
   }
 
   async #publish(batch: readonly Waiting[]): Promise<readonly (Published | undefined)[]> {

@@ -97,6 +97,14 @@ export interface Roster {
 
 /** Frames held while the app is looked up. A real client sends none before the handshake. */
 const maxEarlyFrames = 16;
+/** In bytes, of one of those. */
+const earlyFrameBytes = 16_384;
+/** In bytes, of a frame, beside the data of an event: its names, a token, a member, a watchlist. */
+const frameOverheadBytes = 4_096;
+/** JSON writes one byte of data in so many at most: a control character as `\u0000`. */
+const escapedBytes = 6;
+/** In bytes. A frame costs as much of the rate as one, and one more for each KiB beyond this. */
+const ordinaryFrameBytes = 16_384;
 /** The protocol versions spoken, as the query gives them. */
 const protocols = ['4', '5', '6', '7'];
 
@@ -128,6 +136,7 @@ export class Session implements Peer {
   /** Orders given but not yet carried out, over all channels. */
   #waiting = 0;
   #signins: Promise<void> = Promise.resolve();
+  #opening: Promise<void> | null = null;
 
   constructor(deps: SessionDeps, transport: Transport, greeting: Greeting) {
     this.deps = deps;
@@ -155,7 +164,14 @@ export class Session implements Peer {
   // ── Opening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Looks the app up, verifies the token if there is one, then greets or refuses. Called once; never rejects. */
-  async open(token?: string): Promise<void> {
+  open(token?: string): Promise<void> {
+    this.#opening = this.#open(token).finally(() => {
+      this.#opening = null;
+    });
+    return this.#opening;
+  }
+
+  async #open(token: string | undefined): Promise<void> {
     try {
       const { protocol, key } = this.greeting;
       if (protocol !== undefined && !protocols.includes(protocol)) {
@@ -249,15 +265,8 @@ export class Session implements Peer {
     try {
       this.traffic.framesIn++;
       this.traffic.receivedBytes += text.length;
-      const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.app.limits;
-      const perSecond = this.deps.settings.framesPerSecond + clientEventsPerSecond;
-      const publishes = this.#token?.capabilities.has('publish') === true ? publishesPerSecond : 0;
-      const burst = 2 * perSecond + 2 * channelsPerConnection + publishes;
-      if (!this.#frames.take(now, perSecond + publishes, burst)) {
-        const waitMs = this.#frames.waitMs(now, perSecond + publishes, burst);
-        this.#refuseRate(problems.frame_rate.text, 'frames per second', perSecond + publishes, waitMs);
-        return;
-      }
+      // Its length in characters is near enough to its bytes: what takes time with each of them is the parser.
+      if (!this.#admitFrame(now, 1 + Math.max(0, Math.ceil((text.length - ordinaryFrameBytes) / 1_024)))) return;
       const decoded = decodeCommand(text);
       if (decoded.ok) this.#obey(decoded.value);
       else this.refuse(decoded.refusal.code, decoded.refusal.message);
@@ -266,9 +275,58 @@ export class Session implements Peer {
     }
   }
 
-  /** Any other sign of life. */
+  /** Any other sign of life. It counts as a frame. */
   touch(): void {
-    this.#heardAt = this.deps.clock.now();
+    const now = this.deps.clock.now();
+    this.#heardAt = now;
+    if (this.#state === 'open') this.#admitFrame(now, 1);
+  }
+
+  /**
+   * In bytes, of one message: what any frame needs that this session may send, and nothing that only costs. As much as an
+   * event of the app may have of data, escaped.
+   */
+  get messageBytes(): number {
+    if (this.#state !== 'open') return earlyFrameBytes;
+    const dataBytes = Math.max(limits.eventDataBytes, this.app.limits.eventDataBytes);
+    return frameOverheadBytes + escapedBytes * dataBytes;
+  }
+
+  /** `cost`: how many ordinary frames it counts for. */
+  #admitFrame(now: number, cost: number): boolean {
+    const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.app.limits;
+    const publishes = this.#token?.capabilities.has('publish') === true ? publishesPerSecond : 0;
+    const perSecond = this.deps.settings.framesPerSecond + clientEventsPerSecond + publishes;
+    const burst = 2 * perSecond - publishes + 2 * channelsPerConnection;
+    // One of the largest size is taken whenever the budget is whole, however small that is.
+    const count = Math.min(cost, burst);
+    if (this.#frames.take(now, perSecond, burst, count)) return true;
+    const waitMs = this.#frames.waitMs(now, perSecond, burst, count);
+    this.#refuseRate(problems.frame_rate.text, 'frames per second', perSecond, waitMs);
+    return false;
+  }
+
+  /**
+   * Resolves when all that the peer sent until now is answered, and the answers are with the transport; null where it is
+   * so. For a peer that closes: it is owed what it asked for before.
+   */
+  answered(): Promise<void> | null {
+    if (this.#state === 'closed') return null;
+    if (this.#waiting === 0 && this.#opening === null && this.#publishes?.answered == null) {
+      this.outbox.flush();
+      return null;
+    }
+    return this.#answerAll();
+  }
+
+  async #answerAll(): Promise<void> {
+    while (this.#state !== 'closed') {
+      const seatings = [...this.seatings.values()].map(({ last }) => last);
+      const pending = [this.#opening, this.#publishes?.answered, ...seatings].filter((each) => each != null);
+      if (pending.length === 0 && this.#waiting === 0) break;
+      await Promise.all([...pending, this.#signins]);
+    }
+    this.outbox.flush();
   }
 
   #obey(command: ClientCommand): void {

@@ -16,7 +16,7 @@ import {
   opcodes,
   RawClient,
 } from './raw-client.test-kit.ts';
-import type { WsTransport } from './ws-transport.ts';
+import type { WsConnection } from './ws-connections.ts';
 
 const limit = 131_072;
 const server = new EchoServer({ closeTimeoutMs: 300 }, {}, { compresses: true });
@@ -366,7 +366,7 @@ describe('what is taken', () => {
     const { client, session } = await open();
     client.send(deflatedFrame('hello'));
     expect(await client.frame()).toMatchObject({ opcode: text });
-    const socket = (session.transport as WsTransport).openSocket as unknown as Record<symbol, unknown>;
+    const socket = (session.transport as WsConnection).openSocket as unknown as Record<symbol, unknown>;
     const [ws] = Object.getOwnPropertySymbols(socket).flatMap((key) => {
       const value = socket[key];
       return value instanceof WebSocket ? [value as unknown as Internals] : [];

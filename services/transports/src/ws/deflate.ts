@@ -6,7 +6,10 @@ import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Codec, Frame } from '@starling/ports';
 import { problems } from '@starling/protocol';
 import WebSocket from 'ws';
+import type { InboundScheduler } from '../inbound-scheduler.ts';
 import { webSocketCodec, wholeFrame } from './codec.ts';
+import type { Inflater } from './library-internals.ts';
+import type { PacedSocket } from './paced-socket.ts';
 
 const extension = 'permessage-deflate';
 
@@ -103,61 +106,66 @@ function compressed(payload: Uint8Array): Frame | null {
 
 // ── From the peer ────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What `ws` asks of an extension that inflates, and where it keeps one. Not public: `deflate.test.ts` watches over it. */
-interface Inflating {
-  decompress(data: Buffer, isLast: boolean, done: (err: Error | null, data: Buffer) => void): void;
-  cleanup(): void;
-}
-type Extended = WebSocket & { readonly _extensions: { [extension]?: Inflating } };
-
 const nothing = Buffer.alloc(0);
 
-/**
- * Puts an inflater of ours into the place of the library's, if compression was agreed on; true where it was. The
- * library's keeps a stream for each connection that ever sent something compressed, 19 KiB, and every browser does; it
- * asks a pool of threads, which for messages of this size costs ten times the inflating.
- */
-export function inflateHere(ws: WebSocket, maxMessageBytes: number): boolean {
-  if (ws.extensions === '') return false;
-  (ws as Extended)._extensions[extension] = new Inflater(ws, maxMessageBytes);
-  return true;
-}
+/** In units of work: a stream of zlib, whatever comes out of it. */
+const costOfInflating = 4;
+/** What a unit of work stands for, of what comes out. */
+const bytesPerUnit = 1_024;
 
-class Inflater implements Inflating {
+/** Inflates each message at once, when the turn of its connection has come, and keeps no stream of zlib in between. */
+export class PacedInflater implements Inflater {
   readonly #ws: WebSocket;
-  readonly #maxMessageBytes: number;
+  readonly #stream: PacedSocket;
+  readonly #scheduler: InboundScheduler;
+  readonly #messageBytes: () => number;
   /** The fragments of a message that is not yet whole. The library bounds their bytes and their number. */
   #fragments: Buffer[] | null = null;
 
-  constructor(ws: WebSocket, maxMessageBytes: number) {
+  /** `messageBytes`: how large a message may become. */
+  constructor(ws: WebSocket, stream: PacedSocket, scheduler: InboundScheduler, messageBytes: () => number) {
     this.#ws = ws;
-    this.#maxMessageBytes = maxMessageBytes;
+    this.#stream = stream;
+    this.#scheduler = scheduler;
+    this.#messageBytes = messageBytes;
   }
 
   decompress(data: Buffer, isLast: boolean, done: (err: Error | null, data: Buffer) => void): void {
     const fragments = this.#fragments ?? [];
     fragments.push(data);
     this.#fragments = isLast ? null : fragments;
-    // Answered later, though known now: from an answer within the call the library's loop would begin a second loop.
+    if (isLast) {
+      this.#stream.later(() => this.#inflate(fragments, done));
+    } else {
+      // Answered later, though known now: from an answer within the call the library's loop would begin a second loop.
+      this.#stream.later(() => done(null, nothing));
+    }
+  }
+
+  #inflate(fragments: Buffer[], done: (err: Error | null, data: Buffer) => void): void {
     // Of a connection that is being closed nothing is read any more, and little that came may be much to inflate.
-    if (!isLast || this.#ws.readyState !== WebSocket.OPEN) {
-      process.nextTick(done, null, nothing);
+    if (this.#ws.readyState !== WebSocket.OPEN) {
+      done(null, nothing);
       return;
     }
     fragments.push(tail);
+    let whole: Buffer;
     try {
-      const whole = inflateRawSync(Buffer.concat(fragments), {
+      whole = inflateRawSync(Buffer.concat(fragments), {
         finishFlush: constants.Z_SYNC_FLUSH,
         // Past it zlib is not asked for more, however much the rest would become.
-        maxOutputLength: this.#maxMessageBytes,
+        maxOutputLength: this.#messageBytes(),
       });
-      process.nextTick(done, null, whole);
     } catch (err) {
+      this.#scheduler.charge(costOfInflating + this.#messageBytes() / bytesPerUnit);
       const isTooLarge = (err as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
       const { number, text } = problems[isTooLarge ? 'message_too_large' : 'message_undecodable'];
       this.#ws.close(number, text);
-      process.nextTick(done, err, nothing);
+      done(err as Error, nothing);
+      return;
     }
+    this.#scheduler.charge(costOfInflating + whole.length / bytesPerUnit);
+    done(null, whole);
   }
 
   cleanup(): void {
