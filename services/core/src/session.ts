@@ -103,8 +103,9 @@ const earlyFrameBytes = 16_384;
 const frameOverheadBytes = 4_096;
 /** JSON writes one byte of data in so many at most: a control character as `\u0000`. */
 const escapedBytes = 6;
-/** In bytes. A frame costs as much of the rate as one, and one more for each KiB beyond this. */
-const ordinaryFrameBytes = 16_384;
+/** JSON writes a byte of ordinary data in so many at most. A frame that is larger for it counts as several. */
+const ordinaryEscapedBytes = 2;
+const noAppYet = { channelsPerConnection: 0, clientEventsPerSecond: 0, publishesPerSecond: 0 };
 /** The protocol versions spoken, as the query gives them. */
 const protocols = ['4', '5', '6', '7'];
 
@@ -250,8 +251,11 @@ export class Session implements Peer {
 
   // ── Inbound ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** One text message from the peer. Never throws. */
-  receive(text: string): void {
+  /**
+   * One text message from the peer. Never throws. `workBytes`: what had to be worked through to get at it, where that was
+   * more than its own bytes, as of one that came compressed.
+   */
+  receive(text: string, workBytes = text.length): void {
     const now = this.deps.clock.now();
     this.#heardAt = now;
     if (this.#state === 'closed') return;
@@ -265,8 +269,7 @@ export class Session implements Peer {
     try {
       this.traffic.framesIn++;
       this.traffic.receivedBytes += text.length;
-      // Its length in characters is near enough to its bytes: what takes time with each of them is the parser.
-      if (!this.#admitFrame(now, 1 + Math.max(0, Math.ceil((text.length - ordinaryFrameBytes) / 1_024)))) return;
+      if (!this.#admitFrame(now, workBytes)) return;
       const decoded = decodeCommand(text);
       if (decoded.ok) this.#obey(decoded.value);
       else this.refuse(decoded.refusal.code, decoded.refusal.message);
@@ -279,7 +282,7 @@ export class Session implements Peer {
   touch(): void {
     const now = this.deps.clock.now();
     this.#heardAt = now;
-    if (this.#state === 'open') this.#admitFrame(now, 1);
+    if (this.#state !== 'closed') this.#admitFrame(now, 0);
   }
 
   /**
@@ -287,17 +290,27 @@ export class Session implements Peer {
    * event of the app may have of data, escaped.
    */
   get messageBytes(): number {
-    if (this.#state !== 'open') return earlyFrameBytes;
-    const dataBytes = Math.max(limits.eventDataBytes, this.app.limits.eventDataBytes);
-    return frameOverheadBytes + escapedBytes * dataBytes;
+    return this.#state === 'open' ? frameOverheadBytes + escapedBytes * this.#eventDataBytes : earlyFrameBytes;
   }
 
-  /** `cost`: how many ordinary frames it counts for. */
-  #admitFrame(now: number, cost: number): boolean {
-    const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.app.limits;
-    const publishes = this.#token?.capabilities.has('publish') === true ? publishesPerSecond : 0;
-    const perSecond = this.deps.settings.framesPerSecond + clientEventsPerSecond + publishes;
+  /** Of one event that this session may send. Other frames need as much as a client event, whatever the app allows. */
+  get #eventDataBytes(): number {
+    return this.#mayPublish ? Math.max(limits.eventDataBytes, this.app.limits.eventDataBytes) : limits.eventDataBytes;
+  }
+
+  get #mayPublish(): boolean {
+    return this.#token?.capabilities.has('publish') === true;
+  }
+
+  #admitFrame(now: number, workBytes: number): boolean {
+    const { framesPerSecond } = this.deps.settings;
+    // Nothing is known of the app yet, and what may come then is little.
+    const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.#app?.limits ?? noAppYet;
+    const publishes = this.#mayPublish ? publishesPerSecond : 0;
+    const perSecond = framesPerSecond + clientEventsPerSecond + publishes;
     const burst = 2 * perSecond - publishes + 2 * channelsPerConnection;
+    const ordinaryBytes = frameOverheadBytes + ordinaryEscapedBytes * this.#eventDataBytes;
+    const cost = 1 + Math.max(0, Math.ceil((workBytes - ordinaryBytes) / 1_024));
     // One of the largest size is taken whenever the budget is whole, however small that is.
     const count = Math.min(cost, burst);
     if (this.#frames.take(now, perSecond, burst, count)) return true;

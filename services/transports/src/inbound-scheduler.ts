@@ -14,8 +14,8 @@ export interface InboundWork {
 }
 
 /**
- * A unit is one frame, one KiB of a message, or a quarter KiB of what comes from the network: a few microseconds. So this
- * many are a few milliseconds, by which what one peer sends may delay what another is waiting for.
+ * A unit is one frame, one KiB of a message, or 64 bytes of what comes from the network: a few microseconds. So this many
+ * are a few milliseconds, by which what one peer sends may delay what another is waiting for.
  */
 export const defaultUnitsPerTurn = 512;
 

@@ -112,6 +112,13 @@ const nothing = Buffer.alloc(0);
 const costOfInflating = 4;
 /** What a unit of work stands for, of what comes out. */
 const bytesPerUnit = 1_024;
+/**
+ * What goes in costs as well, twice what comes out: a table is built for each block, however little comes of it. What
+ * cannot be compressed, such as an event in Base64, must not become dear by it.
+ */
+const costOfInput = 2;
+/** The most that compressing what cannot be compressed adds to a message of the largest size. */
+const spareBytes = 1_024;
 
 /** Inflates each message at once, when the turn of its connection has come, and keeps no stream of zlib in between. */
 export class PacedInflater implements Inflater {
@@ -119,6 +126,8 @@ export class PacedInflater implements Inflater {
   readonly #stream: PacedSocket;
   readonly #scheduler: InboundScheduler;
   readonly #messageBytes: () => number;
+  /** Of the message that the library is just being given, what inflating it was worth; 0 when there is none. */
+  workBytes = 0;
   /** The fragments of a message that is not yet whole. The library bounds their bytes and their number. */
   #fragments: Buffer[] | null = null;
 
@@ -149,23 +158,46 @@ export class PacedInflater implements Inflater {
       return;
     }
     fragments.push(tail);
-    let whole: Buffer;
-    try {
-      whole = inflateRawSync(Buffer.concat(fragments), {
-        finishFlush: constants.Z_SYNC_FLUSH,
-        // Past it zlib is not asked for more, however much the rest would become.
-        maxOutputLength: this.#messageBytes(),
-      });
-    } catch (err) {
-      this.#scheduler.charge(costOfInflating + this.#messageBytes() / bytesPerUnit);
-      const isTooLarge = (err as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
-      const { number, text } = problems[isTooLarge ? 'message_too_large' : 'message_undecodable'];
-      this.#ws.close(number, text);
-      done(err as Error, nothing);
+    const compressed = Buffer.concat(fragments);
+    const limit = this.#messageBytes();
+    // Nothing that compresses becomes larger by it, but for a few bytes for each 64 KiB.
+    if (compressed.length > limit + spareBytes) {
+      this.#refuse('message_too_large', new RangeError('More compressed bytes than a message may have'), done);
       return;
     }
-    this.#scheduler.charge(costOfInflating + whole.length / bytesPerUnit);
+    let whole: Buffer;
+    try {
+      whole = inflateRawSync(compressed, {
+        finishFlush: constants.Z_SYNC_FLUSH,
+        // Past it zlib is not asked for more, however much the rest would become.
+        maxOutputLength: limit,
+      });
+    } catch (err) {
+      this.#charge(compressed.length, limit);
+      const isTooLarge = (err as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
+      this.#refuse(isTooLarge ? 'message_too_large' : 'message_undecodable', err as Error, done);
+      return;
+    }
+    this.workBytes = this.#charge(compressed.length, whole.length);
     done(null, whole);
+    this.workBytes = 0;
+  }
+
+  /** Returns what was worked through, in bytes of text that would have cost as much. */
+  #charge(input: number, output: number): number {
+    const workBytes = costOfInput * input + output;
+    this.#scheduler.charge(costOfInflating + workBytes / bytesPerUnit);
+    return workBytes;
+  }
+
+  #refuse(
+    code: 'message_too_large' | 'message_undecodable',
+    err: Error,
+    done: (err: Error | null, data: Buffer) => void,
+  ): void {
+    const { number, text } = problems[code];
+    this.#ws.close(number, text);
+    done(err, nothing);
   }
 
   cleanup(): void {

@@ -9,8 +9,11 @@ import type { InboundScheduler, InboundWork } from '../inbound-scheduler.ts';
 
 /** In bytes. As many frames as fit are handled at a stretch: at most 170, which are empty. */
 const portionBytes = 1_024;
-/** In bytes: what a unit of work stands for, of bytes that the library reads. */
-const bytesPerUnit = 256;
+/**
+ * In bytes: what a unit of work stands for, of bytes that the library reads. So much holds 10 fragments of a message, of
+ * which only the last is heard of: reading them must be paid for here.
+ */
+const bytesPerUnit = 64;
 /** The first byte of a close frame from a server: FIN and opcode 8. */
 const finalClose = 0x88;
 
@@ -111,7 +114,7 @@ export class PacedSocket extends Duplex implements InboundWork {
   /** All that came is handed on. */
   #handled(): void {
     if (this.#isOver) this.destroy();
-    else if (this.#hasPeerEnded) this.#whenAnswered(() => this.#owner?.peerEnded());
+    else if (this.#hasPeerEnded) this.whenAnswered(() => this.#owner?.peerEnded());
     else if (this.#socket.isPaused()) this.#socket.resume();
   }
 
@@ -146,7 +149,7 @@ export class PacedSocket extends Duplex implements InboundWork {
       done();
       return;
     }
-    this.#whenAnswered(() => {
+    this.whenAnswered(() => {
       if (this.isOpen) this.#socket.write(bytes);
       this.#hasSaidClose = true;
       done();
@@ -154,7 +157,7 @@ export class PacedSocket extends Duplex implements InboundWork {
   }
 
   /** A peer that closes or ends has asked for the answers to what it sent before. */
-  #whenAnswered(then: () => void): void {
+  whenAnswered(then: () => void): void {
     const answered = this.#owner?.answered() ?? null;
     if (answered === null) {
       then();

@@ -27,7 +27,7 @@ export interface WsLimits {
 
 export const defaultWsLimits: WsLimits = {
   maxMessageBytes: 131_072,
-  maxFragments: 4_096,
+  maxFragments: 256,
   maxPieces: 4_096,
   closeTimeoutMs: 5_000,
   handshakeTimeoutMs: 10_000,
@@ -148,7 +148,10 @@ export class WsConnection implements Transport, PacedOwner {
   readonly #socket: Socket;
   readonly #connections: WsConnections;
   #session: PeerSession | null = null;
+  readonly #inflater: PacedInflater | null;
   #isFlushAwaited = false;
+  /** What the peer sent last is why the connection ends; nothing behind it is heard. */
+  #hasRefused = false;
   #isClosed = false;
   /** What the last ping held that found the socket's buffer full. */
   #owedPong: Buffer | null = null;
@@ -160,9 +163,11 @@ export class WsConnection implements Transport, PacedOwner {
     this.#connections = connections;
     if (ws.extensions === '') {
       this.codec = webSocketCodec;
+      this.#inflater = null;
     } else {
       this.codec = connections.deflateCodec;
-      replaceInflater(ws, new PacedInflater(ws, stream, connections.inbound, () => this.messageBytes));
+      this.#inflater = new PacedInflater(ws, stream, connections.inbound, () => this.messageBytes);
+      replaceInflater(ws, this.#inflater);
     }
     (ws as Owned)[connectionOf] = this;
     ws.on('message', onMessage);
@@ -288,10 +293,16 @@ export class WsConnection implements Transport, PacedOwner {
     // A Buffer, by the library's default binary type; its UTF-8 has been checked.
     const message = data as Buffer;
     this.#connections.inbound.charge(1 + message.length / 1_024);
-    if (!this.#isTalking) return;
-    if (isBinary) this.#session?.refuse('binary_message');
+    if (!this.#isTalking || this.#hasRefused) return;
+    if (isBinary) this.#refuseBinary();
     else if (message.length > this.messageBytes) this.#refuseSize();
-    else this.#session?.receive(message.toString());
+    else this.#session?.receive(message.toString(), this.#inflater?.workBytes || message.length);
+  }
+
+  /** The session says so itself and closes, so that what the peer asked for before has to be answered first. */
+  #refuseBinary(): void {
+    this.#hasRefused = true;
+    this.#stream.whenAnswered(() => this.#session?.refuse('binary_message'));
   }
 
   #refuseSize(): void {
