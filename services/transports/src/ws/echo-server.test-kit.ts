@@ -87,6 +87,8 @@ export class EchoServer {
   ) {
     this.app = Fastify({
       logger: { level: 'trace', stream: { write: (line: string) => this.logLines.push(line) } },
+      // As the program has it: what comes while it closes is told so by its session.
+      return503OnClosing: false,
       ...options,
     });
     const observer = {
