@@ -17,7 +17,9 @@ const close = clientFrame(closePayload(1000), { opcode: opcodes.close });
 /** What is made once: masking each copy of a long one would take longer than the test. */
 const floods = {
   pings: repeated(clientFrame('', { opcode: ping }), 5_000),
-  frames: repeated(clientFrame(''), 10_000),
+  frames: repeated(clientFrame(''), 3_000),
+  /** Within the rate: each is answered. */
+  fewFrames: repeated(clientFrame(''), 200),
   commands: repeated(frame({ event: 'pusher:ping' }), 3_000),
   fragments: Buffer.concat([
     clientFrame('', { isFinal: false }),
@@ -46,6 +48,7 @@ const ways: Readonly<Record<string, Way>> = {
   'a last word, then vanish': (socket) => void socket.write(subscribe('other'), () => socket.destroy()),
   'a flood of pings': (socket) => void socket.end(floods.pings),
   'a flood of tiny frames': (socket) => void socket.end(floods.frames),
+  'many tiny frames': (socket) => void socket.end(floods.fewFrames),
   'a flood of commands, then reset': (socket) => void socket.write(floods.commands, () => socket.resetAndDestroy()),
   'a flood of fragments': (socket) => void socket.end(floods.fragments),
   'deep nesting': (socket) => void socket.end(floods.nested),
@@ -161,10 +164,8 @@ async function beRude(stage: string, way: Way, count: number, isCompressed = fal
     await new Promise((resolve) => setImmediate(resolve));
     for (const socket of sockets) socket.end();
   }
-  await until(() => engine.sessions.size, 0);
-  await until(() => engine.connections(), 0);
-  const { connections } = engine.traffic;
-  expect(connections).toBe(0);
+  // A request that came before its connection went may still become a session, which ends at once.
+  await until(async () => [await engine.connections(), engine.sessions.size, engine.traffic.connections], [0, 0, 0]);
   for (const socket of sockets) socket.destroy();
   if (process.platform === 'linux') await until(() => descriptors() <= before + 2, true);
   expect(engine.problems).toEqual([]);
@@ -189,7 +190,7 @@ describe('[WS18] clients that do not behave leave nothing behind', () => {
     it(`${name}, subscribed and with compression, 64 at once`, { timeout: 60_000 }, () =>
       beRude('subscribed', way, 64, true));
   }
-  for (const name of ['close(1000)', 'half-close', 'reset', 'a flood of tiny frames', 'close, then reset']) {
+  for (const name of ['close(1000)', 'half-close', 'reset', 'many tiny frames', 'close, then reset']) {
     it(`${name}, subscribed, 500 at once`, { timeout: 60_000 }, () => beRude('subscribed', ways[name] as Way, 500));
   }
 

@@ -317,12 +317,14 @@ export class WsConnection implements Transport, PacedOwner {
    */
   pinged(data: Buffer): void {
     this.#connections.inbound.charge(1);
+    if (!this.#isTalking || this.#hasRefused) return;
+    this.#session?.touch();
+    // It may have been one too many.
     if (!this.#isTalking) return;
     // A copy: the data is a view of a whole chunk from the network.
     if (this.bufferedBytes > 0) this.#owedPong = Buffer.from(data);
     else this.#ws.pong(data);
     this.awaitFlush();
-    this.#session?.touch();
   }
 
   ponged(): void {
