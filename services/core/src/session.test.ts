@@ -303,7 +303,9 @@ describe('liveness', () => {
       return sent;
     };
     const small = await flood((peer) => peer.session.receive('{"event":"pusher:ping"}'));
-    const ordinary = await flood((peer) => peer.session.receive(`{"event":"pusher:ping","data":"${'x'.repeat(20_000)}"}`));
+    const ordinary = await flood((peer) =>
+      peer.session.receive(`{"event":"pusher:ping","data":"${'x'.repeat(20_000)}"}`),
+    );
     const large = await flood((peer) => peer.session.receive(`{"event":"pusher:ping","data":"${'x'.repeat(64_000)}"}`));
     const pings = await flood((peer) => peer.session.touch());
     const compressed = await flood((peer) => peer.session.receive('{"event":"pusher:ping"}', 64_000));

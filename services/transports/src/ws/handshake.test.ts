@@ -277,9 +277,7 @@ describe('a connection that asks again and again', () => {
     const socket = await accepted;
     const counts = (): number[] => socket.eventNames().map((name) => socket.listenerCount(name));
     const ask = async (): Promise<void> => {
-      client.send(
-        handshake('/healthz', { Upgrade: 'h2c', 'Sec-WebSocket-Key': null, 'Sec-WebSocket-Version': null }),
-      );
+      client.send(handshake('/healthz', { Upgrade: 'h2c', 'Sec-WebSocket-Key': null, 'Sec-WebSocket-Version': null }));
       expect((await client.answer()).body).toBe('alive');
     };
     await ask();

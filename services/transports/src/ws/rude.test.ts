@@ -188,7 +188,8 @@ describe('[WS18] clients that do not behave leave nothing behind', () => {
   }
   for (const [name, way] of Object.entries(compressedWays)) {
     it(`${name}, subscribed and with compression, 64 at once`, { timeout: 60_000 }, () =>
-      beRude('subscribed', way, 64, true));
+      beRude('subscribed', way, 64, true),
+    );
   }
   for (const name of ['close(1000)', 'half-close', 'reset', 'many tiny frames', 'close, then reset']) {
     it(`${name}, subscribed, 500 at once`, { timeout: 60_000 }, () => beRude('subscribed', ways[name] as Way, 500));
