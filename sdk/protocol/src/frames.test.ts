@@ -134,6 +134,51 @@ describe('a client frame', () => {
   });
 });
 
+describe('[FR8] a frame nested too deeply', () => {
+  const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
+  const refusalOf = (text: string): unknown => {
+    const decoded = decodeCommand(text);
+    return decoded.ok ? null : [decoded.refusal.code, decoded.refusal.message];
+  };
+  const tooDeep = (code: string, what: string): unknown => [
+    code,
+    expect.stringMatching(new RegExp(`^${what} nests .*at most 32 deep$`)),
+  ];
+
+  it.each([
+    ['anything', '[', ''],
+    ['a client event', '{"event":"client-x","channel":"private-x","data":', '}'],
+    ['a field nobody reads', '{"event":"pusher:ping","data":', '}'],
+  ])('%s, is refused with the rule, in the text', (_what, before, after) => {
+    expect(refusalOf(before + nested(32) + after)).toEqual(tooDeep('frame_malformed', 'A frame'));
+    expect(refusalOf(before + nested(31) + after)).not.toEqual(tooDeep('frame_malformed', 'A frame'));
+  });
+
+  it('is refused before it is parsed: also where it is no JSON', () => {
+    expect(refusalOf('['.repeat(60_000))).toEqual(tooDeep('frame_malformed', 'A frame'));
+  });
+
+  it.each(['pusher:subscribe', 'pusher:unsubscribe', 'pusher:signin', 'starling:publish'])(
+    'in the string that is the data of %s, counts as in the frame',
+    (event) => {
+      const data = `{"channel":"c","id":"1","auth":"a","user_data":"u","more":${nested(31)}}`;
+      expect(refusalOf(JSON.stringify({ event, data }))).toEqual(tooDeep('frame_malformed', 'A frame'));
+      const fits = `{"channel":"c","id":"1","auth":"a","user_data":"u","more":${nested(30)}}`;
+      expect(refusalOf(JSON.stringify({ event, data: fits }))).toBeNull();
+    },
+  );
+
+  it('in channel_data or user_data, is refused as those are', () => {
+    const member = parseMember(`{"user_id":"u","user_info":{"a":${nested(31)}}}`);
+    expect(member.ok ? null : [member.refusal.code, member.refusal.message]).toEqual(
+      tooDeep('channel_data_invalid', 'channel_data'),
+    );
+    const user = parseUser(`{"id":"u","user_info":{"a":${nested(31)}}}`);
+    expect(user.ok ? null : [user.refusal.code, user.refusal.message]).toEqual(tooDeep('signin_refused', 'user_data'));
+    expect(parseMember(`{"user_id":"u","user_info":{"a":${nested(30)}}}`).ok).toBe(true);
+  });
+});
+
 describe('a subscribe', () => {
   it('passes the strings on exactly', () => {
     const channelData = '{ "user_id" : 10 , "é":"\\u00e9" }';
@@ -245,10 +290,6 @@ describe('a client event', () => {
     const command = commandOf({ event: 'client-a', channel: 'private-a', data });
     expect(command).toMatchObject({ data: text });
     expect(JSON.parse(encodeEvent('client-a', 'private-a', text)).data).toBe(text);
-  });
-
-  it('[CE4] refuses data that is nested deeper than can be written', () => {
-    expect(codeOf(`{"event":"client-a","channel":"private-a","data":${pit}}`)).toBe('client_event_malformed');
   });
 
   it('[CH5] is held to the length of event names', () => {

@@ -1,7 +1,8 @@
 /** Text frames: what a client may say, decoded once; what the server says, encoded once. */
-import { type Checked, type LimitState, type Refusal, refuse } from './errors.ts';
+import { type Checked, type LimitState, type ProblemCode, problems, type Refusal, refuse } from './errors.ts';
 import { limits } from './limits.ts';
 import { parseEventName, parseUserId, quote } from './names.ts';
+import { isNestedDeeper } from './nesting.ts';
 
 // ── From the client ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -61,7 +62,7 @@ export type ClientCommand =
  */
 export function decodeCommand(text: string): Checked<ClientCommand> {
   const frame = parseJson(text);
-  if (!isObject(frame)) return refuse('frame_malformed');
+  if (!isObject(frame)) return refuse('frame_malformed', faultOf(text));
   const event = frame['event'];
   if (typeof event !== 'string') return refuse('frame_malformed');
   switch (event) {
@@ -72,7 +73,7 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
     case 'pusher:subscribe': {
       const data = dataObject(frame['data']);
       if (data === null || typeof data['channel'] !== 'string') {
-        return refuse('frame_malformed', 'pusher:subscribe needs data with a string "channel"');
+        return refuseData(frame, 'frame_malformed', 'pusher:subscribe needs data with a string "channel"');
       }
       // Clients send "" or null for public channels; a wrong type is as good as none.
       const auth = typeof data['auth'] === 'string' && data['auth'] !== '' ? data['auth'] : undefined;
@@ -92,14 +93,14 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
     case 'pusher:unsubscribe': {
       const data = dataObject(frame['data']);
       if (data === null || typeof data['channel'] !== 'string') {
-        return refuse('frame_malformed', 'pusher:unsubscribe needs data with a string "channel"');
+        return refuseData(frame, 'frame_malformed', 'pusher:unsubscribe needs data with a string "channel"');
       }
       return { ok: true, value: { type: 'unsubscribe', channel: data['channel'] } };
     }
     case 'pusher:signin': {
       const data = dataObject(frame['data']);
       if (data === null || typeof data['auth'] !== 'string' || typeof data['user_data'] !== 'string') {
-        return refuse('signin_refused', 'pusher:signin needs data with strings "auth" and "user_data"');
+        return refuseData(frame, 'signin_refused', 'pusher:signin needs data with strings "auth" and "user_data"');
       }
       return { ok: true, value: { type: 'signin', auth: data['auth'], userData: data['user_data'] } };
     }
@@ -107,7 +108,8 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
       const data = dataObject(frame['data']);
       const id = data?.['id'];
       if (data === null || typeof id !== 'string' || id === '' || id.length > limits.publishIdLength) {
-        return refuse(
+        return refuseData(
+          frame,
           'frame_malformed',
           `starling:publish needs data with an "id" of 1 to ${limits.publishIdLength} characters`,
         );
@@ -132,8 +134,7 @@ function decodeClientEvent(event: string, frame: Record<string, unknown>): Check
   const channel = frame['channel'];
   const data = frame['data'];
   if (typeof channel !== 'string' || data === undefined) return refuse('client_event_malformed');
-  const text = typeof data === 'string' ? data : stringifyJson(data);
-  if (text === null) return refuse('client_event_malformed', 'The data of the client event is nested too deeply');
+  const text = typeof data === 'string' ? data : JSON.stringify(data);
   return { ok: true, value: { type: 'client-event', event, channel, data: text } };
 }
 
@@ -148,7 +149,12 @@ export interface Member {
 /** `channel_data` of a presence subscribe. Refuses with `channel_data_invalid`. */
 export function parseMember(channelData: string): Checked<Member> {
   const data = parseJson(channelData);
-  if (!isObject(data)) return refuse('channel_data_invalid', 'channel_data must be a JSON object with a user_id');
+  if (!isObject(data)) {
+    return refuse(
+      'channel_data_invalid',
+      faultOf(channelData, 'channel_data must be a JSON object with a user_id', 'channel_data'),
+    );
+  }
   const userId = parseUserId(data['user_id']);
   if (!userId.ok) return refuse('channel_data_invalid', `channel_data: ${userId.refusal.message}`);
   return withUserInfo(userId.value, data['user_info']);
@@ -162,7 +168,12 @@ export interface User extends Member {
 /** `user_data` of a sign-in. Refuses with `signin_refused`. */
 export function parseUser(userData: string): Checked<User> {
   const data = parseJson(userData);
-  if (!isObject(data)) return refuse('signin_refused', 'user_data must be a JSON object with a string "id"');
+  if (!isObject(data)) {
+    return refuse(
+      'signin_refused',
+      faultOf(userData, 'user_data must be a JSON object with a string "id"', 'user_data'),
+    );
+  }
   const id = typeof data['id'] === 'string' ? parseUserId(data['id']) : refuse('user_id_invalid');
   if (!id.ok) {
     return refuse('signin_refused', `user_data: "id" must be a string of 1 to ${limits.userIdLength} characters`);
@@ -303,14 +314,29 @@ export function encodeWatchlistEvents(online: readonly string[], offline: readon
 
 // ── JSON, guarded ────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Undefined for text that is not JSON: no JSON text parses to undefined. */
-function parseJson(text: string): unknown {
+/** Undefined for text that is not JSON, and for what is nested too deeply: no JSON text parses to undefined. */
+function parseJson(text: string, depth: number = limits.jsonDepth): unknown {
+  if (isNestedDeeper(text, depth)) return undefined;
   try {
     return JSON.parse(text);
   } catch {
     // The only fault JSON.parse has is "this is not JSON", which is what undefined says.
     return undefined;
   }
+}
+
+/** Of `data` given as a string: it stands one deep in its frame, as the object itself would. */
+const dataDepth = limits.jsonDepth - 1;
+
+/** Why the text of JSON was not taken: nested too deeply, or else what is said of it otherwise. */
+function faultOf(
+  text: string,
+  otherwise: string = problems.frame_malformed.text,
+  what = 'A frame',
+  depth: number = limits.jsonDepth,
+): string {
+  if (!isNestedDeeper(text, depth)) return otherwise;
+  return `${what} nests arrays and objects at most ${limits.jsonDepth} deep`;
 }
 
 /** Null when the value is nested deeper than the stack: JSON.parse takes what JSON.stringify cannot give back. */
@@ -328,8 +354,16 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 /** `data` of a `pusher:` command: an object, or a string of JSON that holds one. */
 function dataObject(data: unknown): Record<string, unknown> | null {
-  const value = typeof data === 'string' ? parseJson(data) : data;
+  const value = typeof data === 'string' ? parseJson(data, dataDepth) : data;
   return isObject(value) ? value : null;
+}
+
+function refuseData(frame: Record<string, unknown>, code: ProblemCode, otherwise: string): Checked<never> {
+  const { data } = frame;
+  const isTooDeep = typeof data === 'string' && isNestedDeeper(data, dataDepth);
+  return isTooDeep
+    ? refuse('frame_malformed', faultOf(data, otherwise, 'A frame', dataDepth))
+    : refuse(code, otherwise);
 }
 
 /** Bytes of the text in UTF-8. A lone surrogate counts as the replacement character it would become. */

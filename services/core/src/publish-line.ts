@@ -51,7 +51,7 @@ export class PublishLine {
   readonly #publisher: Publisher;
   readonly #deps: PublishLineDeps;
   #waiting: Waiting[] = [];
-  #isRunning = false;
+  #running: Promise<void> | null = null;
   /** Messages and their data that have no answer yet. */
   #messages = 0;
   #units = 0;
@@ -85,7 +85,10 @@ export class PublishLine {
     this.#messages += commands.length;
     this.#units += units;
     this.#waiting.push({ id, commands, units, cost });
-    if (!this.#isRunning) this.#run().catch((err: unknown) => this.#deps.observer.defect('rejection', err));
+    this.#running ??= this.#run().catch((err: unknown) => {
+      this.#running = null;
+      this.#deps.observer.defect('rejection', err);
+    });
   }
 
   refuse(id: string, refusal: Refusal, retryAfterSeconds?: number): void {
@@ -100,8 +103,12 @@ export class PublishLine {
     this.#waiting = [];
   }
 
+  /** Resolves when all is answered; null where it is. */
+  get answered(): Promise<void> | null {
+    return this.#running;
+  }
+
   async #run(): Promise<void> {
-    this.#isRunning = true;
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
@@ -116,7 +123,7 @@ export class PublishLine {
     // Those cut took their share with them.
     this.#messages = 0;
     this.#units = 0;
-    this.#isRunning = false;
+    this.#running = null;
   }
 
   async #publish(batch: readonly Waiting[]): Promise<readonly (Published | undefined)[]> {

@@ -293,6 +293,57 @@ describe('liveness', () => {
     expect(clock.timerCount).toBeGreaterThan(0);
   });
 
+  it('[CL11] counts a frame as one more for each KiB beyond what an event needs, and a native ping as one', async () => {
+    const flood = async (send: (peer: TestPeer) => void): Promise<number> => {
+      const { connect } = createWorld();
+      const peer = await connect();
+      let sent = 0;
+      for (; peer.closedWith === null && sent < 10_000; sent++) send(peer);
+      expect(peer.closedWith?.code).toBe(4100);
+      return sent;
+    };
+    const small = await flood((peer) => peer.session.receive('{"event":"pusher:ping"}'));
+    const ordinary = await flood((peer) =>
+      peer.session.receive(`{"event":"pusher:ping","data":"${'x'.repeat(20_000)}"}`),
+    );
+    const large = await flood((peer) => peer.session.receive(`{"event":"pusher:ping","data":"${'x'.repeat(64_000)}"}`));
+    const pings = await flood((peer) => peer.session.touch());
+    const compressed = await flood((peer) => peer.session.receive('{"event":"pusher:ping"}', 64_000));
+    expect([ordinary, pings]).toEqual([small, small]);
+    // 64,000 bytes are 24,576 and then 39 KiB.
+    expect(Math.abs(large - small / 40)).toBeLessThan(2);
+    expect(compressed).toBe(large);
+  });
+
+  it('[CL11] counts the pings of a connection whose app is still being looked up', () => {
+    const { open } = createWorld();
+    const peer = open();
+    for (let sent = 0; peer.closedWith === null && sent < 10_000; sent++) peer.session.touch();
+    expect(peer.closedWith?.code).toBe(4100);
+  });
+
+  it('[CL12] takes as large a message as an event of the app needs, and less before the handshake', async () => {
+    const world = createWorld({ app: { limits: { ...defaultAppLimits, eventDataBytes: 20_000 } } });
+    const peer = world.open();
+    expect(peer.session.messageBytes).toBe(16_384);
+    await world.settle();
+    expect(peer.session.messageBytes).toBe(65_536);
+    const publisher = await world.connectWith({ cap: { '*': ['publish'] } });
+    expect(publisher.session.messageBytes).toBe(124_096);
+  });
+
+  it('[WS13] says when all that was asked of it is answered', async () => {
+    const { connect } = createWorld();
+    const peer = await connect();
+    peer.session.receive('{"event":"pusher:ping"}');
+    expect(peer.session.answered()).toBeNull();
+    expect(peer.take().map(({ event }) => event)).toEqual(['pusher:pong']);
+    peer.say({ event: 'pusher:subscribe', data: { channel: 'room' } });
+    await peer.session.answered();
+    expect(peer.take().map(({ event }) => event)).toEqual(['pusher_internal:subscription_succeeded']);
+    expect(peer.session.answered()).toBeNull();
+  });
+
   it('[CL5] tells every session to reconnect, spread over the drain time, and new ones to back off', async () => {
     const { clock, connect, open, sessions, settle } = createWorld();
     const peers = await Promise.all(Array.from({ length: 100 }, () => connect()));

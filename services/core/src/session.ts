@@ -103,6 +103,15 @@ export interface Roster {
 
 /** Frames held while the app is looked up. A real client sends none before the handshake. */
 const maxEarlyFrames = 16;
+/** In bytes, of one of those. */
+const earlyFrameBytes = 16_384;
+/** In bytes, of a frame, beside the data of an event: its names, a token, a member, a watchlist. */
+const frameOverheadBytes = 4_096;
+/** JSON writes one byte of data in so many at most: a control character as `\u0000`. */
+const escapedBytes = 6;
+/** JSON writes a byte of ordinary data in so many at most. A frame that is larger for it counts as several. */
+const ordinaryEscapedBytes = 2;
+const noAppYet = { channelsPerConnection: 0, clientEventsPerSecond: 0, publishesPerSecond: 0 };
 /** The protocol versions spoken, as the query gives them. */
 const protocols = ['4', '5', '6', '7'];
 
@@ -135,6 +144,7 @@ export class Session implements Peer {
   /** Orders given but not yet carried out, over all channels. */
   #waiting = 0;
   #signins: Promise<void> = Promise.resolve();
+  #opening: Promise<void> | null = null;
 
   constructor(deps: SessionDeps, transport: Transport, greeting: Greeting, charge: Charge) {
     this.deps = deps;
@@ -163,7 +173,14 @@ export class Session implements Peer {
   // ── Opening ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Looks the app up, verifies the token if there is one, then greets or refuses. Called once; never rejects. */
-  async open(token?: string): Promise<void> {
+  open(token?: string): Promise<void> {
+    this.#opening = this.#open(token).finally(() => {
+      this.#opening = null;
+    });
+    return this.#opening;
+  }
+
+  async #open(token: string | undefined): Promise<void> {
     try {
       const { protocol, key } = this.greeting;
       if (protocol !== undefined && !protocols.includes(protocol)) {
@@ -257,8 +274,11 @@ export class Session implements Peer {
 
   // ── Inbound ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** One text message from the peer. Never throws. */
-  receive(text: string): void {
+  /**
+   * One text message from the peer. Never throws. `workBytes`: what had to be worked through to get at it, where that was
+   * more than its own bytes, as of one that came compressed.
+   */
+  receive(text: string, workBytes = text.length): void {
     const now = this.deps.clock.now();
     this.#heardAt = now;
     if (this.#state === 'closed') return;
@@ -273,15 +293,7 @@ export class Session implements Peer {
     try {
       this.traffic.framesIn++;
       this.traffic.receivedBytes += text.length;
-      const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.app.limits;
-      const perSecond = this.deps.settings.framesPerSecond + clientEventsPerSecond;
-      const publishes = this.#token?.capabilities.has('publish') === true ? publishesPerSecond : 0;
-      const burst = 2 * perSecond + 2 * channelsPerConnection + publishes;
-      if (!this.#frames.take(now, perSecond + publishes, burst)) {
-        const waitMs = this.#frames.waitMs(now, perSecond + publishes, burst);
-        this.#refuseRate(problems.frame_rate.text, 'frames per second', perSecond + publishes, waitMs);
-        return;
-      }
+      if (!this.#admitFrame(now, workBytes)) return;
       const decoded = decodeCommand(text);
       if (decoded.ok) this.#obey(decoded.value);
       else this.refuse(decoded.refusal.code, decoded.refusal.message);
@@ -292,9 +304,68 @@ export class Session implements Peer {
     }
   }
 
-  /** Any other sign of life. */
+  /** Any other sign of life. It counts as a frame. */
   touch(): void {
-    this.#heardAt = this.deps.clock.now();
+    const now = this.deps.clock.now();
+    this.#heardAt = now;
+    if (this.#state !== 'closed') this.#admitFrame(now, 0);
+  }
+
+  /**
+   * In bytes, of one message: what any frame needs that this session may send, and nothing that only costs. As much as an
+   * event of the app may have of data, escaped.
+   */
+  get messageBytes(): number {
+    return this.#state === 'open' ? frameOverheadBytes + escapedBytes * this.#eventDataBytes : earlyFrameBytes;
+  }
+
+  /** Of one event that this session may send. Other frames need as much as a client event, whatever the app allows. */
+  get #eventDataBytes(): number {
+    return this.#mayPublish ? Math.max(limits.eventDataBytes, this.app.limits.eventDataBytes) : limits.eventDataBytes;
+  }
+
+  get #mayPublish(): boolean {
+    return this.#token?.capabilities.has('publish') === true;
+  }
+
+  #admitFrame(now: number, workBytes: number): boolean {
+    const { framesPerSecond } = this.deps.settings;
+    // Nothing is known of the app yet, and what may come then is little.
+    const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.#app?.limits ?? noAppYet;
+    const publishes = this.#mayPublish ? publishesPerSecond : 0;
+    const perSecond = framesPerSecond + clientEventsPerSecond + publishes;
+    const burst = 2 * perSecond - publishes + 2 * channelsPerConnection;
+    const ordinaryBytes = frameOverheadBytes + ordinaryEscapedBytes * this.#eventDataBytes;
+    const cost = 1 + Math.max(0, Math.ceil((workBytes - ordinaryBytes) / 1_024));
+    // One of the largest size is taken whenever the budget is whole, however small that is.
+    const count = Math.min(cost, burst);
+    if (this.#frames.take(now, perSecond, burst, count)) return true;
+    const waitMs = this.#frames.waitMs(now, perSecond, burst, count);
+    this.#refuseRate(problems.frame_rate.text, 'frames per second', perSecond, waitMs);
+    return false;
+  }
+
+  /**
+   * Resolves when all that the peer sent until now is answered, and the answers are with the transport; null where it is
+   * so. For a peer that closes: it is owed what it asked for before.
+   */
+  answered(): Promise<void> | null {
+    if (this.#state === 'closed') return null;
+    if (this.#waiting === 0 && this.#opening === null && this.#publishes?.answered == null) {
+      this.outbox.flush();
+      return null;
+    }
+    return this.#answerAll();
+  }
+
+  async #answerAll(): Promise<void> {
+    while (this.#state !== 'closed') {
+      const seatings = [...this.seatings.values()].map(({ last }) => last);
+      const pending = [this.#opening, this.#publishes?.answered, ...seatings].filter((each) => each != null);
+      if (pending.length === 0 && this.#waiting === 0) break;
+      await Promise.all([...pending, this.#signins]);
+    }
+    this.outbox.flush();
   }
 
   #obey(command: ClientCommand): void {

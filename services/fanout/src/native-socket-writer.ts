@@ -1,11 +1,13 @@
-import { Socket } from 'node:net';
-import type { SocketWriter } from './socket-writer.ts';
+import type { Socket } from 'node:net';
+import { descriptorOf } from './library-internals.ts';
+import { type OnWriteDefect, type SocketWriter, writeAlone } from './socket-writer.ts';
 
 /** What `native/addon.c` exports. */
 export interface NativeModule {
   /**
    * Run r sends `frames[r]` to the sockets from the end of the run before it up to `ends[r]`. Each descriptor is replaced
-   * by how many bytes the kernel took, or a negated errno; a negative one is left as it is.
+   * by how many bytes the kernel took, or a negated errno; a negative one is left as it is. Throws before it sends
+   * anything, or not at all.
    */
   write(sockets: Int32Array, ends: Int32Array, frames: readonly Uint8Array[], runs: number): void;
 }
@@ -31,7 +33,12 @@ export class NativeSocketWriter implements SocketWriter {
    * and from the first reading until the call into C returns, this thread runs the loop below and Node's plain getters,
    * no one's listener or callback. The call overwrites the numbers with the outcomes, so none is left for a later time.
    */
-  write(sockets: ReadonlyArray<Socket | null>, frames: readonly Uint8Array[], count: number): void {
+  write(
+    sockets: ReadonlyArray<Socket | null>,
+    frames: readonly Uint8Array[],
+    count: number,
+    onDefect: OnWriteDefect,
+  ): void {
     if (count > this.#outcomes.length) this.#grow(count);
     const outcomes = this.#outcomes;
     const ends = this.#ends;
@@ -43,7 +50,13 @@ export class NativeSocketWriter implements SocketWriter {
       if (frame !== last) this.#runs[runs++] = last = frame;
       ends[runs - 1] = i + 1;
     }
-    this.#native.write(outcomes, ends, this.#runs, runs);
+    try {
+      this.#native.write(outcomes, ends, this.#runs, runs);
+    } catch (err) {
+      // It throws before it sends: the streams take all, and the one that is at fault throws again, alone.
+      outcomes.fill(-1, 0, count);
+      onDefect(err, null);
+    }
     // Frames are not kept alive until the next turn.
     this.#runs.fill(nothing, 0, runs);
 
@@ -52,7 +65,7 @@ export class NativeSocketWriter implements SocketWriter {
       const frame = frames[i] ?? nothing;
       if (taken === frame.byteLength) continue;
       // The stream waits until there is room, or meets the error itself and ends the socket with it.
-      sockets[i]?.write(taken > 0 ? frame.subarray(taken) : frame);
+      writeAlone(sockets[i], taken > 0 ? frame.subarray(taken) : frame, i, onDefect);
     }
   }
 
@@ -61,16 +74,4 @@ export class NativeSocketWriter implements SocketWriter {
     this.#outcomes = new Int32Array(length);
     this.#ends = new Int32Array(length);
   }
-}
-
-type Handled = Socket & { readonly _handle?: { readonly fd?: number } | null };
-
-/**
- * Where bytes may go past the stream, else -1. Only a Socket itself will do: a TLSSocket has the descriptor of the
- * connection below it, and what is sent there is not encrypted. Only an empty queue will do: what waits in it would
- * be overtaken. Node counts a write as waiting until the kernel has all of it, so an empty queue leaves nothing below.
- */
-function descriptorOf(socket: Socket | null | undefined): number {
-  if (socket == null || socket.constructor !== Socket || socket.writableLength > 0 || !socket.writable) return -1;
-  return (socket as Handled)._handle?.fd ?? -1;
 }

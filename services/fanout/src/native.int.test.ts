@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildNativeFanout, findCompiler } from '../../../infra/testing/native-fanout.ts';
 import { type NativeModule, NativeSocketWriter } from './native-socket-writer.ts';
 import { openSocketWriter } from './open-socket-writer.ts';
-import { descriptorOf, Exchange, proveSocketWriter } from './socket-writer.test-kit.ts';
+import { descriptorOf, Exchange, proveSocketWriter, unexpected } from './socket-writer.test-kit.ts';
 
 const room = dirname(dirname(fileURLToPath(import.meta.url)));
 const built = buildNativeFanout();
@@ -46,6 +46,7 @@ describe('the way past the stream', () => {
       wires.map(({ server }) => server),
       [Buffer.from('one'), Buffer.from('two'), Buffer.from('three')],
       3,
+      unexpected,
     );
     expect(outcomes).toEqual([3, 3, 5]);
     expect(wires.map(({ server }) => server.bytesWritten)).toEqual([0, 0, 0]);
@@ -57,7 +58,7 @@ describe('the way past the stream', () => {
     const wire = await exchange.open();
     wire.client.pause();
     const frame = Buffer.alloc(24_000_000, 'f');
-    writer.write([wire.server], [frame], 1);
+    writer.write([wire.server], [frame], 1, unexpected);
     const [taken = 0] = outcomes;
     expect(taken).toBeGreaterThan(0);
     expect(wire.server.writableLength).toBe(frame.length - taken);
@@ -80,7 +81,7 @@ describe('the way past the stream', () => {
         sent += taken;
       }
     }
-    writer.write([wire.server], [Buffer.from('refused')], 1);
+    writer.write([wire.server], [Buffer.from('refused')], 1, unexpected);
     expect(outcomes).toEqual([-constants.errno.EAGAIN]);
     expect(wire.server.writableLength).toBe(7);
     wire.client.resume();
@@ -107,6 +108,20 @@ describe('the native module', () => {
   ])('refuses %s, rather than touch memory that is not its own', (_what, args) => {
     const write = native.write as (...args: unknown[]) => void;
     expect(() => write(...args)).toThrow(TypeError);
+  });
+
+  it('throws before it sends anything, not half way', async () => {
+    const exchange = new Exchange();
+    await exchange.start();
+    const wire = await exchange.open();
+    const descriptor = descriptorOf(wire.server);
+    const sockets = Int32Array.of(descriptor, -1);
+    const write = native.write as (...args: unknown[]) => void;
+    expect(() => write(sockets, Int32Array.of(1, 2), [Buffer.from('too soon'), 'no frame'], 2)).toThrow(TypeError);
+    expect([...sockets]).toEqual([descriptor, -1]);
+    wire.server.end();
+    expect((await wire.receive(1)).toString()).toBe('');
+    exchange.stop();
   });
 
   it('keeps to its memory and to defined behaviour, as the address sanitizer sees it', () => {

@@ -94,6 +94,11 @@ export function descriptorOf(socket: Socket): number {
   return (socket as Socket & { _handle?: { fd: number } | null })._handle?.fd ?? -1;
 }
 
+/** Where nothing may be thrown. */
+export function unexpected(err: unknown): never {
+  throw err;
+}
+
 /** Registers the tests; to be called in a `describe`. */
 export function proveSocketWriter(open: () => SocketWriter): void {
   const exchange = new Exchange();
@@ -110,8 +115,9 @@ export function proveSocketWriter(open: () => SocketWriter): void {
       wires.map(({ server }) => server),
       frames,
       wires.length,
+      unexpected,
     );
-  const toOne = ({ server }: Wire, frame: Uint8Array): void => writer.write([server], [frame], 1);
+  const toOne = ({ server }: Wire, frame: Uint8Array): void => writer.write([server], [frame], 1, unexpected);
   const same = (wires: readonly Wire[], text: string): Uint8Array[] => {
     const frame = Buffer.from(text);
     return wires.map(() => frame);
@@ -140,7 +146,7 @@ export function proveSocketWriter(open: () => SocketWriter): void {
   it('writes to no more than it is told to, and passes over null', async () => {
     const wires = await exchange.openMany(4);
     const sockets = wires.map(({ server }, index) => (index === 1 ? null : server));
-    writer.write(sockets, same(wires, 'one'), 3);
+    writer.write(sockets, same(wires, 'one'), 3, unexpected);
     toAll(wires, same(wires, 'two'));
     expect(await Promise.all(wires.map(async (wire) => (await wire.receive(3)).toString()))).toEqual([
       expect.stringMatching(/^one/),
@@ -148,6 +154,28 @@ export function proveSocketWriter(open: () => SocketWriter): void {
       expect.stringMatching(/^one/),
       'two',
     ]);
+  });
+
+  it('[OP12] tells what one write throws, and gives the others theirs', async () => {
+    const wires = await exchange.openMany(5);
+    const frames = same(wires, 'whole') as unknown[];
+    frames[1] = 5;
+    frames[3] = undefined;
+    const broken = wires[4]?.server as Socket;
+    broken.cork();
+    broken.write('first ');
+    broken.write = () => {
+      throw new Error('a fault');
+    };
+    const defects: Array<[unknown, number | null]> = [];
+    const sockets = wires.map(({ server }) => server);
+    writer.write(sockets, frames as Uint8Array[], 5, (err, index) => defects.push([err, index]));
+    for (const index of [0, 2]) expect((await wires[index]?.receive(5))?.toString()).toBe('whole');
+    expect(defects.map(([err]) => err instanceof Error)).toEqual(defects.map(() => true));
+    expect(defects.map(([, index]) => index).filter((index) => index !== null)).toEqual([1, 4]);
+    // The next call is none the worse for it.
+    toAll(wires.slice(0, 4), same(wires.slice(0, 4), 'again'));
+    expect((await wires[1]?.receive(5))?.toString()).toBe('again');
   });
 
   it('keeps, in order, what a peer that has stopped reading cannot take, and holds up no one else', async () => {

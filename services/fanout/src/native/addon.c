@@ -18,7 +18,7 @@ static bool read_array(napi_env env, napi_value value, napi_typedarray_type want
  * write(sockets: Int32Array, ends: Int32Array, frames: Uint8Array[], runs: number): void
  *
  * Run r sends frames[r] to the sockets from the end of the run before it up to ends[r]. The descriptors are replaced as
- * send_run says. Nothing is allocated here, and no JavaScript runs between the first socket and the last.
+ * send_run says. All is looked at before anything is sent, so that it throws before or not at all. Nothing is allocated here, and no JavaScript runs between the first socket and the last.
  */
 static napi_value write_runs(napi_env env, napi_callback_info info) {
   napi_value args[4];
@@ -42,8 +42,20 @@ static napi_value write_runs(napi_env env, napi_callback_info info) {
     }
     int32_t end = ((int32_t *)ends)[run];
     if (end < 0 || (size_t)end < start || (size_t)end > socket_count) return refuse(env, "A run ends out of bounds");
-    send_run((int32_t *)sockets + start, (size_t)end - start, bytes, length);
     start = (size_t)end;
+  }
+  start = 0;
+  for (uint32_t run = 0; run < runs; run++) {
+    napi_value frame;
+    if (napi_get_element(env, args[2], run, &frame) != napi_ok ||
+        !read_array(env, frame, napi_uint8_array, &bytes, &length)) {
+      /* It was one a moment ago. The kernel took nothing of what is left: the streams are to write that. */
+      for (size_t index = start; index < socket_count; index++) ((int32_t *)sockets)[index] = -1;
+      return NULL;
+    }
+    size_t end = (size_t)((int32_t *)ends)[run];
+    send_run((int32_t *)sockets + start, end - start, bytes, length);
+    start = end;
   }
   return NULL;
 }

@@ -16,7 +16,6 @@ import {
   opcodes,
   RawClient,
 } from './raw-client.test-kit.ts';
-import type { WsTransport } from './ws-transport.ts';
 
 const limit = 131_072;
 const server = new EchoServer({ closeTimeoutMs: 300 }, {}, { compresses: true });
@@ -214,7 +213,7 @@ describe('what is sent', () => {
 });
 
 describe('what is taken', () => {
-  const { continuation, ping, text } = opcodes;
+  const { continuation, ping } = opcodes;
 
   it.each([
     ['one block', 'f248cdc9c90700'],
@@ -361,23 +360,4 @@ describe('what is taken', () => {
     expect(server.notes.length).toBe(before);
     expect(session.texts).toEqual([]);
   });
-
-  it('keeps no stream of zlib for a connection', async () => {
-    const { client, session } = await open();
-    client.send(deflatedFrame('hello'));
-    expect(await client.frame()).toMatchObject({ opcode: text });
-    const socket = (session.transport as WsTransport).openSocket as unknown as Record<symbol, unknown>;
-    const [ws] = Object.getOwnPropertySymbols(socket).flatMap((key) => {
-      const value = socket[key];
-      return value instanceof WebSocket ? [value as unknown as Internals] : [];
-    });
-    const [inflating] = Object.values(ws?._receiver._extensions ?? {});
-    expect(inflating?.constructor.name).toBe('Inflater');
-    expect(Object.keys(inflating ?? {})).toEqual([]);
-  });
 });
-
-/** Where the library looks for what inflates. */
-interface Internals {
-  readonly _receiver: { readonly _extensions: Readonly<Record<string, object>> };
-}

@@ -6,7 +6,10 @@ import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Codec, Frame } from '@starling/ports';
 import { problems } from '@starling/protocol';
 import WebSocket from 'ws';
+import type { InboundScheduler } from '../inbound-scheduler.ts';
 import { webSocketCodec, wholeFrame } from './codec.ts';
+import type { Inflater } from './library-internals.ts';
+import type { PacedSocket } from './paced-socket.ts';
 
 const extension = 'permessage-deflate';
 
@@ -103,61 +106,98 @@ function compressed(payload: Uint8Array): Frame | null {
 
 // ── From the peer ────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What `ws` asks of an extension that inflates, and where it keeps one. Not public: `deflate.test.ts` watches over it. */
-interface Inflating {
-  decompress(data: Buffer, isLast: boolean, done: (err: Error | null, data: Buffer) => void): void;
-  cleanup(): void;
-}
-type Extended = WebSocket & { readonly _extensions: { [extension]?: Inflating } };
-
 const nothing = Buffer.alloc(0);
 
+/** In units of work: a stream of zlib, whatever comes out of it. */
+const costOfInflating = 4;
+/** What a unit of work stands for, of what comes out. */
+const bytesPerUnit = 1_024;
 /**
- * Puts an inflater of ours into the place of the library's, if compression was agreed on; true where it was. The
- * library's keeps a stream for each connection that ever sent something compressed, 19 KiB, and every browser does; it
- * asks a pool of threads, which for messages of this size costs ten times the inflating.
+ * What goes in costs as well, twice what comes out: a table is built for each block, however little comes of it. What
+ * cannot be compressed, such as an event in Base64, must not become dear by it.
  */
-export function inflateHere(ws: WebSocket, maxMessageBytes: number): boolean {
-  if (ws.extensions === '') return false;
-  (ws as Extended)._extensions[extension] = new Inflater(ws, maxMessageBytes);
-  return true;
-}
+const costOfInput = 2;
+/** The most that compressing what cannot be compressed adds to a message of the largest size. */
+const spareBytes = 1_024;
 
-class Inflater implements Inflating {
+/** Inflates each message at once, when the turn of its connection has come, and keeps no stream of zlib in between. */
+export class PacedInflater implements Inflater {
   readonly #ws: WebSocket;
-  readonly #maxMessageBytes: number;
+  readonly #stream: PacedSocket;
+  readonly #scheduler: InboundScheduler;
+  readonly #messageBytes: () => number;
+  /** Of the message that the library is just being given, what inflating it was worth; 0 when there is none. */
+  workBytes = 0;
   /** The fragments of a message that is not yet whole. The library bounds their bytes and their number. */
   #fragments: Buffer[] | null = null;
 
-  constructor(ws: WebSocket, maxMessageBytes: number) {
+  /** `messageBytes`: how large a message may become. */
+  constructor(ws: WebSocket, stream: PacedSocket, scheduler: InboundScheduler, messageBytes: () => number) {
     this.#ws = ws;
-    this.#maxMessageBytes = maxMessageBytes;
+    this.#stream = stream;
+    this.#scheduler = scheduler;
+    this.#messageBytes = messageBytes;
   }
 
   decompress(data: Buffer, isLast: boolean, done: (err: Error | null, data: Buffer) => void): void {
     const fragments = this.#fragments ?? [];
     fragments.push(data);
     this.#fragments = isLast ? null : fragments;
-    // Answered later, though known now: from an answer within the call the library's loop would begin a second loop.
+    if (isLast) {
+      this.#stream.later(() => this.#inflate(fragments, done));
+    } else {
+      // Answered later, though known now: from an answer within the call the library's loop would begin a second loop.
+      this.#stream.later(() => done(null, nothing));
+    }
+  }
+
+  #inflate(fragments: Buffer[], done: (err: Error | null, data: Buffer) => void): void {
     // Of a connection that is being closed nothing is read any more, and little that came may be much to inflate.
-    if (!isLast || this.#ws.readyState !== WebSocket.OPEN) {
-      process.nextTick(done, null, nothing);
+    if (this.#ws.readyState !== WebSocket.OPEN) {
+      done(null, nothing);
       return;
     }
     fragments.push(tail);
+    const compressed = Buffer.concat(fragments);
+    const limit = this.#messageBytes();
+    // Nothing that compresses becomes larger by it, but for a few bytes for each 64 KiB.
+    if (compressed.length > limit + spareBytes) {
+      this.#refuse('message_too_large', new RangeError('More compressed bytes than a message may have'), done);
+      return;
+    }
+    let whole: Buffer;
     try {
-      const whole = inflateRawSync(Buffer.concat(fragments), {
+      whole = inflateRawSync(compressed, {
         finishFlush: constants.Z_SYNC_FLUSH,
         // Past it zlib is not asked for more, however much the rest would become.
-        maxOutputLength: this.#maxMessageBytes,
+        maxOutputLength: limit,
       });
-      process.nextTick(done, null, whole);
     } catch (err) {
+      this.#charge(compressed.length, limit);
       const isTooLarge = (err as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
-      const { number, text } = problems[isTooLarge ? 'message_too_large' : 'message_undecodable'];
-      this.#ws.close(number, text);
-      process.nextTick(done, err, nothing);
+      this.#refuse(isTooLarge ? 'message_too_large' : 'message_undecodable', err as Error, done);
+      return;
     }
+    this.workBytes = this.#charge(compressed.length, whole.length);
+    done(null, whole);
+    this.workBytes = 0;
+  }
+
+  /** Returns what was worked through, in bytes of text that would have cost as much. */
+  #charge(input: number, output: number): number {
+    const workBytes = costOfInput * input + output;
+    this.#scheduler.charge(costOfInflating + workBytes / bytesPerUnit);
+    return workBytes;
+  }
+
+  #refuse(
+    code: 'message_too_large' | 'message_undecodable',
+    err: Error,
+    done: (err: Error | null, data: Buffer) => void,
+  ): void {
+    const { number, text } = problems[code];
+    this.#ws.close(number, text);
+    done(err, nothing);
   }
 
   cleanup(): void {

@@ -7,7 +7,7 @@ import type { Transport } from '@starling/ports';
 import { encodeError, type ProblemCode, problems } from '@starling/protocol';
 import Fastify, { type FastifyHttpOptions, type FastifyInstance } from 'fastify';
 import { wsRoutes } from './routes.ts';
-import type { PeerSession, WsDeps, WsLimits } from './ws-transport.ts';
+import type { PeerSession, WsDeps, WsLimits } from './ws-connections.ts';
 
 export class EchoSession extends EventEmitter implements PeerSession {
   readonly transport: Transport;
@@ -19,6 +19,9 @@ export class EchoSession extends EventEmitter implements PeerSession {
   /** The most that was still buffered when it was told of an empty buffer. */
   bufferedAtDrain = 0;
   ends = 0;
+  messageBytes = 131_072;
+  /** What is still to be answered. */
+  unanswered: Promise<void> | null = null;
 
   constructor(transport: Transport, greeting: Greeting) {
     super();
@@ -46,6 +49,10 @@ export class EchoSession extends EventEmitter implements PeerSession {
   touch(): void {
     this.touches++;
     this.emit('touch');
+  }
+
+  answered(): Promise<void> | null {
+    return this.unanswered;
   }
 
   drained(): void {
@@ -80,6 +87,8 @@ export class EchoServer {
   ) {
     this.app = Fastify({
       logger: { level: 'trace', stream: { write: (line: string) => this.logLines.push(line) } },
+      // As the program has it: what comes while it closes is told so by its session.
+      return503OnClosing: false,
       ...options,
     });
     const observer = {

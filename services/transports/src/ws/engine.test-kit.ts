@@ -108,7 +108,27 @@ export async function startEngine(options: EngineOptions = {}) {
     expect(problems).toEqual([]);
   }
 
-  return { connect, open, publish, sessions, stop, subscribed, writes, traffic: traffic.of(app.id) };
+  /** TCP connections that the server has. */
+  function connections(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      server.server.getConnections((err, count) => (err === null ? resolve(count) : reject(err)));
+    });
+  }
+
+  return {
+    connect,
+    connections,
+    open,
+    port,
+    presenceStore,
+    problems,
+    publish,
+    sessions,
+    stop,
+    subscribed,
+    traffic: traffic.of(app.id),
+    writes,
+  };
 }
 
 /** Counts where Node hands what a socket has to write over to libuv, which tries it at once. */

@@ -6,7 +6,7 @@ import { buildNativeFanout } from '../../../../infra/testing/native-fanout.ts';
 import { EchoServer } from './echo-server.test-kit.ts';
 import { proveFanout } from './fanout.test-kit.ts';
 import { RawClient } from './raw-client.test-kit.ts';
-import type { WsTransport } from './ws-transport.ts';
+import type { WsConnection } from './ws-connections.ts';
 
 const built = buildNativeFanout();
 afterAll(() => built.remove());
@@ -26,7 +26,7 @@ describe('a connection whose kernel buffer is full to the last byte, with nothin
     const client = await RawClient.open(server.port);
     client.socket.pause();
     const { session } = server;
-    const { openSocket } = session.transport as WsTransport;
+    const { openSocket } = session.transport as WsConnection;
     fill(openSocket as Socket & { _handle: { fd: number } });
     expect(session.transport.bufferedBytes).toBe(0);
     session.transport.probe();

@@ -266,6 +266,58 @@ describe('what is no handshake', () => {
   });
 });
 
+describe('a connection that asks again and again', () => {
+  it('[WS17] for an Upgrade that is not offered gathers no listeners', async () => {
+    const follow = (): void => {};
+    // As those do who follow the connections of a server.
+    const onConnection = (socket: Socket): void => void socket.on('close', follow);
+    server.app.server.on('connection', onConnection);
+    const accepted = new Promise<Socket>((resolve) => server.app.server.once('connection', resolve));
+    const client = await connect();
+    const socket = await accepted;
+    const counts = (): number[] => socket.eventNames().map((name) => socket.listenerCount(name));
+    const ask = async (): Promise<void> => {
+      client.send(handshake('/healthz', { Upgrade: 'h2c', 'Sec-WebSocket-Key': null, 'Sec-WebSocket-Version': null }));
+      expect((await client.answer()).body).toBe('alive');
+    };
+    await ask();
+    await ask();
+    const before = counts();
+    for (let each = 0; each < 30; each++) await ask();
+    expect(counts()).toEqual(before);
+    expect(socket.listeners('close').filter((each) => each === follow)).toHaveLength(1);
+    server.app.server.removeListener('connection', onConnection);
+  });
+});
+
+describe('a request target', () => {
+  it.each(['http', 'ws', 'HTTPS'])('[WS16] that is an address of %s: leads where its path does', async (scheme) => {
+    const client = await connect();
+    await client.shakeHands(`${scheme}://starling.example:8080/app/key?protocol=5`, { Host: 'another.example' });
+    expect(server.session.greeting).toMatchObject({ key: 'key', protocol: '5' });
+  });
+
+  it('[WS16] that is an address of nothing is not found', async () => {
+    const client = await connect();
+    client.send(handshake('http://starling.example'));
+    expect((await client.answer()).status).toBe(404);
+    await client.ended();
+  });
+
+  it.each([
+    ['the same twice', ['127.0.0.1', '127.0.0.1']],
+    ['two', ['one.example', 'two.example']],
+  ])('[WS16] with %s in Host gets a 400 that names it', async (_what, hosts) => {
+    for (const target of ['/app/key', 'http://one.example/app/key']) {
+      const client = await connect();
+      client.send(handshake(target, { Host: hosts }));
+      const answer = await client.answer();
+      expect([answer.status, JSON.parse(answer.body).error]).toEqual([400, expect.stringContaining('Host')]);
+      await client.ended();
+    }
+  });
+});
+
 describe('time', () => {
   it('[WS6] ends a connection that does not finish its request headers', async () => {
     const strict = new EchoServer(

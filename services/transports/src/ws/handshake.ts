@@ -12,6 +12,10 @@ export function checkHandshake(request: IncomingMessage): Checked<null> {
     return refuse('request_malformed', `A WebSocket handshake needs HTTP/1.1 or higher, not HTTP/${httpVersion}`);
   }
   if (!headers.host) return refuse('request_malformed', 'The Host header is missing');
+  // Two of them are two opinions on whom the request is for (RFC 9112, 3.2), also where they agree.
+  if (request.headersDistinct['host']?.length !== 1) {
+    return refuse('request_malformed', 'The Host header must be there once');
+  }
   if (!listsToken(headers.upgrade, 'websocket')) {
     return refuse('request_malformed', 'The Upgrade header must be "websocket"');
   }
@@ -31,4 +35,15 @@ export function checkHandshake(request: IncomingMessage): Checked<null> {
 /** Whether a header, a list of tokens in any case, holds the token. */
 export function listsToken(header: string | undefined, token: string): boolean {
   return header?.split(',').some((entry) => entry.trim().toLowerCase() === token) ?? false;
+}
+
+/**
+ * The path and query of a request target. Whoever asks as one asks a proxy gives an address instead, and is to be
+ * understood, too (RFC 9112, 3.2.2). What is neither stays what it is, and leads nowhere.
+ */
+export function originForm(target: string): string {
+  const address = /^(?:https?|wss?):\/\/[^/?#]+(.*)$/is.exec(target);
+  if (address === null) return target;
+  const [, rest = ''] = address;
+  return rest.startsWith('/') ? rest : `/${rest}`;
 }

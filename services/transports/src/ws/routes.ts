@@ -1,112 +1,127 @@
-/** `/app/KEY`: the opening handshake, and the way into a conversation. */
-import type { IncomingHttpHeaders, Server } from 'node:http';
-import type { Socket } from 'node:net';
+/** `/app/KEY`: the opening handshake, and the way into a connection. */
+import { EventEmitter } from 'node:events';
+import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
 import websocket from '@fastify/websocket';
 import { problems, type Refusal, refuse } from '@starling/protocol';
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
-import type { Turnstile } from '../turnstile.ts';
 import { acceptOffer } from './deflate.ts';
 import { checkHandshake } from './handshake.ts';
-import { detachFromHttp, guardUpgrades, type UpgradeListener } from './upgrade.ts';
-import { Conversations, type WsDeps } from './ws-transport.ts';
+import { listenForUpgrades, stopTimeout } from './upgrade.ts';
+import { WsConnections, type WsDeps } from './ws-connections.ts';
 
 /**
  * Mounts the WebSocket transport. It answers every request to upgrade that the server gets, also those for other paths:
- * register it once per server. When the server closes, conversations still open are told to reconnect and are awaited.
+ * register it once per server. When the server closes, connections still open are told to reconnect and are awaited.
  */
 export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
   return async (fastify) => {
     const { server } = fastify;
-    const conversations = new Conversations(deps);
-    const { limits } = conversations;
+    const { observer, compresses = false } = deps;
+    const connections = new WsConnections(deps);
+    const { limits, admission } = connections;
+    // The plugin listens here, and hears of the handshakes that have passed. It takes a request to Fastify's routes.
+    const passed = new EventEmitter();
     const options = {
+      server: passed as Server,
       maxPayload: limits.maxMessageBytes,
       maxFragments: limits.maxFragments,
       maxBufferedChunks: limits.maxPieces,
       closeTimeout: limits.closeTimeoutMs,
-      perMessageDeflate: deps.compresses === true && noContextTakeover,
+      perMessageDeflate: compresses && noContextTakeover,
       // Each of these would cost a closure per connection; the transport does both.
       autoPong: false,
       clientTracking: false,
     };
     await fastify.register(websocket, {
       options,
-      errorHandler: (err, ws) => {
-        deps.observer.problem('failed: opening a WebSocket', { err });
-        ws.terminate();
-      },
       preClose: async () => {
         server.removeListener('upgrade', onUpgrade);
-        conversations.turnstile.open();
-        await conversations.dismissAll();
+        admission.admitAll();
+        await connections.closeAll();
       },
     });
-    fastify.websocketServer.on('headers', (_headers, { socket }) => holdForGreeting(socket));
-    const onUpgrade = guardLastListener(server, limits.handshakeTimeoutMs, conversations.turnstile);
+    /** What came with a handshake, until that is answered. */
+    const heads = new WeakMap<IncomingMessage, Buffer>();
+    const onUpgrade = listenForUpgrades({
+      server,
+      observer,
+      admission,
+      route: (request, socket, head) => {
+        if (head.length > 0) heads.set(request, head);
+        passed.emit('upgrade', request, socket, head);
+      },
+      timeoutMs: limits.handshakeTimeoutMs,
+    });
+    server.on('upgrade', onUpgrade);
+
+    /** From here on the socket is no longer HTTP's, and neither request nor response are held. */
+    function accept(request: FastifyRequest<Handshake>, reply: FastifyReply): void {
+      const { raw } = request;
+      const { socket } = raw;
+      const head = heads.get(raw) ?? nothing;
+      const { protocol, client, version, token } = request.query;
+      const greeting = {
+        key: request.params.key,
+        protocol: first(protocol),
+        client: first(client),
+        version: first(version),
+        origin: request.headers.origin,
+        address: request.ip,
+        isTls: request.protocol === 'https',
+      };
+      reply.hijack();
+      reply.raw.detachSocket(socket);
+      stopTimeout(socket);
+      const stream = connections.streamOn(socket);
+      try {
+        // The stream gives the library what came with the handshake when it has listeners for it.
+        fastify.websocketServer.handleUpgrade(shownTo(raw, compresses), stream, nothing, (ws) => {
+          connections.open({ ws, stream, head }, socket, greeting, first(token));
+        });
+      } catch (err) {
+        observer.defect('connection', err);
+        stream.destroy();
+      }
+    }
 
     // A key may be followed by a slash: some clients put one before the query.
     for (const url of ['/app/:key', '/app/:key/']) {
-      fastify.route<{ Params: { key: string }; Querystring: Query }>({
+      fastify.route<Handshake>({
         method: 'GET',
         url,
-        onRequest: (request, reply, done) => {
+        onRequest: (request, reply, _done) => {
           const checked = checkRequest(request);
-          if (!checked.ok) {
-            answer(request, reply, checked.refusal);
-            return;
-          }
-          // The library wants it alone, where the RFC lets others stand beside it.
-          request.raw.headers.upgrade = 'websocket';
-          if (deps.compresses === true) chooseOffer(request.raw.headers);
-          done();
+          if (!checked.ok) answer(request, reply, checked.refusal);
+          // One that came as an ordinary request: nobody listens for upgrades any more.
+          else if (!request.ws) answer(request, reply, refuse('upgrade_required').refusal);
+          else accept(request, reply);
         },
-        // Never reached: what is no handshake has been answered above.
+        // Never reached: all is answered above.
         handler: (request, reply) => answer(request, reply, refuse('upgrade_required').refusal),
-        wsHandler: (ws, request) => {
-          const { socket } = request.raw;
-          detachFromHttp(socket);
-          // The plugin's own listener would keep the request and its reply as long as the connection lives.
-          ws.removeAllListeners('error');
-          const { protocol, client, version, token } = request.query;
-          const greeting = {
-            key: request.params.key,
-            protocol: first(protocol),
-            client: first(client),
-            version: first(version),
-            origin: request.headers.origin,
-            address: request.ip,
-            isTls: request.protocol === 'https',
-          };
-          conversations.open(ws, socket, greeting, first(token));
-        },
       });
     }
   };
 }
 
+const nothing = Buffer.alloc(0);
 const noContextTakeover = { serverNoContextTakeover: true, clientNoContextTakeover: true } as const;
 
-/** Of all that the client offers, the library is to see only what we accept. */
-function chooseOffer(headers: IncomingHttpHeaders): void {
-  const accepted = acceptOffer(headers['sec-websocket-extensions']);
-  if (accepted === null) delete headers['sec-websocket-extensions'];
-  else headers['sec-websocket-extensions'] = accepted;
+interface Handshake {
+  Params: { key: string };
+  Querystring: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
 /**
- * The answer to the handshake is about to be written. It leaves in one piece with the greeting, which comes a turn later
- * unless the app has to be asked for elsewhere: then the answer goes alone.
+ * The request as the library is to see it: with "websocket" alone in Upgrade, where the RFC lets others stand beside it,
+ * and of all the offers of compression only what we accept.
  */
-function holdForGreeting(socket: Socket): void {
-  socket.cork();
-  setImmediate(() => setImmediate(uncork, socket));
+function shownTo(request: IncomingMessage, compresses: boolean): IncomingMessage {
+  const { 'sec-websocket-extensions': offers, ...others } = request.headers;
+  const headers: IncomingHttpHeaders = { ...others, upgrade: 'websocket' };
+  const accepted = compresses ? acceptOffer(offers) : null;
+  if (accepted !== null) headers['sec-websocket-extensions'] = accepted;
+  return Object.create(request, { headers: { value: headers } });
 }
-
-function uncork(socket: Socket): void {
-  socket.uncork();
-}
-
-type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 function first(value: string | readonly string[] | undefined): string | undefined {
   return typeof value === 'string' ? value : value?.[0];
@@ -128,13 +143,4 @@ function answer(request: FastifyRequest, reply: FastifyReply, refusal: Refusal):
   }
   if (fate.length > 0) reply.header('connection', fate.join(', '));
   reply.code(problems[refusal.code].status).send({ error: refusal.message, code: refusal.code });
-}
-
-/** Replaces the upgrade listener that was added last, the plugin's. Returns what stands there now. */
-function guardLastListener(server: Server, timeoutMs: number, turnstile: Turnstile): UpgradeListener {
-  const route = server.listeners('upgrade').at(-1) as UpgradeListener;
-  const guarded = guardUpgrades(server, route, timeoutMs, turnstile);
-  server.removeListener('upgrade', route);
-  server.on('upgrade', guarded);
-  return guarded;
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { defaultPerTurn } from '../turnstile.ts';
+import { defaultPerTurn } from '../admission-queue.ts';
 import { EchoServer, type EchoSession } from './echo-server.test-kit.ts';
 import { clientFrame } from './raw-client.test-kit.ts';
 
@@ -137,23 +137,22 @@ test('who has gone leaves the place before the next one in the same turn is let 
   expect(happened).toEqual(['gone', 'come']);
 });
 
-test('a server that stops lets in those who wait, and tells them to come back', async () => {
+test('[OP11] a server that stops lets in those who wait, and tells them to come back', async () => {
   const dialled = await dialCrowd();
   turns = new Turns();
   const closed = dialled.map((socket) => once(socket, 'close'));
-  const first = new Promise<void>((resolve) => {
-    const push = server.sessions.push.bind(server.sessions);
-    server.sessions.push = (...added) => {
-      const size = push(...added);
-      resolve();
-      return size;
-    };
+  let asked = 0;
+  const allAsked = new Promise<void>((resolve) => {
+    server.app.server.on('upgrade', () => {
+      if (++asked === crowd) resolve();
+    });
   });
   for (const socket of dialled) socket.write(handshake);
-  await first;
+  await allAsked;
+  expect(server.sessions.length).toBeLessThan(crowd);
   const stopping = server.app.close();
   for (const socket of dialled) socket.on('data', () => socket.end());
   await Promise.all(closed);
   await stopping;
-  expect(server.sessions.every(({ refusals }) => refusals.includes('going_away'))).toBe(true);
+  expect(server.sessions.map(({ refusals }) => refusals)).toEqual(dialled.map(() => ['going_away']));
 });

@@ -2,62 +2,80 @@
  * What becomes of a request to upgrade. Node hands its socket over bare: no parser, no timeouts, and no one who ends it
  * after an answer. Whatever is not upgraded must be put back in someone's care here, or it stays open for ever.
  */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Turnstile } from '../turnstile.ts';
-import { listsToken } from './handshake.ts';
+import { fence, type Observer } from '@starling/ports';
+import type { AdmissionQueue } from '../admission-queue.ts';
+import { listsToken, originForm } from './handshake.ts';
+import { responseOn } from './library-internals.ts';
 
 export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+export interface UpgradeDeps {
+  readonly server: Server;
+  readonly observer: Observer;
+  /** Handshakes go through it; one that finds it full is cut, since what answers would cost is what there is too much of. */
+  readonly admission: AdmissionQueue;
+  /** Takes a handshake to Fastify's routes. */
+  readonly route: UpgradeListener;
+  /** How long the answer to a handshake may take. */
+  readonly timeoutMs: number;
+}
 
 /** Header pairs, beyond which Node's parser drops them: then the request could not be told again in full. */
 const maxHeaderPairs = 1_000;
 
-/**
- * Puts `route`, which takes every upgrade to Fastify's routes, behind what a bare socket needs. Handshakes go through the
- * turnstile; one that finds it full is cut, since what answers would cost is what there is too much of.
- */
-export function guardUpgrades(
-  server: Server,
-  route: UpgradeListener,
-  timeoutMs: number,
-  turnstile: Turnstile,
-): UpgradeListener {
-  const routeHandshake = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
-    route(request, socket, head);
-    // Null when the WebSocket route has taken the socket; otherwise the answer, now or later, of whoever did not.
-    const response = responseOn(socket);
-    if (response === null) return;
-    if (response.writableFinished) {
-      socket.destroySoon();
-    } else {
-      socket.setTimeout(timeoutMs, destroyThis);
-      response.once('finish', () => socket.destroySoon());
-    }
-  };
-  return (request, duplex, head) => {
-    // A Socket, or a TLSSocket: an HTTP server has no others.
-    const socket = duplex as Socket;
-    if (responseOn(socket) !== null) {
-      // Sent behind a request that has no answer yet: the two answers would mix.
-      socket.destroy();
-    } else if (request.method === 'GET' && listsToken(request.headers.upgrade, 'websocket')) {
-      // An error that nobody listens to would end the process.
-      socket.on('error', destroyThis);
-      const isLetIn = turnstile.enter(() => {
-        socket.removeListener('error', destroyThis);
-        if (!socket.destroyed) routeHandshake(request, socket, head);
-      });
-      if (!isLetIn) socket.destroy();
-    } else {
-      readWithoutUpgrade(server, request, socket, head);
-    }
-  };
+/** A listener for the server's 'upgrade'. */
+export function listenForUpgrades({ server, observer, admission, route, timeoutMs }: UpgradeDeps): UpgradeListener {
+  const destroy = (_request: IncomingMessage, socket: Duplex): void => void socket.destroy();
+
+  const routeHandshake = fence(
+    observer,
+    'connection',
+    (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+      if (socket.destroyed) return;
+      route(request, socket, head);
+      // Null when the WebSocket route has taken the socket; otherwise the answer, now or later, of whoever did not.
+      const response = responseOn(socket);
+      if (response === null) return;
+      if (response.writableFinished) {
+        socket.destroySoon();
+      } else {
+        socket.setTimeout(timeoutMs, destroyThis);
+        response.once('finish', () => socket.destroySoon());
+      }
+    },
+    destroy,
+  );
+
+  const listener = fence(
+    observer,
+    'connection',
+    (request: IncomingMessage, duplex: Duplex, head: Buffer): void => {
+      // A Socket, or a TLSSocket: an HTTP server has no others.
+      const socket = duplex as Socket;
+      if (responseOn(socket) !== null) {
+        // Sent behind a request that has no answer yet: the two answers would mix.
+        socket.destroy();
+      } else if (request.method === 'GET' && listsToken(request.headers.upgrade, 'websocket')) {
+        // An error that nobody listens to would end the process.
+        socket.on('error', destroyThis);
+        request.url = originForm(request.url ?? '/');
+        if (!admission.enter(() => routeHandshake(request, socket, head))) socket.destroy();
+      } else {
+        readWithoutUpgrade(server, request, socket, head);
+      }
+    },
+    destroy,
+  );
+  return listener;
 }
 
-/** Takes the socket out of HTTP's hands for good; without this it would hold on to the request and its response. */
-export function detachFromHttp(socket: Socket): void {
-  responseOn(socket)?.detachSocket(socket);
+/** Takes back the time that the answer to a handshake had. */
+export function stopTimeout(socket: Socket): void {
+  socket.setTimeout(0);
+  socket.removeListener('timeout', destroyThis);
 }
 
 /**
@@ -79,16 +97,27 @@ function readWithoutUpgrade(server: Server, request: IncomingMessage, socket: So
   }
   socket.unshift(Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]));
   server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket);
+  removeRepeated(socket);
+}
+
+/**
+ * Whoever follows the server's connections was just told of this one again, and listens to it twice: of the same listener
+ * one is enough, or they would grow with every request of a connection that lives for days.
+ */
+function removeRepeated(socket: Socket): void {
+  for (const event of socket.eventNames()) {
+    const listeners = socket.listeners(event) as Array<(...args: unknown[]) => void>;
+    const known = new Set<unknown>();
+    for (const listener of listeners) {
+      if (known.has(listener)) socket.removeListener(event, listener);
+      known.add(listener);
+    }
+  }
 }
 
 function withoutUpgradeTokens(connection: string): string {
   const tokens = connection.split(',').map((token) => token.trim());
   return tokens.filter((token) => !['upgrade', 'http2-settings'].includes(token.toLowerCase())).join(', ');
-}
-
-/** The response that HTTP is writing to the socket, or would. Node keeps it there and has no other way to ask. */
-function responseOn(socket: Socket): ServerResponse | null {
-  return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage ?? null;
 }
 
 function destroyThis(this: Socket): void {

@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { Turnstile } from './turnstile.ts';
+import { AdmissionQueue } from './admission-queue.ts';
 
 function make(perTurn: number) {
   const later: Array<() => void> = [];
   const passed: number[] = [];
-  const turnstile = new Turnstile(perTurn, (run) => void later.push(run));
+  const defects: unknown[] = [];
+  const observer = { defect: (_kind: string, err: unknown) => void defects.push(err) };
+  const queue = new AdmissionQueue(observer, perTurn, (run) => void later.push(run));
   const enter = (from: number, to: number) => {
-    for (let each = from; each <= to; each++) expect(turnstile.enter(() => void passed.push(each))).toBe(true);
+    for (let each = from; each <= to; each++) expect(queue.enter(() => void passed.push(each))).toBe(true);
   };
   /** The end of a turn: runs what was asked for until now. Says whether there was anything. */
   const endTurn = () => {
@@ -14,10 +16,10 @@ function make(perTurn: number) {
     for (const run of due) run();
     return due.length > 0;
   };
-  return { turnstile, enter, endTurn, passed };
+  return { queue, enter, endTurn, passed, defects };
 }
 
-describe('Turnstile', () => {
+describe('AdmissionQueue', () => {
   test('lets few through at once', () => {
     const { enter, passed } = make(3);
     enter(1, 3);
@@ -50,20 +52,41 @@ describe('Turnstile', () => {
   });
 
   test('refuses what comes when too many wait, and keeps those', () => {
-    const { turnstile, enter, endTurn, passed } = make(1);
+    const { queue, enter, endTurn, passed } = make(1);
     enter(0, 32_768);
-    expect(turnstile.enter(() => passed.push(-1))).toBe(false);
+    expect(queue.enter(() => passed.push(-1))).toBe(false);
     while (endTurn());
     expect(passed).toHaveLength(32_769);
     expect(passed.at(-1)).toBe(32_768);
   });
 
   test('opened, lets all through that wait, and what they bring', () => {
-    const { turnstile, enter, passed } = make(2);
+    const { queue, enter, passed } = make(2);
     enter(1, 2);
-    turnstile.enter(() => enter(5, 6));
+    queue.enter(() => enter(5, 6));
     enter(3, 4);
-    turnstile.open();
+    queue.admitAll();
     expect(passed).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  test('[OP12] goes on behind one that throws, and tells of it', () => {
+    const { queue, enter, endTurn, passed, defects } = make(2);
+    const fault = new Error('a fault');
+    const fail = () => {
+      throw fault;
+    };
+    expect(queue.enter(fail)).toBe(true);
+    enter(1, 1);
+    expect(queue.enter(fail)).toBe(true);
+    enter(2, 3);
+    while (endTurn());
+    expect(passed).toEqual([1, 2, 3]);
+    queue.enter(fail);
+    enter(4, 4);
+    queue.enter(fail);
+    enter(5, 6);
+    queue.admitAll();
+    expect(passed).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(defects).toEqual([fault, fault, fault, fault]);
   });
 });
