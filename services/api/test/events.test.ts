@@ -151,7 +151,9 @@ describe('POST /events', () => {
   });
 
   test('[FR8] a body nested deeper than 32 gets 400 before it is parsed, however long it is; 32 is taken', async () => {
-    const { call, traffic } = await startApi();
+    const { call, traffic, clock } = await startApi();
+    let ms = 0;
+    clock.elapsed = () => ms++;
     const nested = (depth: number) =>
       `{"name":"a","channel":"b","data":"c","x":${'['.repeat(depth)}${']'.repeat(depth)}}`;
     expect((await call('POST', events, { body: nested(31) })).status).toBe(200);
