@@ -104,6 +104,7 @@ export class Subscription {
     outbox.push(frame);
     traffic.delivered++;
     traffic.deliveredBytes += frame.byteLength;
+    outbox.sharesFlush(traffic);
   }
 }
 

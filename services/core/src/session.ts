@@ -601,6 +601,7 @@ export class Session implements Peer {
     this.outbox.push(frame);
     this.traffic.delivered++;
     this.traffic.deliveredBytes += frame.byteLength;
+    this.outbox.sharesFlush(this.traffic);
   }
 
   /** Says no to the whole connection or to one frame of it, as the problem's row says. */
