@@ -1,7 +1,7 @@
 /** Clients that do not behave, many at the same moment, against the program as it is shipped; after each it must serve. */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { get as getPlain } from 'node:http';
 import { get as getSecure } from 'node:https';
 import type { Socket } from 'node:net';
@@ -116,8 +116,19 @@ function pids({ child, stdout }: Starling): number[] {
   return [child.pid as number, ...workers];
 }
 
-const descriptors = (starling: Starling): number =>
-  pids(starling).reduce((sum, pid) => sum + readdirSync(`/proc/${pid}/fd`).length, 0);
+/** Sockets that the processes hold: of files the database opens some when it pleases. */
+function descriptors(starling: Starling): number {
+  const isSocket = (file: string): boolean => {
+    try {
+      return readlinkSync(file).startsWith('socket:');
+    } catch {
+      // Closed since it was listed.
+      return false;
+    }
+  };
+  const files = pids(starling).flatMap((pid) => readdirSync(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`));
+  return files.filter(isSocket).length;
+}
 const residentBytes = (starling: Starling): number =>
   pids(starling).reduce((sum, pid) => {
     const [, kibibytes = '0'] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
