@@ -1,12 +1,13 @@
 /** Clients that do not behave, many at the same moment, against the program as it is shipped; after each it must serve. */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { get as getPlain } from 'node:http';
 import { get as getSecure } from 'node:https';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { deflatedFrame } from '../../services/transports/src/ws/raw-client.test-kit.ts';
@@ -30,6 +31,12 @@ afterAll(async () => {
 /** Below the client library, whose public methods are too polite. */
 const socketOf = (ws: WebSocket): Socket => (ws as unknown as { _socket: Socket })._socket;
 
+/** Over TLS Node resets nothing. */
+function reset(socket: Socket): void {
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
 /** A frame as a client sends it, by hand: the library would refuse. */
 const bombs = Buffer.concat(Array.from({ length: 100 }, () => deflatedFrame('['.repeat(131_000))));
 const nested = Buffer.concat(Array.from({ length: 100 }, () => deflatedFrame('['.repeat(60_000))));
@@ -37,12 +44,12 @@ const nested = Buffer.concat(Array.from({ length: 100 }, () => deflatedFrame('['
 const ways: Readonly<Record<string, (ws: WebSocket) => void>> = {
   'close(1000)': (ws) => ws.close(1000),
   'half-close': (ws) => void socketOf(ws).end(),
-  reset: (ws) => void socketOf(ws).resetAndDestroy(),
+  reset: (ws) => reset(socketOf(ws)),
   vanish: (ws) => ws.terminate(),
   'close, then reset': (ws) => {
     const socket = socketOf(ws);
     ws.close(1000);
-    setImmediate(() => socket.resetAndDestroy());
+    setImmediate(() => reset(socket));
   },
   'half a frame, then end': (ws) => void socketOf(ws).end(Buffer.from([0x81, 0xfe, 0x10])),
   'a last word, then close': (ws) => {
@@ -116,8 +123,19 @@ function pids({ child, stdout }: Starling): number[] {
   return [child.pid as number, ...workers];
 }
 
-const descriptors = (starling: Starling): number =>
-  pids(starling).reduce((sum, pid) => sum + readdirSync(`/proc/${pid}/fd`).length, 0);
+/** Sockets that the processes hold: of files the database opens some when it pleases. */
+function descriptors(starling: Starling): number {
+  const isSocket = (file: string): boolean => {
+    try {
+      return readlinkSync(file).startsWith('socket:');
+    } catch {
+      // Closed since it was listed.
+      return false;
+    }
+  };
+  const files = pids(starling).flatMap((pid) => readdirSync(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`));
+  return files.filter(isSocket).length;
+}
 const residentBytes = (starling: Starling): number =>
   pids(starling).reduce((sum, pid) => {
     const [, kibibytes = '0'] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];

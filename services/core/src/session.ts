@@ -359,12 +359,14 @@ export class Session implements Peer {
   }
 
   async #answerAll(): Promise<void> {
-    while (this.#state !== 'closed') {
-      const seatings = [...this.seatings.values()].map(({ last }) => last);
-      const pending = [this.#opening, this.#publishes?.answered, ...seatings].filter((each) => each != null);
-      if (pending.length === 0 && this.#waiting === 0) break;
-      await Promise.all([...pending, this.#signins]);
-    }
+    const pending = (): Array<Promise<void>> => {
+      const channels = [...this.seatings.values()].map(({ last }) => last);
+      return [this.#opening, this.#publishes?.answered, ...channels].filter((each) => each != null);
+    };
+    // By what is pending and not by a count: while that stays, a loop over settled promises would never end. What was held
+    // until the handshake comes behind it, so that one round is not enough.
+    do await Promise.all([...pending(), this.#signins]);
+    while (this.#state !== 'closed' && pending().length > 0);
     this.outbox.flush();
   }
 

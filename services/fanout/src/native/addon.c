@@ -18,7 +18,8 @@ static bool read_array(napi_env env, napi_value value, napi_typedarray_type want
  * write(sockets: Int32Array, ends: Int32Array, frames: Uint8Array[], runs: number): void
  *
  * Run r sends frames[r] to the sockets from the end of the run before it up to ends[r]. The descriptors are replaced as
- * send_run says. All is looked at before anything is sent, so that it throws before or not at all. Nothing is allocated here, and no JavaScript runs between the first socket and the last.
+ * send_run says. All is looked at before anything is sent, so that it throws before or not at all. Nothing is allocated
+ * here, and no JavaScript runs between the first socket and the last.
  */
 static napi_value write_runs(napi_env env, napi_callback_info info) {
   napi_value args[4];

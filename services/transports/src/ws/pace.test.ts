@@ -57,7 +57,7 @@ describe('[WS14] in one turn', () => {
       for (const client of all) client.send(tiny);
     });
     // A portion that was begun is ended, and counting by turns may see the end of one and the beginning of the next.
-    expect(most).toBeLessThanOrEqual(2 * (defaultUnitsPerTurn + 170));
+    expect(most).toBeLessThanOrEqual(2 * (defaultUnitsPerTurn + 683));
     expect(most).toBeGreaterThan(50);
   });
 
