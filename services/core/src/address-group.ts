@@ -2,8 +2,11 @@
  * The addresses that count as one peer wherever peers are counted by address. An IPv4 address stands for itself, also
  * where it is written as IPv6 (`::ffff:192.0.2.1`); an IPv6 address stands for its /64, because that is the least a
  * provider gives to one customer, who can then use any of its 2^64 addresses. Text that is no address stands for itself.
+ *
+ * A socket whose peer has gone already has no address any more, whatever the types of HTTP servers say: those count as one.
  */
-export function addressGroup(address: string): string {
+export function addressGroup(address: string | undefined): string {
+  if (address === undefined) return '';
   if (!address.includes(':')) return address;
   const plain = address.split('%', 1)[0] ?? '';
   const tail = plain.slice(plain.lastIndexOf(':') + 1);

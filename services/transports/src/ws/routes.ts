@@ -66,7 +66,8 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
         client: first(client),
         version: first(version),
         origin: request.headers.origin,
-        address: request.ip,
+        // None where the peer has gone already, whatever the type says.
+        address: request.ip ?? '',
         isTls: request.protocol === 'https',
       };
       reply.hijack();
