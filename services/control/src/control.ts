@@ -24,6 +24,8 @@ export interface ControlDeps extends Omit<FrameDeps, 'authenticate'>, PeopleOpti
   readonly bulletin: Bulletin;
   /** What happens in apps, on all nodes. */
   readonly watch: AppWatch;
+  /** Whether URLs of apps (key sets, webhook endpoints) may lead into the operator's own network. */
+  readonly mayTargetPrivate: boolean;
   /** Of Starling. */
   readonly version: string;
 }
@@ -75,7 +77,7 @@ export function control(deps: ControlDeps): Control {
 
 /** Of organisations and what is theirs; people's own are theirs. */
 export function implementationsOf(
-  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock' | keyof LiveDeps> & {
+  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock' | 'mayTargetPrivate' | keyof LiveDeps> & {
     readonly rollout: Rollout;
   },
 ): readonly Implementation[] {

@@ -85,7 +85,7 @@ const examples: Record<Exclude<OperationId, OfPeople>, Example> = {
   changeKey: { body: { isEnabled: false } },
   deleteKey: {},
   getTokenSettings: {},
-  changeTokenSettings: { body: { jwksUrl: 'https://id.example.com/keys' } },
+  changeTokenSettings: { body: { jwksUrl: 'https://id.example.com/keys', issuer: 'id', audience: 'us' } },
   listRevocations: {},
   createRevocation: { body: { by: 'user', id: 'ada' } },
   listWebhookEndpoints: {},

@@ -280,14 +280,15 @@ describe.each(engines)('on %s', (engine) => {
         issuer: null,
         audience: null,
       });
-      await owner.patch(path, { jwksUrl: 'https://id.example.com/keys', issuer: 'id' });
+      await owner.patch(path, { jwksUrl: 'https://id.example.com/keys', issuer: 'id', audience: 'us' });
       expect((await inForce(ourApp))?.tokens).toEqual({
         isEnabled: true,
         jwksUrl: 'https://id.example.com/keys',
         issuer: 'id',
+        audience: 'us',
       });
       await owner.patch(path, { jwksUrl: null, isEnabled: false });
-      expect((await inForce(ourApp))?.tokens).toEqual({ isEnabled: false, issuer: 'id' });
+      expect((await inForce(ourApp))?.tokens).toEqual({ isEnabled: false, issuer: 'id', audience: 'us' });
       expect(await owner.patch(path, { jwksUrl: 'http://id.example.com/keys' })).toMatchObject({
         status: 400,
         error: { fields: { jwksUrl: expect.any(String) } },

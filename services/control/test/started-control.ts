@@ -85,7 +85,7 @@ export interface Given {
 
 export async function startControl(
   database: TestDatabase,
-  over: { clock?: Clock; rates?: FrameDeps['rates'] } = {},
+  over: { clock?: Clock; rates?: FrameDeps['rates']; mayTargetPrivate?: boolean } = {},
 ): Promise<Started> {
   const clock = over.clock ?? new SystemClock();
   const parsed = Keyring.parse(Keyring.make());
@@ -132,7 +132,11 @@ export async function startControl(
   const server = fastify({ routerOptions: { maxParamLength: 2_000 }, forceCloseConnections: true });
   // People sign in in stories of their own, which take the time that hashes of passwords take.
   const who = peopleOf(deps);
-  const implementations = [...implementationsOf({ ...deps, ...live, rollout }), ...who.implementations];
+  const { mayTargetPrivate = false } = over;
+  const implementations = [
+    ...implementationsOf({ ...deps, ...live, rollout, mayTargetPrivate }),
+    ...who.implementations,
+  ];
   await server.register(
     async (api) => {
       secureHeaders(api);

@@ -7,6 +7,7 @@ export * from './node-directory.ts';
 export * from './observer.ts';
 export * from './presence-store.ts';
 export * from './rate-limiter.ts';
+export * from './special-networks.ts';
 export * from './token-verifier.ts';
 export * from './topic.ts';
 export * from './transport.ts';
