@@ -1,5 +1,4 @@
 /** The admin API's table of contents. */
-import type { Bulletin } from '@starling/ports';
 import type { FastifyPluginAsync } from 'fastify';
 import { basePath, operations, streams } from './contract/index.ts';
 import { serveDocs } from './docs.ts';
@@ -20,8 +19,7 @@ import { Rollout } from './rollout.ts';
 import { keepUse } from './use.ts';
 import { type AppWatch, watchApp } from './watch-app.ts';
 
-export interface ControlDeps extends Omit<FrameDeps, 'authenticate'>, PeopleOptions, LiveDeps {
-  readonly bulletin: Bulletin;
+export interface ControlDeps extends Omit<FrameDeps, 'authenticate' | 'renew'>, PeopleOptions, LiveDeps {
   /** What happens in apps, on all nodes. */
   readonly watch: AppWatch;
   /** Whether URLs of apps (key sets, webhook endpoints) may lead into the operator's own network. */
@@ -54,8 +52,9 @@ export function control(deps: ControlDeps): Control {
           await api.register(async (docs) => serveDocs(docs, deps.version));
           await api.register(async (routes) => {
             const authenticate = await who.authentication(routes);
-            mount(routes, { ...deps, authenticate }, implementations);
-            mountStream(routes, { ...deps, authenticate }, streams.watchApp, watchApp(deps.watch));
+            const frame = { ...deps, authenticate, renew: who.renew };
+            mount(routes, frame, implementations);
+            mountStream(routes, frame, streams.watchApp, watchApp(deps.watch));
           });
         },
         { prefix: basePath },

@@ -5,7 +5,9 @@ export type Notice =
   /** Somebody watches what happens in the app: every node tells of it for a while. */
   | { readonly kind: 'app-watched'; readonly appId: string }
   /** A node goes by this version of the app from now on. */
-  | { readonly kind: 'app-applied'; readonly appId: string; readonly version: number; readonly nodeId: string };
+  | { readonly kind: 'app-applied'; readonly appId: string; readonly version: number; readonly nodeId: string }
+  /** What this user may, or signs in with, is less than it was; null: of anybody. Answers that go on are to look again. */
+  | { readonly kind: 'access-changed'; readonly userId: string | null };
 
 /**
  * A board that all nodes read. A notice is worth reading only while it is fresh: it says that something kept elsewhere

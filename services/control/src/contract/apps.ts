@@ -129,6 +129,7 @@ export const appOperations = {
     path: '/apps/:appId',
     summary: 'Delete an app, its keys and all that is its; its connections are closed',
     needs: 'admin',
+    endsAccess: true,
     isVersioned: true,
   }),
   getRollout: operation(

@@ -18,6 +18,8 @@ interface Head {
   readonly needs: Needs;
   /** It makes something new, at most once for an `Idempotency-Key`. */
   readonly creates?: true;
+  /** It may end what somebody may, or what they are signed in with: streams that are open look again. */
+  readonly endsAccess?: true;
   /** The thing that the path names has a version, and `If-Match` may say which one is meant. */
   readonly isVersioned?: true;
 }

@@ -81,6 +81,7 @@ export const peopleOperations = {
     path: '/sign-out',
     summary: 'End this session',
     needs: 'signed-in',
+    endsAccess: true,
   }),
   readMe: operation(
     { id: 'readMe', method: 'GET', path: '/me', summary: 'Read who you are', needs: 'signed-in' },
@@ -98,6 +99,7 @@ export const peopleOperations = {
       summary: 'Change your password',
       description: 'Ends your other sessions. Who has none yet gives only the new one.',
       needs: 'signed-in',
+      endsAccess: true,
     },
     { body: z.strictObject({ current: password.optional(), password }) },
   ),
@@ -111,6 +113,7 @@ export const peopleOperations = {
     path: '/me/sessions/:sessionId',
     summary: 'End one of your sessions',
     needs: 'signed-in',
+    endsAccess: true,
   }),
   endSessions: operation({
     id: 'endSessions',
@@ -118,6 +121,7 @@ export const peopleOperations = {
     path: '/me/sessions',
     summary: 'Sign out everywhere, here too',
     needs: 'signed-in',
+    endsAccess: true,
   }),
   offerSecondFactor: operation(
     {
@@ -144,6 +148,7 @@ export const peopleOperations = {
       summary: 'Switch the second factor on',
       description: 'Ends your other sessions.',
       needs: 'signed-in',
+      endsAccess: true,
     },
     { body: z.strictObject({ code }), reply: recoveryCodes },
   ),
@@ -203,5 +208,6 @@ export const peopleOperations = {
     path: '/me/access-tokens/:tokenId',
     summary: 'End one of your access tokens',
     needs: 'signed-in',
+    endsAccess: true,
   }),
 } as const;

@@ -1,7 +1,7 @@
 /** One way for every operation: who asks, may they, is it well formed, do it in a transaction, answer. */
 import { createHash } from 'node:crypto';
 import type { Database, Keyring } from '@starling/database';
-import type { Clock, Observer, RateLimiter } from '@starling/ports';
+import type { Bulletin, Clock, Observer, RateLimiter } from '@starling/ports';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { type Operation, paramNames, pathParams } from '../contract/operation.ts';
@@ -15,6 +15,9 @@ import { isForeign } from './origin.ts';
 export interface FrameDeps {
   /** Who sent the request; undefined when nobody that is known. */
   readonly authenticate: (request: FastifyRequest) => Promise<Principal | undefined>;
+  /** What is so of them now; undefined when they would not be known any more. */
+  readonly renew: (principal: Principal) => Promise<Principal | undefined>;
+  readonly bulletin: Bulletin;
   readonly database: Database;
   readonly keyring: Keyring;
   readonly rateLimiter: RateLimiter;
@@ -124,6 +127,16 @@ async function admit(
   for (const name of paramNames(operation.path)) {
     if (!pathParams[name as keyof typeof pathParams].safeParse(params[name]).success) return fail('resource_unknown');
   }
+  return admitRole(deps, operation, principal, params);
+}
+
+/** Whether the role is there that the operation needs. Asked of answers that go on, again and again. */
+export async function admitRole(
+  deps: FrameDeps,
+  { needs }: Operation,
+  principal: Principal | undefined,
+  params: Readonly<Record<string, string>>,
+): Promise<{ readonly ok: true; readonly value: Admission } | Failed> {
   if (!isRole(needs)) return { ok: true, value: { principal, params, organisationId: undefined } };
 
   const organisationId =
@@ -236,10 +249,23 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
     }
     const { answer, deed } = await perform();
     if (!answer.ok) return answer;
-    if (deed?.target != null) await recordAudit(deps, toEntry(operation, call, { ...deed, target: deed.target }));
+    if (deed?.target != null) {
+      await recordAudit(deps, toEntry(operation, call, { ...deed, target: deed.target }));
+      if (operation.endsAccess) tellAccessChanged(deps, call);
+    }
     // Only what was done is kept: a request that was refused may be sent again.
     if (given !== undefined) await keepAnswer(deps, given, answer.value);
     return answer;
+  });
+}
+
+/** Whose: of the member in the path, of who decides it for themselves, else of anybody. */
+function tellAccessChanged({ database, bulletin }: FrameDeps, { params, organisationId, principal }: Call): void {
+  const { userId: memberId } = params as Readonly<Record<string, string | undefined>>;
+  const userId = memberId ?? (organisationId === undefined ? principal?.userId : undefined) ?? null;
+  database.afterCommit(() => {
+    // One that is lost costs seconds: streams look by themselves, too.
+    bulletin.post({ kind: 'access-changed', userId }).catch(() => {});
   });
 }
 

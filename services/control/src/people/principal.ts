@@ -11,6 +11,8 @@ export interface Principal {
   readonly userId: string;
   /** The session of a user; undefined for a token. */
   readonly sessionId: string | undefined;
+  /** The access token; undefined for a session. */
+  readonly tokenId?: string | undefined;
   /** Undefined where they are no member, or the token is for another organisation: to them it does not exist. */
   roleIn(organisationId: string): Role | undefined;
 }
