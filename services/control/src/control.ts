@@ -8,8 +8,10 @@ import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
 import { mountStream } from './frame/stream.ts';
 import { appRoutes } from './operations/apps.ts';
 import { watchKeys } from './operations/expire-keys.ts';
+import { installationLimitRoutes } from './operations/installation-limits.ts';
 import { keyRoutes } from './operations/keys.ts';
 import { type LiveDeps, liveRoutes } from './operations/live.ts';
+import { operatorRoutes, settleOperator } from './operations/operators.ts';
 import { organisationRoutes } from './operations/organisations.ts';
 import { recordRoutes } from './operations/records.ts';
 import { tokenRoutes } from './operations/tokens.ts';
@@ -63,6 +65,7 @@ export function control(deps: ControlDeps): Control {
     },
     people: who,
     start() {
+      settleOperator(deps).catch((err: unknown) => deps.observer.problem('no operator was looked for', { err }));
       const ends = [rollout.start(), who.start(), prune(deps)];
       const endKeys = watchKeys(deps);
       const endUse = keepUse(deps);
@@ -88,6 +91,8 @@ export function implementationsOf(
     ...webhookRoutes(deps),
     ...recordRoutes(deps),
     ...liveRoutes(deps),
+    ...operatorRoutes(deps),
+    ...installationLimitRoutes(deps),
   ];
 }
 

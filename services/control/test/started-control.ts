@@ -224,6 +224,8 @@ async function populate(database: TestDatabase, keyring: Keyring): Promise<void>
       insert into webhook_endpoints ${sql({ id: endpoint, app_id: appId, url: 'https://example.com/hook', events: ['cache_miss'], created_at: at })}`;
     await sql`insert into app_changes (app_id) values (${appId})`;
   }
+  // The owner of ours runs the installation, too.
+  await sql`insert into operators ${sql({ user_id: people.owner, created_at: at })}`;
   for (const [name, userId] of Object.entries(people)) {
     const [organisation, role] = name === 'stranger' ? [theirs, 'owner'] : [ours, name];
     await sql`

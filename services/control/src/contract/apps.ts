@@ -25,7 +25,8 @@ const settingFields = {
 
 const count = (least: number, most: number) => z.number().int().min(least).max(most);
 
-const limitFields = {
+/** Each between what works and what the product can do. */
+export const limitFields = {
   connections: count(0, 10_000_000).describe('At once, on all nodes together.'),
   connectionsPerAddress: count(1, 10_000_000).describe('At once, from one address, on each node.'),
   channelsPerConnection: count(1, 100_000),
@@ -36,7 +37,10 @@ const limitFields = {
 };
 
 export const appSettings = z.object(settingFields).meta({ id: 'AppSettings' });
-export const appLimits = z.object(limitFields).meta({ id: 'AppLimits' });
+export const appLimits = z
+  .object(limitFields)
+  .describe('Those that count: none is above what the installation allows every app.')
+  .meta({ id: 'AppLimits' });
 
 export const app = z
   .object({

@@ -84,10 +84,9 @@ export const liveOperations = {
     {
       id: 'listNodes',
       method: 'GET',
-      path: '/organisations/:organisationId/nodes',
+      path: '/nodes',
       summary: 'List the nodes that serve this installation',
-      description: 'For those who run it: the admins of the organisation that was there first.',
-      needs: 'admin',
+      needs: 'operator',
     },
     { reply: z.object({ items: z.array(node) }) },
   ),

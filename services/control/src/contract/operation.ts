@@ -2,8 +2,11 @@
 import { z } from 'zod';
 import type { Role } from '../people/principal.ts';
 
-/** A role in the organisation that the path names, itself or by one of its apps. `anyone`: no credentials are needed. */
-export type Needs = Role | 'signed-in' | 'anyone';
+/**
+ * A role in the organisation that the path names, itself or by one of its apps. `operator`: one of those who run the
+ * installation, signed in themselves. `anyone`: no credentials are needed.
+ */
+export type Needs = Role | 'operator' | 'signed-in' | 'anyone';
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
 

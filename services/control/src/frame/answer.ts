@@ -22,8 +22,10 @@ const hints: Partial<Record<ProblemCode, string>> = {
   idempotency_key_reused:
     'Send a new Idempotency-Key with every new request, and the same one only to repeat a request.',
   invitation_of_other: 'Sign in with the address that was invited, or ask for another invitation.',
+  last_operator: 'Make somebody else an operator first.',
   last_owner: 'Make somebody else an owner first.',
   link_spent: 'Ask for a new one.',
+  operator_needed: 'Sign in with a browser as an operator, or ask one of them.',
   origin_refused: 'Send changes from the page that this server serves, or with an access token.',
   password_weak: 'Take a longer one: a short sentence is good.',
   password_wrong: 'Give the password that you sign in with.',

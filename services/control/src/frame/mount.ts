@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Database, Keyring } from '@starling/database';
 import type { Bulletin, Clock, Observer, RateLimiter } from '@starling/ports';
+import { isNestedDeeper, limits, problems } from '@starling/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { type Operation, paramNames, pathParams } from '../contract/operation.ts';
@@ -137,6 +138,7 @@ export async function admitRole(
   principal: Principal | undefined,
   params: Readonly<Record<string, string>>,
 ): Promise<{ readonly ok: true; readonly value: Admission } | Failed> {
+  if (needs === 'operator' && !(await isOperator(deps, principal))) return fail('operator_needed');
   if (!isRole(needs)) return { ok: true, value: { principal, params, organisationId: undefined } };
 
   const organisationId =
@@ -151,6 +153,13 @@ export async function admitRole(
     });
   }
   return { ok: true, value: { principal, params, organisationId } };
+}
+
+/** With a session only: a token that was stolen from a script must not lead above all organisations. */
+async function isOperator({ database }: FrameDeps, principal: Principal | undefined): Promise<boolean> {
+  if (principal?.kind !== 'user') return false;
+  const rows = await database.sql`select 1 from operators where user_id = ${principal.userId}`;
+  return rows.length > 0;
 }
 
 async function organisationOf({ sql }: Database, appId: string): Promise<string | undefined> {
@@ -179,6 +188,11 @@ export function readParts(
   operation: Operation,
   request: FastifyRequest,
 ): { readonly ok: true; readonly value: Parts } | Failed {
+  const odd = [...oddTexts(request.query, []), ...oddTexts(request.body, [])];
+  if (odd.length > 0) {
+    const message = 'must be well-formed text without a zero character';
+    return fail('fields_invalid', { fields: Object.fromEntries(odd.map((path) => [path, message])) });
+  }
   const query = operation.query.safeParse(request.query);
   const body = operation.body.safeParse(request.body ?? {});
   const fields: Record<string, string> = Object.create(null);
@@ -190,6 +204,23 @@ export function readParts(
   if (!query.success || !body.success || Number.isNaN(ifMatch)) return fail('fields_invalid', { fields });
   const version = 'version' in body.data && typeof body.data['version'] === 'number' ? body.data['version'] : undefined;
   return { ok: true, value: { query: query.data, body: body.data, ifVersion: ifMatch ?? version } };
+}
+
+/** Of texts that Postgres does not take, as text or in JSON: where they stand. A dozen say enough. */
+function oddTexts(value: unknown, path: readonly string[], found: string[] = []): string[] {
+  if (found.length >= 12) return found;
+  const at = path.join('.') || 'body';
+  if (typeof value === 'string' && isOdd(value)) found.push(at);
+  if (typeof value !== 'object' || value === null) return found;
+  for (const [name, each] of Object.entries(value)) {
+    if (isOdd(name)) found.push(at);
+    else oddTexts(each, [...path, name], found);
+  }
+  return found;
+}
+
+function isOdd(text: string): boolean {
+  return /[\0\p{Surrogate}]/u.test(text);
 }
 
 function explained(issue: z.core.$ZodIssue): [string, string][] {
@@ -216,9 +247,16 @@ function takeJsonOnly(server: FastifyInstance): void {
     (request, body, done) => {
       // Clients name a content type where there is no body, too.
       if (body === '') done(null, undefined);
+      else if (isNestedDeeper(body, limits.jsonDepth)) done(tooDeep());
       else void parse(request, body, done);
     },
   );
+}
+
+/** Refused as Fastify's own errors about a body are. */
+function tooDeep(): Error {
+  const message = `The body nests arrays and objects more than ${limits.jsonDepth} deep`;
+  return Object.assign(new Error(message), { statusCode: problems.request_malformed.status });
 }
 
 // ── Do it ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -53,7 +53,7 @@ export function tokenRoutes({ database, bulletin, clock, mayTargetPrivate }: Dep
     }),
 
     implement(operations.listRevocations, async ({ params: { appId }, query }) => {
-      const place = parseCursor('revocations', ['number', 'string', 'string'], query.cursor);
+      const place = parseCursor('revocations', ['time', 'string', 'string'], query.cursor);
       if (!place.ok) return place;
       const { sql } = database;
       const [at, by, id] = place.value ?? [];

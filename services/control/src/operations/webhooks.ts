@@ -38,7 +38,7 @@ export function webhookRoutes({ database, clock, mayTargetPrivate }: Deps): Impl
 
   return [
     implement(operations.listWebhookEndpoints, async ({ params: { appId }, query }) => {
-      const place = parseCursor('webhook-endpoints', ['number', 'string'], query.cursor);
+      const place = parseCursor('webhook-endpoints', ['time', 'string'], query.cursor);
       if (!place.ok) return place;
       const [at, id] = place.value ?? [];
       const { sql } = database;
