@@ -65,13 +65,15 @@ export function control(deps: ControlDeps): Control {
     },
     people: who,
     start() {
-      settleOperator(deps).catch((err: unknown) => deps.observer.problem('no operator was looked for', { err }));
+      const settled = settleOperator(deps).catch((err: unknown) =>
+        deps.observer.problem('whether there is an operator could not be looked for', { err }),
+      );
       const ends = [rollout.start(), who.start(), prune(deps)];
       const endKeys = watchKeys(deps);
       const endUse = keepUse(deps);
       return async () => {
         for (const end of ends) end();
-        await Promise.all([endKeys(), endUse()]);
+        await Promise.all([endKeys(), endUse(), settled]);
       };
     },
   };
