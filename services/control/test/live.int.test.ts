@@ -147,7 +147,9 @@ describe.each(engines)('on %s', (engine) => {
       /** Until so many events have come. */
       const events = async (count: number): Promise<unknown[]> => {
         for (;;) {
-          const found = [...text.matchAll(/(?<!^event: \w+\n)^data: (.*)$/gm)].map((match) => JSON.parse(match[1] ?? ''));
+          const found = [...text.matchAll(/(?<!^event: \w+\n)^data: (.*)$/gm)].map((match) =>
+            JSON.parse(match[1] ?? ''),
+          );
           if (found.length >= count) return found;
           const { value, done } = (await reader?.read()) ?? { done: true, value: undefined };
           if (done) throw new Error(`The stream ended; it had said ${JSON.stringify(text)}`);
