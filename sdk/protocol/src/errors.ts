@@ -106,6 +106,7 @@ export const problems = {
   invitation_of_other: nonFatal(403, 'The invitation is for somebody else'),
   email_taken: nonFatal(409, 'There is a user with this e-mail address'),
   last_owner: nonFatal(409, 'An organisation keeps at least one owner'),
+  last_operator: nonFatal(409, 'An installation keeps at least one operator'),
   link_spent: nonFatal(410, 'This link was used, was replaced, or is too old'),
 
   // HTTP only.
@@ -130,6 +131,7 @@ export const problems = {
   // The admin API only.
   fields_invalid: nonFatal(400, 'Some of what was given is not as it must be'),
   origin_refused: nonFatal(403, 'Changes are not taken from pages of another origin'),
+  operator_needed: nonFatal(403, 'Only operators of this installation may do this'),
   role_too_low: nonFatal(403, 'Your role in this organisation does not allow this'),
   resource_unknown: nonFatal(404, 'There is no such thing, or none that you may see'),
   state_conflict: nonFatal(409, 'This cannot be done in the present state'),

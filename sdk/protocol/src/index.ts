@@ -4,5 +4,6 @@ export * from './frames.ts';
 export * from './limits.ts';
 export * from './names.ts';
 export * from './nesting.ts';
+export * from './origins.ts';
 export * from './signatures.ts';
 export * from './tokens.ts';

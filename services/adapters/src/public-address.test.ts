@@ -3,10 +3,17 @@ import { describe, expect, it } from 'vitest';
 import { isPublicAddress, mayLeadOutside, publicLookup } from './public-address.ts';
 
 describe('isPublicAddress', () => {
-  it.each(['1.1.1.1', '8.8.8.8', '172.15.0.1', '172.32.0.1', '100.128.0.1', '2606:4700:4700::1111', '2a00::1'])(
-    '%s lies outside',
-    (address) => expect(isPublicAddress(address)).toBe(true),
-  );
+  it.each([
+    '1.1.1.1',
+    '8.8.8.8',
+    '172.15.0.1',
+    '172.32.0.1',
+    '100.128.0.1',
+    '2606:4700:4700::1111',
+    '2a00::1',
+    '3ffe::1',
+    '::ffff:8.8.8.8',
+  ])('%s lies outside', (address) => expect(isPublicAddress(address)).toBe(true));
 
   it.each([
     '0.0.0.0',
@@ -26,6 +33,12 @@ describe('isPublicAddress', () => {
     '::ffff:127.0.0.1',
     '::ffff:10.0.0.1',
     '::ffff:a9fe:a9fe',
+    '::ffff:0:a00:1',
+    '::ffff:0:127.0.0.1',
+    '3fff::1',
+    '3fff:fff:ffff::1',
+    '5f00::1',
+    '192.88.99.1',
     '64:ff9b::a00:1',
     '2002:7f00:1::',
     'fc00::1',

@@ -1,5 +1,4 @@
 /** The admin API's table of contents. */
-import type { Bulletin } from '@starling/ports';
 import type { FastifyPluginAsync } from 'fastify';
 import { basePath, operations, streams } from './contract/index.ts';
 import { serveDocs } from './docs.ts';
@@ -9,8 +8,10 @@ import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
 import { mountStream } from './frame/stream.ts';
 import { appRoutes } from './operations/apps.ts';
 import { watchKeys } from './operations/expire-keys.ts';
+import { installationLimitRoutes } from './operations/installation-limits.ts';
 import { keyRoutes } from './operations/keys.ts';
 import { type LiveDeps, liveRoutes } from './operations/live.ts';
+import { operatorRoutes, settleOperator } from './operations/operators.ts';
 import { organisationRoutes } from './operations/organisations.ts';
 import { recordRoutes } from './operations/records.ts';
 import { tokenRoutes } from './operations/tokens.ts';
@@ -20,10 +21,11 @@ import { Rollout } from './rollout.ts';
 import { keepUse } from './use.ts';
 import { type AppWatch, watchApp } from './watch-app.ts';
 
-export interface ControlDeps extends Omit<FrameDeps, 'authenticate'>, PeopleOptions, LiveDeps {
-  readonly bulletin: Bulletin;
+export interface ControlDeps extends Omit<FrameDeps, 'authenticate' | 'renew'>, PeopleOptions, LiveDeps {
   /** What happens in apps, on all nodes. */
   readonly watch: AppWatch;
+  /** Whether URLs of apps (key sets, webhook endpoints) may lead into the operator's own network. */
+  readonly mayTargetPrivate: boolean;
   /** Of Starling. */
   readonly version: string;
 }
@@ -52,8 +54,9 @@ export function control(deps: ControlDeps): Control {
           await api.register(async (docs) => serveDocs(docs, deps.version));
           await api.register(async (routes) => {
             const authenticate = await who.authentication(routes);
-            mount(routes, { ...deps, authenticate }, implementations);
-            mountStream(routes, { ...deps, authenticate }, streams.watchApp, watchApp(deps.watch));
+            const frame = { ...deps, authenticate, renew: who.renew };
+            mount(routes, frame, implementations);
+            mountStream(routes, frame, streams.watchApp, watchApp(deps.watch));
           });
         },
         { prefix: basePath },
@@ -62,12 +65,15 @@ export function control(deps: ControlDeps): Control {
     },
     people: who,
     start() {
+      const settled = settleOperator(deps).catch((err: unknown) =>
+        deps.observer.problem('whether there is an operator could not be looked for', { err }),
+      );
       const ends = [rollout.start(), who.start(), prune(deps)];
       const endKeys = watchKeys(deps);
       const endUse = keepUse(deps);
       return async () => {
         for (const end of ends) end();
-        await Promise.all([endKeys(), endUse()]);
+        await Promise.all([endKeys(), endUse(), settled]);
       };
     },
   };
@@ -75,7 +81,7 @@ export function control(deps: ControlDeps): Control {
 
 /** Of organisations and what is theirs; people's own are theirs. */
 export function implementationsOf(
-  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock' | keyof LiveDeps> & {
+  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock' | 'mayTargetPrivate' | keyof LiveDeps> & {
     readonly rollout: Rollout;
   },
 ): readonly Implementation[] {
@@ -87,6 +93,8 @@ export function implementationsOf(
     ...webhookRoutes(deps),
     ...recordRoutes(deps),
     ...liveRoutes(deps),
+    ...operatorRoutes(deps),
+    ...installationLimitRoutes(deps),
   ];
 }
 

@@ -1,5 +1,5 @@
 /** How far a change of an app has come: which nodes have said that they go by it. */
-import type { Bulletin, Clock } from '@starling/ports';
+import { type Bulletin, type Clock, fence, type Observer } from '@starling/ports';
 
 /** Who serves this installation now. */
 export interface NodeList {
@@ -11,6 +11,7 @@ export interface RolloutDeps {
   readonly bulletin: Bulletin;
   readonly nodes: NodeList;
   readonly clock: Clock;
+  readonly observer: Observer;
 }
 
 export interface RolloutState {
@@ -42,9 +43,12 @@ export class Rollout {
 
   /** Returns the function that ends the listening. */
   start(): () => void {
-    return this.#deps.bulletin.listen((notice) => {
-      if (notice.kind === 'app-applied') this.#heard(notice.appId, notice.version, notice.nodeId);
-    });
+    const { bulletin, observer } = this.#deps;
+    return bulletin.listen(
+      fence(observer, 'control message', (notice) => {
+        if (notice.kind === 'app-applied') this.#heard(notice.appId, notice.version, notice.nodeId);
+      }),
+    );
   }
 
   /** Of this version, which was made at that time; undefined: so long ago that it is not known. */

@@ -10,7 +10,7 @@ export interface AppEvent {
 }
 
 export interface AppWatch {
-  /** `listen` must not throw. Returns the function that ends it. */
+  /** What `listen` throws costs it that entry. Returns the function that ends it. */
   watch(appId: string, listen: (entry: AppEvent) => void): Promise<() => void>;
 }
 

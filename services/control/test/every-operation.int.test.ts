@@ -2,15 +2,12 @@
 import { databaseOf, engines } from '@starling/database/test-kit';
 import { channelTopic } from '@starling/ports';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type OperationId, operations } from '../src/contract/index.ts';
-import type { memberOperations } from '../src/contract/members.ts';
+import { operations } from '../src/contract/index.ts';
 import { errorReply, type Operation } from '../src/contract/operation.ts';
-import type { peopleOperations } from '../src/contract/people.ts';
 import { roles } from '../src/people/principal.ts';
+import { exampleOf, examples, ownIds, pathOf } from './examples.ts';
 import {
   ourApp,
-  ourEndpoint,
-  ourKey,
   ours,
   people,
   type Started,
@@ -21,17 +18,6 @@ import {
   theirs,
 } from './started-control.ts';
 
-const ownIds: Record<string, string> = {
-  organisationId: ours,
-  appId: ourApp,
-  key: ourKey,
-  endpointId: ourEndpoint,
-  userId: people.viewer,
-  invitationId: 'inv_ours',
-  sessionId: 'session',
-  tokenId: 'tok_ours',
-  channel: 'presence-room',
-};
 const foreignIds: Record<string, string> = {
   organisationId: theirs,
   appId: theirApp,
@@ -49,63 +35,9 @@ const unknownIds: Record<string, string> = {
   invitationId: 'inv_nothing',
 };
 
-function pathOf({ path }: Operation, ids: Readonly<Record<string, string>>): string {
-  return path.replaceAll(/:(\w+)/g, (_, name: string) => ids[name] ?? 'missing');
-}
-
-interface Example {
-  readonly body?: object;
-}
-
-type OfPeople = keyof typeof memberOperations | keyof typeof peopleOperations;
-
-/** What people do among themselves has stories of its own, beside its code; these only come past the checks. */
-const ofPeople: Partial<Record<OfPeople, Example>> = {
-  changeMember: { body: { role: 'viewer' } },
-  createInvitation: { body: { email: 'new@example.com', role: 'viewer' } },
-};
-
-/** A request to each that does what it says. */
-const examples: Record<Exclude<OperationId, OfPeople>, Example> = {
-  listOrganisations: {},
-  getOrganisation: {},
-  createOrganisation: { body: { name: 'New' } },
-  changeOrganisation: { body: { name: 'Renamed' } },
-  // One that has no apps: those of ours are deleted before.
-  deleteOrganisation: {},
-  listApps: {},
-  createApp: { body: { name: 'New', settings: { hasClientEvents: true }, limits: { connections: 7 } } },
-  getApp: {},
-  changeApp: { body: { isEnabled: false } },
-  deleteApp: {},
-  getRollout: {},
-  listKeys: {},
-  createKey: { body: { label: 'ci' } },
-  rotateKey: { body: { overlapSeconds: 60 } },
-  changeKey: { body: { isEnabled: false } },
-  deleteKey: {},
-  getTokenSettings: {},
-  changeTokenSettings: { body: { jwksUrl: 'https://id.example.com/keys' } },
-  listRevocations: {},
-  createRevocation: { body: { by: 'user', id: 'ada' } },
-  listWebhookEndpoints: {},
-  createWebhookEndpoint: { body: { url: 'https://example.com/new', events: ['member_added'] } },
-  changeWebhookEndpoint: { body: { isEnabled: false } },
-  deleteWebhookEndpoint: {},
-  listAuditEntries: {},
-  getUsage: {},
-  getFigures: {},
-  listChannels: {},
-  listChannelMembers: {},
-  listNodes: {},
-};
-
-function exampleOf({ id }: Operation): Example {
-  return { ...ofPeople, ...examples }[id as OperationId] ?? {};
-}
-
 const table = Object.values<Operation>(operations).map((operation) => [operation.id, operation] as const);
 const withExample = table.filter(([id]) => Object.hasOwn(examples, id));
+const ofOperators = table.filter(([, { needs }]) => needs === 'operator');
 const withRole = table.filter(([, { needs }]) => (roles as readonly string[]).includes(needs));
 
 describe.each(engines)('on %s', (engine) => {
@@ -130,6 +62,9 @@ describe.each(engines)('on %s', (engine) => {
     '[AD2] [AD9] %s does what it says, and every change is in the audit log',
     async (id, operation) => {
       if (id === 'deleteOrganisation') await database.sql`delete from apps where organisation_id = ${ours}`;
+      if (id === 'takeOperator') {
+        await database.sql`insert into operators (user_id, created_at) values (${people.viewer}, now())`;
+      }
       const answer = await send('owner', operation, ownIds);
       expect(answer).toMatchObject({ status: operation.creates ? 201 : answer.text === '' ? 204 : 200 });
       // Nothing but what the contract names, and all of that.
@@ -137,7 +72,8 @@ describe.each(engines)('on %s', (engine) => {
       expect(answer.text).not.toContain('cccccccccccccccccccc');
 
       const entry = {
-        organisation_id: id === 'createOrganisation' ? expect.stringMatching(/^org_/) : ours,
+        organisation_id:
+          id === 'createOrganisation' ? expect.stringMatching(/^org_/) : operation.needs === 'operator' ? null : ours,
         actor: { kind: 'user', userId: people.owner, address: '127.0.0.1' },
         action: id,
         target: expect.stringMatching(/^[\w-]+:/),
@@ -184,6 +120,19 @@ describe.each(engines)('on %s', (engine) => {
           error: { code: 'fields_invalid', fields: { nonsense: expect.any(String) } },
         });
         expect(errorReply.parse(answer.json)).toEqual(answer.json);
+      }
+      expect(await auditCount()).toBe(0);
+    },
+  );
+
+  test.each(ofOperators)(
+    '[AD23] %s is for operators only, whatever somebody is in an organisation',
+    async (_id, operation) => {
+      for (const person of ['admin', 'developer', 'viewer', 'stranger'] as const) {
+        expect(await send(person, operation, ownIds)).toMatchObject({
+          status: 403,
+          error: { code: 'operator_needed' },
+        });
       }
       expect(await auditCount()).toBe(0);
     },

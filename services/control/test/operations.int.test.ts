@@ -141,7 +141,10 @@ describe.each(engines)('on %s', (engine) => {
     test('[AD10] deleted, they take their keys along, and nodes are told', async () => {
       expect(await owner.delete(`/apps/${ourApp}`)).toMatchObject({ status: 204 });
       expect(await inForce(ourApp)).toBeUndefined();
-      expect(control.bulletin.posted).toMatchObject([{ kind: 'app-changed', appId: ourApp }]);
+      expect(control.bulletin.posted).toMatchObject([
+        { kind: 'app-changed', appId: ourApp },
+        { kind: 'access-changed', userId: null },
+      ]);
       expect(await database.sql`select 1 from app_keys where app_id = ${ourApp}`).toHaveLength(0);
       expect(await owner.get(`/apps/${ourApp}`)).toMatchObject({ status: 404 });
     });
@@ -280,14 +283,15 @@ describe.each(engines)('on %s', (engine) => {
         issuer: null,
         audience: null,
       });
-      await owner.patch(path, { jwksUrl: 'https://id.example.com/keys', issuer: 'id' });
+      await owner.patch(path, { jwksUrl: 'https://id.example.com/keys', issuer: 'id', audience: 'us' });
       expect((await inForce(ourApp))?.tokens).toEqual({
         isEnabled: true,
         jwksUrl: 'https://id.example.com/keys',
         issuer: 'id',
+        audience: 'us',
       });
       await owner.patch(path, { jwksUrl: null, isEnabled: false });
-      expect((await inForce(ourApp))?.tokens).toEqual({ isEnabled: false, issuer: 'id' });
+      expect((await inForce(ourApp))?.tokens).toEqual({ isEnabled: false, issuer: 'id', audience: 'us' });
       expect(await owner.patch(path, { jwksUrl: 'http://id.example.com/keys' })).toMatchObject({
         status: 400,
         error: { fields: { jwksUrl: expect.any(String) } },

@@ -9,9 +9,9 @@ import { basePath, streams } from '../src/contract/index.ts';
 import type { ErrorReply } from '../src/contract/operation.ts';
 import { implementationsOf } from '../src/control.ts';
 import { type FrameDeps, mount, secureHeaders } from '../src/frame/mount.ts';
-import { mountStream } from '../src/frame/stream.ts';
+import { mountStream, type StreamBounds } from '../src/frame/stream.ts';
 import { people as peopleOf } from '../src/people/people.ts';
-import type { Role } from '../src/people/principal.ts';
+import type { Principal, Role } from '../src/people/principal.ts';
 import { Rollout } from '../src/rollout.ts';
 import { type AppEvent, watchApp } from '../src/watch-app.ts';
 
@@ -47,6 +47,7 @@ export interface Answer {
 export class TestBulletin implements Bulletin {
   readonly posted: Notice[] = [];
   readonly #readers = new Set<(notice: Notice) => void>();
+  readonly #gaps = new Set<() => void>();
 
   async post(notice: Notice): Promise<void> {
     this.posted.push(notice);
@@ -58,8 +59,13 @@ export class TestBulletin implements Bulletin {
     return () => this.#readers.delete(read);
   }
 
-  onGap(): () => void {
-    return () => {};
+  onGap(listener: () => void): () => void {
+    this.#gaps.add(listener);
+    return () => this.#gaps.delete(listener);
+  }
+
+  loseSome(): void {
+    for (const listener of this.#gaps) listener();
   }
 }
 
@@ -85,7 +91,12 @@ export interface Given {
 
 export async function startControl(
   database: TestDatabase,
-  over: { clock?: Clock; rates?: FrameDeps['rates'] } = {},
+  over: {
+    clock?: Clock;
+    rates?: FrameDeps['rates'];
+    mayTargetPrivate?: boolean;
+    streamBounds?: Partial<StreamBounds>;
+  } = {},
 ): Promise<Started> {
   const clock = over.clock ?? new SystemClock();
   const parsed = Keyring.parse(Keyring.make());
@@ -100,7 +111,12 @@ export async function startControl(
     defect: (kind, err) => problems.push({ what: `defect: ${kind}`, err }),
   };
   const nodes: string[] = [];
-  const rollout = new Rollout({ bulletin, clock, nodes: { nodes: async () => nodes.map((nodeId) => ({ nodeId })) } });
+  const rollout = new Rollout({
+    bulletin,
+    clock,
+    observer,
+    nodes: { nodes: async () => nodes.map((nodeId) => ({ nodeId })) },
+  });
   const endRollout = rollout.start();
   const deps: Started['deps'] = {
     database,
@@ -112,7 +128,9 @@ export async function startControl(
     rates: over.rates ?? { perAddress: 10_000, perPrincipal: 10_000 },
     authenticate: async ({ headers }) => {
       const userId = headers.authorization?.slice('Test '.length);
-      if (userId === undefined) return undefined;
+      return userId === undefined ? undefined : deps.renew({ userId } as Principal);
+    },
+    renew: async ({ userId }) => {
       const rows = await database.sql<{ id: string; role: Role }[]>`
         select organisation_id as id, role from memberships where user_id = ${userId}`;
       const roles = new Map(rows.map(({ id, role }) => [id, role]));
@@ -132,13 +150,17 @@ export async function startControl(
   const server = fastify({ routerOptions: { maxParamLength: 2_000 }, forceCloseConnections: true });
   // People sign in in stories of their own, which take the time that hashes of passwords take.
   const who = peopleOf(deps);
-  const implementations = [...implementationsOf({ ...deps, ...live, rollout }), ...who.implementations];
+  const { mayTargetPrivate = false } = over;
+  const implementations = [
+    ...implementationsOf({ ...deps, ...live, rollout, mayTargetPrivate }),
+    ...who.implementations,
+  ];
   await server.register(
     async (api) => {
       secureHeaders(api);
       await who.authentication(api);
       mount(api, deps, implementations);
-      mountStream(api, deps, streams.watchApp, watchApp({ watch }));
+      mountStream(api, { ...deps, streamBounds: over.streamBounds ?? {} }, streams.watchApp, watchApp({ watch }));
     },
     { prefix: basePath },
   );
@@ -202,6 +224,8 @@ async function populate(database: TestDatabase, keyring: Keyring): Promise<void>
       insert into webhook_endpoints ${sql({ id: endpoint, app_id: appId, url: 'https://example.com/hook', events: ['cache_miss'], created_at: at })}`;
     await sql`insert into app_changes (app_id) values (${appId})`;
   }
+  // The owner of ours runs the installation, too.
+  await sql`insert into operators ${sql({ user_id: people.owner, created_at: at })}`;
   for (const [name, userId] of Object.entries(people)) {
     const [organisation, role] = name === 'stranger' ? [theirs, 'owner'] : [ours, name];
     await sql`

@@ -120,26 +120,3 @@ export function authorizeSignin(app: App, socketId: string, command: SigninComma
   if (!auth.ok) return refuse('signin_refused', auth.refusal.message);
   return parseUser(command.userData);
 }
-
-/** Whether a browser page of this origin may connect. A peer without an origin is no browser and passes. */
-export function isOriginAllowed(allowed: readonly string[], origin: string | undefined): boolean {
-  if (allowed.length === 0 || origin === undefined) return true;
-  const [scheme, authority] = splitOrigin(origin.toLowerCase());
-  return allowed.some((pattern) => {
-    const [wantedScheme, wantedAuthority] = splitOrigin(pattern.toLowerCase());
-    if (wantedScheme !== null && wantedScheme !== scheme) return false;
-    if (authority === wantedAuthority) return true;
-    // A pattern without a port takes any.
-    const host = authority.replace(/:\d+$/, '');
-    const comparable = /:\d+$/.test(wantedAuthority) ? authority : host;
-    return wantedAuthority.startsWith('*.')
-      ? comparable.endsWith(wantedAuthority.slice(1))
-      : comparable === wantedAuthority;
-  });
-}
-
-/** `https://example.com:8080` to its scheme, null when it has none, and its host with port. */
-function splitOrigin(origin: string): readonly [string | null, string] {
-  const end = origin.indexOf('://');
-  return end < 0 ? [null, origin] : [origin.slice(0, end), origin.slice(end + 3)];
-}

@@ -6,11 +6,12 @@ import { createWorld } from './world.test-kit.ts';
 
 async function nodeOf(isLogging = false) {
   const logged: unknown[] = [];
+  const defects: unknown[] = [];
   const inner = {
     notes: isLogging,
     note: (...args: unknown[]) => void logged.push(args),
     problem: () => {},
-    defect: () => {},
+    defect: (kind: unknown) => void defects.push(kind),
   };
   const clock = new FakeClock(1_000_000);
   const tap = new DebugTap(inner, { clock, nodeId: 'n' });
@@ -29,7 +30,7 @@ async function nodeOf(isLogging = false) {
   const note = (what: string, details: Record<string, unknown>) => {
     if (tap.notes) tap.note(what, details);
   };
-  return { tap, clock, watch, entries, listen, note, logged, notices };
+  return { tap, clock, watch, entries, listen, note, logged, notices, defects };
 }
 
 it('passes on what is noted of an app while somebody watches it, and of no other', async () => {
@@ -132,4 +133,42 @@ it('[LI7] forgets an app that is watched no more, though it never says a word ag
   clock.advance(31_000);
   note('subscribed', { app: '2' });
   expect(tap.notes).toBe(false);
+});
+
+it('[OP12] tells the others although one who listens throws, and counts the defect', async () => {
+  const { watch, entries, listen, note, defects } = await nodeOf();
+  await watch.watch('1', () => {
+    throw new Error('no');
+  });
+  await watch.watch('1', listen);
+  note('event', { app: '1' });
+  note('event', { app: '1' });
+  expect(entries).toHaveLength(2);
+  expect(defects).toEqual(['listener', 'listener']);
+});
+
+it('[OP12] leaves what cannot be written down to the log, and whoever noted it unharmed', async () => {
+  const { watch, entries, listen, note, defects } = await nodeOf();
+  await watch.watch('1', listen);
+  note('event', { app: '1', count: 1n });
+  note('event', { app: '1' });
+  expect(entries).toHaveLength(1);
+  expect(defects).toEqual(['listener']);
+});
+
+it('lets who comes while the watching begins wait for the same beginning, and fail with it', async () => {
+  let fail: (err: Error) => void = () => {};
+  const begun = new Promise<void>((_, reject) => {
+    fail = reject;
+  });
+  const follow = () => begun;
+  const unfollowed: unknown[] = [];
+  const hub = { follow, unfollow: (topic: unknown) => unfollowed.push(topic) } as unknown as Hub;
+  const bulletin = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
+  const observer = { notes: false, note: () => {}, problem: () => {}, defect: () => {} };
+  const watch = new DebugWatch({ hub, bulletin, clock: new FakeClock(), observer });
+  const both = [watch.watch('1', () => {}), watch.watch('1', () => {})].map((each) => each.catch(() => 'failed'));
+  fail(new Error('away'));
+  expect(await Promise.all(both)).toEqual(['failed', 'failed']);
+  expect(unfollowed).toHaveLength(1);
 });

@@ -115,9 +115,14 @@ export class DebugTap implements Observer {
 
   #publish(appId: string, entry: DebugEntry): void {
     // At most once, as everything that is only watched: whoever must not miss anything reads the log.
-    this.#broker
-      ?.publish(debugTopic(appId), { kind: 'event', payload: Buffer.from(JSON.stringify(entry)) })
-      .catch(() => undefined);
+    try {
+      this.#broker
+        ?.publish(debugTopic(appId), { kind: 'event', payload: Buffer.from(JSON.stringify(entry)) })
+        .catch(() => undefined);
+    } catch (err) {
+      // Details that cannot be written down must not cost the connection that was told of.
+      this.#inner.defect('listener', err);
+    }
   }
 }
 
@@ -134,36 +139,38 @@ export interface DebugWatchDeps {
 
 type Listener = (entry: DebugEntry) => void;
 
+/** Of one app, from its first listener to its last. */
+interface Watching {
+  readonly listeners: Set<{ readonly listen: Listener }>;
+  /** Resolves when entries arrive; rejects for all who wait for it. */
+  readonly isFollowing: Promise<void>;
+}
+
 /** Watches apps over all nodes. */
 export class DebugWatch {
   readonly #deps: DebugWatchDeps;
-  readonly #listeners = new Map<string, Set<{ readonly listen: Listener }>>();
+  readonly #byApp = new Map<string, Watching>();
 
   constructor(deps: DebugWatchDeps) {
     this.#deps = deps;
   }
 
   /**
-   * Once resolved, every node is told to tell. Rejects `unavailable` when the world fails.
+   * What `listen` throws costs it that entry. Once resolved, every node is told to tell. Rejects `unavailable` when the world fails.
    * Returns the function that ends it; it may be called twice.
    */
   async watch(appId: string, listen: Listener): Promise<() => void> {
-    const { hub } = this.#deps;
-    const topic = debugTopic(appId);
     const listener = { listen };
-    const listeners = this.#listeners.get(appId) ?? new Set();
-    const isFirst = listeners.size === 0;
-    listeners.add(listener);
-    this.#listeners.set(appId, listeners);
+    const watching = this.#byApp.get(appId) ?? this.#begin(appId);
+    watching.listeners.add(listener);
     const end = (): void => {
-      if (!listeners.delete(listener) || listeners.size > 0) return;
-      this.#listeners.delete(appId);
-      hub.unfollow(topic);
+      if (!watching.listeners.delete(listener) || watching.listeners.size > 0) return;
+      this.#byApp.delete(appId);
+      this.#deps.hub.unfollow(debugTopic(appId));
     };
     try {
-      if (isFirst) await hub.follow(topic, (payload) => this.#hear(appId, payload));
+      await watching.isFollowing;
       await this.#deps.bulletin.post({ kind: 'app-watched', appId });
-      if (isFirst) this.#renewLater(appId, listeners);
     } catch (err) {
       end();
       throw err;
@@ -171,11 +178,22 @@ export class DebugWatch {
     return end;
   }
 
-  #renewLater(appId: string, listeners: ReadonlySet<unknown>): void {
+  /** Who comes while it begins waits for the same, and fails with it. */
+  #begin(appId: string): Watching {
+    const isFollowing = this.#deps.hub.follow(debugTopic(appId), (payload) => this.#hear(appId, payload));
+    // Told to each who waits.
+    isFollowing.catch(() => undefined);
+    const watching = { listeners: new Set<{ readonly listen: Listener }>(), isFollowing };
+    this.#byApp.set(appId, watching);
+    this.#renewLater(appId, watching);
+    return watching;
+  }
+
+  #renewLater(appId: string, watching: Watching): void {
     const { bulletin, clock, observer } = this.#deps;
     clock.after(renewMs, () => {
-      if (this.#listeners.get(appId) !== listeners) return;
-      this.#renewLater(appId, listeners);
+      if (this.#byApp.get(appId) !== watching) return;
+      this.#renewLater(appId, watching);
       bulletin
         .post({ kind: 'app-watched', appId })
         .catch((err: unknown) => observer.note('watching an app was not renewed', { err }));
@@ -189,7 +207,7 @@ export class DebugWatch {
       observer.problem('an entry about a watched app cannot be read', { app: appId, bytes: payload.byteLength });
       return;
     }
-    for (const { listen } of [...(this.#listeners.get(appId) ?? [])]) {
+    for (const { listen } of [...(this.#byApp.get(appId)?.listeners ?? [])]) {
       try {
         listen(entry);
       } catch (err) {

@@ -78,6 +78,11 @@ it('[OP13] a message is not larger, nor deeper, than one of ours can be', () => 
   const notice = (extra: unknown) => Buffer.from(JSON.stringify({ kind: 'app-watched', appId: '1', extra }));
   expect(parseNotice(notice('x'.repeat(100)))).toMatchObject({ kind: 'app-watched' });
   expect(parseNotice(notice('x'.repeat(5_000)))).toBe('malformed');
+  const accessChanged = (userId: unknown) =>
+    parseNotice(Buffer.from(JSON.stringify({ kind: 'access-changed', userId })));
+  expect(accessChanged('usr_1')).toEqual({ kind: 'access-changed', userId: 'usr_1' });
+  expect(accessChanged(null)).toEqual({ kind: 'access-changed', userId: null });
+  for (const userId of [7, 'x'.repeat(65), undefined, {}]) expect(accessChanged(userId)).toBe('malformed');
   const pit = `${'['.repeat(40)}${']'.repeat(40)}`;
   expect(parseNotice(Buffer.from(`{"kind":"app-watched","appId":"1","extra":${pit}}`))).toBe('malformed');
   const entry = { at: 1, nodeId: 'n', what: 'w', data: 'x'.repeat(70_000) };

@@ -106,9 +106,11 @@ describe('the handshake', () => {
   it.each([
     [['https://example.com'], 'https://example.com', true],
     [['https://example.com'], 'http://example.com', false],
-    [['https://example.com'], 'https://example.com:8443', true],
+    [['https://example.com'], 'https://example.com:8443', false],
     [['https://example.com:8443'], 'https://example.com', false],
     [['https://example.com:8443'], 'https://example.com:8443', true],
+    [['https://example.com:443'], 'https://example.com', true],
+    [['capacitor://localhost'], 'capacitor://localhost', true],
     [['example.com'], 'http://EXAMPLE.com', true],
     [['example.com'], 'https://evil-example.com', false],
     [['*.example.com'], 'https://a.b.example.com', true],

@@ -13,6 +13,7 @@ import {
   encodeError,
   encodeEvent,
   encodeSubscriptionError,
+  isOriginAllowed,
   limits,
   type ProblemCode,
   parseChannelName,
@@ -28,7 +29,7 @@ import {
   type SubscribeCommand,
   utf8Length,
 } from '@starling/protocol';
-import { authorizePublish, isOriginAllowed } from './authorize.ts';
+import { authorizePublish } from './authorize.ts';
 import { type Charge, subscriptionCost } from './capacity.ts';
 import { refuseOverShare } from './fairness.ts';
 import { type Flusher, Outbox } from './outbox.ts';

@@ -4,6 +4,7 @@ import { type App, type Bulletin, maxTokenLifetimeMs, type Revocation } from '@s
 import { limits } from '@starling/protocol';
 import { type AppSettings, parseAppSettings } from './app-settings.ts';
 import type { Database, Sql } from './database.ts';
+import { parseInstallationLimits, withinInstallation } from './installation-limits.ts';
 import type { Keyring } from './keyring.ts';
 
 export interface AppRow {
@@ -74,6 +75,8 @@ interface JoinedRow extends Pick<AppRow, 'id' | 'name' | 'is_enabled' | 'version
   readonly settings: unknown;
   readonly keys: ReadonlyArray<{ key: string; sealed: string; isEnabled: boolean }>;
   readonly revocations: readonly Revocation[];
+  /** Of the whole installation; null while none are set. */
+  readonly maxima: unknown;
 }
 
 export type ReadApp =
@@ -81,10 +84,11 @@ export type ReadApp =
   /** It cannot be read: a secret that does not open, settings of a kind that nobody wrote. The others can. */
   | { readonly id: string; readonly problem: unknown };
 
-/** All apps, or those with these ids, each as it was at one moment. A key that has expired is not enabled. */
+/** All apps, or those with these ids, each as it was at one moment, with the limits that count for it. A key that has expired is not enabled. */
 export async function readApps(sql: Sql, keyring: Keyring, ids?: readonly string[]): Promise<readonly ReadApp[]> {
   const rows = await sql<JoinedRow[]>`
     select apps.id, apps.name, apps.is_enabled, apps.settings, apps.version,
+      (select limits from installation_limits) as maxima,
       coalesce((
         select jsonb_agg(jsonb_build_object(
           'key', key, 'sealed', secret_sealed, 'isEnabled', is_enabled and (expires_at is null or expires_at > now())
@@ -109,6 +113,7 @@ export async function readApps(sql: Sql, keyring: Keyring, ids?: readonly string
 }
 
 function toApp(row: JoinedRow, keyring: Keyring): App {
+  const { limits: own, ...settings } = parseAppSettings(row.settings);
   return {
     id: row.id,
     version: row.version,
@@ -120,7 +125,8 @@ function toApp(row: JoinedRow, keyring: Keyring): App {
       isEnabled,
     })),
     revocations: row.revocations,
-    ...parseAppSettings(row.settings),
+    ...settings,
+    limits: withinInstallation(own, parseInstallationLimits(row.maxima)),
   };
 }
 

@@ -12,6 +12,12 @@ export {
   webhookSecretPurpose,
 } from './apps.ts';
 export { type Database, isDangling, isDuplicate, type Sql } from './database.ts';
+export {
+  type InstallationLimits,
+  type InstallationLimitsRow,
+  readInstallationLimits,
+  withinInstallation,
+} from './installation-limits.ts';
 export { Keyring } from './keyring.ts';
 export {
   type ClosedDatabase,

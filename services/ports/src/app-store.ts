@@ -55,7 +55,7 @@ export interface App {
   readonly requiresTls: boolean;
   /** Whoever watches the app is not shown the data of its events. */
   readonly hidesData: boolean;
-  /** Empty: every origin. Otherwise `https://example.com`, `https://*.example.com`, `example.com`, `*.example.com`. */
+  /** Empty: every origin. Otherwise patterns as `isOriginAllowed` of the protocol reads them. */
   readonly allowedOrigins: readonly string[];
   readonly tokens: TokenSettings;
   /** Only those under which a token may still be alive: older ones are dropped. */

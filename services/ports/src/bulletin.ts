@@ -7,7 +7,9 @@ export type Notice =
   /** Somebody watches what happens in the app: every node tells of it for a while. */
   | { readonly kind: 'app-watched'; readonly appId: string }
   /** A node goes by this version of the app from now on. */
-  | { readonly kind: 'app-applied'; readonly appId: string; readonly version: number; readonly nodeId: string };
+  | { readonly kind: 'app-applied'; readonly appId: string; readonly version: number; readonly nodeId: string }
+  /** What this user may, or signs in with, is less than it was; null: of anybody. Answers that go on are to look again. */
+  | { readonly kind: 'access-changed'; readonly userId: string | null };
 
 /** Bytes of the longest control message that is read. The longest of today has 200. */
 const maxNoticeBytes = 4_096;
@@ -31,6 +33,10 @@ export function parseNotice(payload: Uint8Array): Notice | 'unknown' | 'malforme
       return isAppId(appId) && isWhole(version) && isTextUpTo(nodeId, 128)
         ? { kind, appId, version, nodeId }
         : 'malformed';
+    case 'access-changed': {
+      const { userId } = read.value;
+      return userId === null || isTextUpTo(userId, 64) ? { kind, userId } : 'malformed';
+    }
     default:
       return 'unknown';
   }

@@ -8,6 +8,7 @@ export * from './observer.ts';
 export * from './presence-store.ts';
 export * from './rate-limiter.ts';
 export * from './reading.ts';
+export * from './special-networks.ts';
 export * from './token-verifier.ts';
 export * from './topic.ts';
 export * from './transport.ts';

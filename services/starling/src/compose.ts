@@ -513,6 +513,7 @@ function adminOf(
     nodes: nodeDirectory,
     presenceStore,
     watch: new DebugWatch({ hub, bulletin, clock, observer }),
+    mayTargetPrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS,
     pathPrefix: settings.STARLING_PATH_PREFIX,
     version,
     ...(oidc === undefined ? {} : { oidc: { ...oidc, publicUrl } }),

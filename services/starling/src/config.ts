@@ -2,6 +2,7 @@
 
 import { peopleRules, peopleSettings } from '@starling/control';
 import { Keyring } from '@starling/database';
+import { isOriginPattern } from '@starling/protocol';
 import {
   flag,
   milliseconds,
@@ -16,14 +17,14 @@ import { z } from 'zod';
 const credential = (what: string) =>
   z.string().regex(/^[\w.~-]{1,128}$/, `must be 1 to 128 of A-Z a-z 0-9 _ - . ~, ${what}`);
 
-const originPattern = /^(https?:\/\/)?(\[[\da-f:.]+\]|(\*\.)?[\w-]+(\.[\w-]+)*)(:\d+)?$/i;
-
-/** As `isOriginAllowed` in core reads them: a scheme and a port hold where they are given, `*.` is any subdomain. */
+/** As `isOriginAllowed` of the protocol reads them. */
 const origins = () =>
   z.string().transform((text, context): readonly string[] => {
     const patterns = text.split(',').map((part) => part.trim());
-    for (const pattern of patterns.filter((each) => !originPattern.test(each))) {
-      context.addIssue(`holds ${JSON.stringify(pattern)}, expected https://example.com, *.example.com or the like`);
+    for (const pattern of patterns.filter((each) => !isOriginPattern(each))) {
+      context.addIssue(
+        `holds ${JSON.stringify(pattern)}, expected https://example.com, *.example.com, capacitor://localhost or the like`,
+      );
     }
     return patterns;
   });

@@ -162,9 +162,8 @@ describe('two edges and an API over one Redis and one Postgres', () => {
 
   test('[AD15] [AD17] all nodes are listed, and what happens on any of them is watched from one place', async () => {
     const app = await makeApp();
-    const [organisation] = (await admin('GET', '/organisations')).items;
     const partsOfAll = async () => {
-      const { items } = await admin('GET', `/organisations/${organisation.id}/nodes`);
+      const { items } = await admin('GET', '/nodes');
       return items.flatMap(({ parts }: { parts: string[] }) => parts).sort();
     };
     await until(['api', 'control', 'edge', 'edge'], partsOfAll);
@@ -200,6 +199,20 @@ describe('two edges and an API over one Redis and one Postgres', () => {
     expect(told).toContain('"code":"auth_missing"');
     expect(new Set([...told.matchAll(/"nodeId":"([^"]+)"/g)].map(([, nodeId]) => nodeId)).size).toBe(3);
     two?.socket.close();
+  });
+
+  test('[AD25] a limit of the installation is in force on every node within 2 s, and the app’s own again without it', async () => {
+    const app = await makeApp();
+    await admin('PATCH', '/installation/limits', { eventDataBytes: 1 });
+    await within(
+      'two bytes are too many',
+      until(413, () => publish(app)),
+    );
+    await admin('PATCH', '/installation/limits', { eventDataBytes: null });
+    await within(
+      'they are not any more',
+      until(200, () => publish(app)),
+    );
   });
 
   test("[TK12] a user's tokens, one token, a key and all tokens are refused on every node within 2 s", async () => {

@@ -1,6 +1,7 @@
 /** Asks an identity provider for its key set, within bounds of time and size, and only where it may be asked. */
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { get as httpsGet } from 'node:https';
+import { isIPv4 } from 'node:net';
 import { mayLeadOutside, publicLookup } from '../public-address.ts';
 
 export interface FetchLimits {
@@ -14,7 +15,7 @@ export interface FetchLimits {
 export async function fetchKeys(url: string, { limitMs, maxBytes, mayBePrivate }: FetchLimits): Promise<unknown> {
   const target = new URL(url);
   const host = target.hostname.replace(/^\[|\]$/g, '');
-  const isLoopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
+  const isLoopback = host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
   if (target.protocol !== 'https:' && !(target.protocol === 'http:' && isLoopback)) {
     throw new Error('the keys must come from an https: URL: whoever can change them can mint any token');
   }

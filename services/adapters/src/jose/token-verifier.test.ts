@@ -5,6 +5,7 @@ import type { App, TokenSettings } from '@starling/ports';
 import { appOf, tokenOf, tokenVerifierContract } from '@starling/ports/contract';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { fetchKeys } from './fetch-keys.ts';
 import { JoseTokenVerifier, type JoseTokenVerifierOptions } from './token-verifier.ts';
 
 const silent = { notes: false, note: () => {}, problem: () => {}, defect: () => {} };
@@ -17,6 +18,7 @@ interface Pair {
 }
 
 const startMs = Date.UTC(2026, 0, 1);
+const named = { issuer: 'https://id.example.com', audience: 'starling' } as const;
 
 async function pairOf(alg: string, kid: string): Promise<Pair> {
   const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true });
@@ -28,6 +30,8 @@ async function pairOf(alg: string, kid: string): Promise<Pair> {
         cap: { '*': ['publish'] },
         iat: startMs / 1_000,
         exp: startMs / 1_000 + 3_600,
+        iss: named.issuer,
+        aud: named.audience,
         ...claims,
       })
         .setProtectedHeader({ alg, kid, ...header })
@@ -78,7 +82,7 @@ describe('tokens of an identity provider', () => {
     };
     const verifier = new JoseTokenVerifier(observer, { mayBePrivate: true, ...options });
     return async (token: string, settings: Partial<TokenSettings> = {}, atMs = startMs): Promise<string> => {
-      const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...settings } });
+      const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...named, ...settings } });
       const checked = await verifier.verify(app, token, atMs);
       if (!checked.ok) return checked.refusal.code;
       expect(checked.value).toMatchObject({ user: { userId: 'u' }, signer: { jwksUrl: settings.jwksUrl ?? url } });
@@ -118,13 +122,25 @@ describe('tokens of an identity provider', () => {
 
   it('[TK5] demands the issuer and the audience that the app names', async () => {
     const verify = open();
-    const named = { issuer: 'https://id.example.com', audience: 'starling' };
-    const token = await pairs.ec.sign({ iss: named.issuer, aud: ['other', 'starling'] });
-    expect(await verify(token, named)).toBe('ok');
-    expect(await verify(token, { ...named, audience: 'another' })).toBe('token_invalid');
-    expect(await verify(token, { ...named, issuer: 'https://id.example.org' })).toBe('token_invalid');
-    expect(await verify(await pairs.ec.sign(), { issuer: named.issuer })).toBe('token_invalid');
-    expect(await verify(await pairs.ec.sign(), { audience: named.audience })).toBe('token_invalid');
+    const token = await pairs.ec.sign({ aud: ['other', 'starling'] });
+    expect(await verify(token)).toBe('ok');
+    expect(await verify(token, { audience: 'another' })).toBe('token_invalid');
+    expect(await verify(token, { issuer: 'https://id.example.org' })).toBe('token_invalid');
+    expect(await verify(await pairs.ec.sign({ iss: undefined }))).toBe('token_invalid');
+    expect(await verify(await pairs.ec.sign({ aud: undefined }))).toBe('token_invalid');
+  });
+
+  it('[TK5] takes no token by a JWKS while the app names no issuer or no audience, and does not ask for the keys', async () => {
+    const verify = open();
+    const token = await pairs.ec.sign();
+    const { issuer, audience } = named;
+    for (const tokens of [{}, { issuer }, { audience }, { issuer, audience: '' }, { issuer: '', audience }]) {
+      const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...tokens } });
+      const verifier = new JoseTokenVerifier(silent, { mayBePrivate: true });
+      expect(await verifier.verify(app, token, startMs)).toMatchObject({ refusal: { code: 'token_invalid' } });
+    }
+    expect(requests).toBe(0);
+    expect(await verify(token)).toBe('ok');
   });
 
   it('[TK2] tells a token that is over', async () => {
@@ -247,6 +263,13 @@ describe('tokens of an identity provider', () => {
     expect(await open({ mayBePrivate: false })(token, { jwksUrl: named })).toBe('token_unverifiable');
     expect(await open()(token, { jwksUrl: named })).toBe('ok');
     expect(requests).toBe(1);
+  });
+
+  it('[TK6] takes no name for this machine, however it begins', async () => {
+    const limits = { limitMs: 1_000, maxBytes: 1_000, mayBePrivate: true };
+    for (const host of ['127.evil.example', '127.0.0.1.evil.example', 'localhost.evil.example', '[::ffff:127.0.0.1]']) {
+      await expect(fetchKeys(`http://${host}/jwks`, limits), host).rejects.toThrow('must come from an https: URL');
+    }
   });
 
   it('[TK6] is not upset by a key in the set that is none', async () => {

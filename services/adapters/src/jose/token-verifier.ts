@@ -45,13 +45,17 @@ export class JoseTokenVerifier implements TokenVerifier {
     if (jwksUrl === undefined) {
       return refuse('token_invalid', 'This app takes HS256 only: no JWKS URL of an identity provider is set');
     }
+    // Whoever has an account at a provider can have it sign something: without these its tokens for other services would count.
+    if (!issuer || !audience) {
+      return refuse('token_invalid', 'This app has a JWKS URL and no issuer, or no audience: its settings need both');
+    }
     const find = await this.#keySets.find(jwksUrl, kid, nowMs);
     if (find === 'unknown') return refuse('token_invalid', `kid: the JWKS of this app has no key ${quote(kid)}`);
     if (find === 'unreachable') return refuse('token_unverifiable');
     return check(token, find, { jwksUrl }, nowMs, {
       algorithms: [...providerAlgorithms],
-      ...(issuer === undefined ? {} : { issuer }),
-      ...(audience === undefined ? {} : { audience }),
+      issuer,
+      audience,
     });
   }
 }

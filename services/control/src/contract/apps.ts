@@ -1,9 +1,8 @@
 /** Apps: their settings, their limits, and how far a change of them has come. */
+import { isOriginPattern, originProblem } from '@starling/protocol';
 import { z } from 'zod';
 import { name, time, version } from './fields.ts';
 import { operation, pageOf, pageQuery } from './operation.ts';
-
-const originPattern = /^(https?:\/\/)?(\[[\da-f:.]+\]|(\*\.)?[\w-]+(\.[\w-]+)*)(:\d{1,5})?$/i;
 
 const settingFields = {
   hasClientEvents: z.boolean().describe('Clients may send client events.'),
@@ -15,14 +14,19 @@ const settingFields = {
   requiresTls: z.boolean().describe('Connections without TLS are refused.'),
   hidesData: z.boolean().describe('Whoever watches the app is not shown the data of its events.'),
   allowedOrigins: z
-    .array(z.string().max(300).regex(originPattern, 'must be like https://example.com or *.example.com'))
+    .array(z.string().max(300).refine(isOriginPattern, originProblem))
     .max(100)
-    .describe('Whose pages may connect; empty: all.'),
+    .describe(
+      'Whose pages may connect; empty: all. `https://example.com` is that origin alone, `https://*.example.com` each of its ' +
+        'subdomains, `example.com` the host by http or https and any port. Apps and extensions: `capacitor://localhost`, ' +
+        '`chrome-extension://ID`, `file://`; never `null`, which any page can be.',
+    ),
 };
 
 const count = (least: number, most: number) => z.number().int().min(least).max(most);
 
-const limitFields = {
+/** Each between what works and what the product can do. */
+export const limitFields = {
   connections: count(0, 10_000_000).describe('At once, on all nodes together.'),
   connectionsPerAddress: count(1, 10_000_000).describe('At once, from one address, on each node.'),
   channelsPerConnection: count(1, 100_000),
@@ -33,7 +37,10 @@ const limitFields = {
 };
 
 export const appSettings = z.object(settingFields).meta({ id: 'AppSettings' });
-export const appLimits = z.object(limitFields).meta({ id: 'AppLimits' });
+export const appLimits = z
+  .object(limitFields)
+  .describe('Those that count: none is above what the installation allows every app.')
+  .meta({ id: 'AppLimits' });
 
 export const app = z
   .object({
@@ -126,6 +133,7 @@ export const appOperations = {
     path: '/apps/:appId',
     summary: 'Delete an app, its keys and all that is its; its connections are closed',
     needs: 'admin',
+    endsAccess: true,
     isVersioned: true,
   }),
   getRollout: operation(

@@ -1,6 +1,7 @@
 /** What the admin API takes and gives: for its server, its dashboard and its page. Imports nothing of a server. */
 
 import { appOperations } from './apps.ts';
+import { installationOperations } from './installation.ts';
 import { keyOperations } from './keys.ts';
 import { liveOperations } from './live.ts';
 import { memberOperations } from './members.ts';
@@ -11,6 +12,7 @@ import { tokenOperations } from './tokens.ts';
 import { webhookOperations } from './webhooks.ts';
 
 export { app, appLimits, appSettings, rollout } from './apps.ts';
+export { installationLimits, operator } from './installation.ts';
 export { appKey, newAppKey } from './keys.ts';
 export { channel, channelMember, figures, node, streams } from './live.ts';
 export {
@@ -42,6 +44,7 @@ export const operations = {
   ...webhookOperations,
   ...recordOperations,
   ...liveOperations,
+  ...installationOperations,
 } as const;
 
 export type Operations = typeof operations;

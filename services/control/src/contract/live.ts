@@ -84,10 +84,9 @@ export const liveOperations = {
     {
       id: 'listNodes',
       method: 'GET',
-      path: '/organisations/:organisationId/nodes',
+      path: '/nodes',
       summary: 'List the nodes that serve this installation',
-      description: 'For those who run it: the admins of the organisation that was there first.',
-      needs: 'admin',
+      needs: 'operator',
     },
     { reply: z.object({ items: z.array(node) }) },
   ),
@@ -103,7 +102,8 @@ export const streams = {
       summary: 'Watch what happens in an app',
       description:
         'Server-sent events, each the JSON of one thing that happened: connections opened and closed, subscriptions, refusals with ' +
-        'the rule that refused, events and client events. It ends after an hour. That somebody watches is in the audit log.',
+        'the rule that refused, events and client events. `event: dropped` says how many a slow reader was not sent, `event: end` ' +
+        'that it is over and why: after an hour, or when you may no longer. That somebody watches is in the audit log.',
       needs: 'developer',
     },
     { query: z.strictObject(which) },

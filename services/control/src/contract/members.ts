@@ -46,6 +46,7 @@ export const memberOperations = {
       summary: 'Change the role of a member',
       description: 'Nobody gives or takes a role above their own; the last owner stays one.',
       needs: 'admin',
+      endsAccess: true,
     },
     { body: z.strictObject({ role }), reply: member },
   ),
@@ -56,6 +57,7 @@ export const memberOperations = {
     summary: 'Remove a member, or leave',
     description: 'Everybody may leave, except the last owner; admins may remove others of no higher role.',
     needs: 'viewer',
+    endsAccess: true,
   }),
   listInvitations: operation(
     {

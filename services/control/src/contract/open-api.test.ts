@@ -26,7 +26,7 @@ test.each(table)('%s has its own id, a known path and a way to be called', (id, 
   for (const name of paramNames(operation.path)) expect(pathParams).toHaveProperty(name);
   if (operation.method === 'GET') expect(Object.keys(operation.body.shape)).toEqual([]);
   // Nobody has a role in what no path names.
-  const hasRole = operation.needs !== 'anyone' && operation.needs !== 'signed-in';
+  const hasRole = !['anyone', 'signed-in', 'operator'].includes(operation.needs);
   expect(/:organisationId|:appId/.test(operation.path)).toBe(hasRole);
 });
 

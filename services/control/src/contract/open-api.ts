@@ -53,14 +53,19 @@ function described(operation: Operation, toJson: ToJson, error: Json): Json {
   const isEmpty = reply instanceof z.ZodNull && !isStream;
   const status = creates ? 201 : isEmpty ? 204 : 200;
   const failed = (description: string) => ({ description, content: { 'application/json': { schema: error } } });
-  const hasRole = needs !== 'anyone' && needs !== 'signed-in';
-  const role = hasRole ? `Needs the role ${needs}, or a higher one.` : '';
+  const hasRole = needs !== 'anyone' && needs !== 'signed-in' && needs !== 'operator';
+  const role = hasRole
+    ? `Needs the role ${needs}, or a higher one.`
+    : needs === 'operator'
+      ? 'For operators of the installation, signed in with a browser: no access token counts.'
+      : '';
+  const namesThing = hasRole || operation.path.includes(':');
   return {
     operationId: id,
     summary,
     description: [operation.description, role].filter(Boolean).join(' ') || `${summary}.`,
     tags: [operation.path.split('/').findLast((part) => part !== '' && !part.startsWith(':')) ?? 'other'],
-    security: needs === 'anyone' ? [] : [{ token: [] }, { session: [] }],
+    security: needs === 'anyone' ? [] : needs === 'operator' ? [{ session: [] }] : [{ token: [] }, { session: [] }],
     parameters: [
       ...paramNames(operation.path).map((name) => ({
         in: 'path',
@@ -87,7 +92,7 @@ function described(operation: Operation, toJson: ToJson, error: Json): Json {
       400: failed('Something given is not as it must be.'),
       ...(needs === 'anyone' ? {} : { 401: failed('Nobody is signed in.') }),
       ...(needs === 'anyone' ? {} : { 403: failed('Your role does not allow it.') }),
-      ...(hasRole ? { 404: failed('There is no such thing, or none that you may see.') } : {}),
+      ...(namesThing ? { 404: failed('There is no such thing, or none that you may see.') } : {}),
       ...(operation.method === 'GET' ? {} : { 409: failed('It cannot be done in the present state or version.') }),
       429: failed('Too many requests.'),
       503: failed('The database is away.'),

@@ -2,8 +2,11 @@
 import { z } from 'zod';
 import type { Role } from '../people/principal.ts';
 
-/** A role in the organisation that the path names, itself or by one of its apps. `anyone`: no credentials are needed. */
-export type Needs = Role | 'signed-in' | 'anyone';
+/**
+ * A role in the organisation that the path names, itself or by one of its apps. `operator`: one of those who run the
+ * installation, signed in themselves. `anyone`: no credentials are needed.
+ */
+export type Needs = Role | 'operator' | 'signed-in' | 'anyone';
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
 
@@ -20,6 +23,8 @@ interface Head {
   readonly creates?: true;
   /** The field of the reply that holds a secret, made by `shownOnce`: a repeated request is answered without it. */
   readonly shownOnce?: string;
+  /** It may end what somebody may, or what they are signed in with: streams that are open look again. */
+  readonly endsAccess?: true;
   /** The thing that the path names has a version, and `If-Match` may say which one is meant. */
   readonly isVersioned?: true;
 }

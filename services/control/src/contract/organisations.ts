@@ -60,6 +60,7 @@ export const organisationOperations = {
     path: '/organisations/:organisationId',
     summary: 'Delete an organisation that has no apps',
     needs: 'owner',
+    endsAccess: true,
     isVersioned: true,
   }),
 } as const;

@@ -97,6 +97,7 @@ export const peopleOperations = {
     path: '/sign-out',
     summary: 'End this session',
     needs: 'signed-in',
+    endsAccess: true,
   }),
   readMe: operation(
     { id: 'readMe', method: 'GET', path: '/me', summary: 'Read who you are', needs: 'signed-in' },
@@ -115,6 +116,7 @@ export const peopleOperations = {
       description:
         'Ends your other sessions. Who has no password yet gives only the new one, within ten minutes of signing in.',
       needs: 'signed-in',
+      endsAccess: true,
     },
     { body: z.strictObject({ current: password.optional(), password }) },
   ),
@@ -128,6 +130,7 @@ export const peopleOperations = {
     path: '/me/sessions/:sessionId',
     summary: 'End one of your sessions',
     needs: 'signed-in',
+    endsAccess: true,
   }),
   endSessions: operation({
     id: 'endSessions',
@@ -135,6 +138,7 @@ export const peopleOperations = {
     path: '/me/sessions',
     summary: 'Sign out everywhere, here too',
     needs: 'signed-in',
+    endsAccess: true,
   }),
   offerSecondFactor: operation(
     {
@@ -161,6 +165,7 @@ export const peopleOperations = {
       summary: 'Switch the second factor on',
       description: 'Ends your other sessions.',
       needs: 'signed-in',
+      endsAccess: true,
     },
     { body: z.strictObject({ code }), reply: recoveryCodes },
   ),
@@ -221,5 +226,6 @@ export const peopleOperations = {
     path: '/me/access-tokens/:tokenId',
     summary: 'End one of your access tokens',
     needs: 'signed-in',
+    endsAccess: true,
   }),
 } as const;

@@ -35,6 +35,14 @@ export const usage = z
 const from = time.optional().describe('Not before this moment.');
 const to = time.optional().describe('Before this moment.');
 
+const auditFilters = {
+  actor: z.string().max(100).optional().describe('Of the user with this id only.'),
+  action: z.string().max(100).optional().describe('Of this operation only.'),
+  target: z.string().max(200).optional().describe('Of this target only.'),
+  from,
+  to,
+};
+
 export const recordOperations = {
   listAuditEntries: operation(
     {
@@ -45,13 +53,21 @@ export const recordOperations = {
       needs: 'admin',
     },
     {
-      query: pageQuery({
-        actor: z.string().max(100).optional().describe('Of the user with this id only.'),
-        action: z.string().max(100).optional().describe('Of this operation only.'),
-        target: z.string().max(200).optional().describe('Of this target only.'),
-        from,
-        to,
-      }),
+      query: pageQuery(auditFilters),
+      reply: pageOf(auditEntry),
+    },
+  ),
+  listInstallationAuditEntries: operation(
+    {
+      id: 'listInstallationAuditEntries',
+      method: 'GET',
+      path: '/installation/audit-entries',
+      summary: 'List who changed what that belongs to no organisation, the newest first',
+      description: 'Operators, the limits of the installation, sign-ins.',
+      needs: 'operator',
+    },
+    {
+      query: pageQuery(auditFilters),
       reply: pageOf(auditEntry),
     },
   ),

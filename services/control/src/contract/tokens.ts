@@ -10,7 +10,11 @@ const httpsUrl = z
 
 const settingFields = {
   isEnabled: z.boolean().describe('False: no token is accepted, and connections opened with one are closed.'),
-  jwksUrl: httpsUrl.nullable().describe('Where an identity provider publishes its keys; null: only app keys sign.'),
+  jwksUrl: httpsUrl
+    .nullable()
+    .describe(
+      'Where an identity provider publishes its keys; null: only app keys sign. Not in a private network. Needs `issuer` and `audience`.',
+    ),
   issuer: z.string().min(1).max(2_000).nullable().describe('What `iss` of its tokens must be.'),
   audience: z.string().min(1).max(2_000).nullable().describe('What `aud` of its tokens must hold.'),
 };

@@ -17,7 +17,8 @@ const fields = {
   url: z
     .url({ protocol: /^https?$/ })
     .max(2_000)
-    .refine((text) => !URL.canParse(text) || new URL(text).username === '', 'must not hold a user or a password'),
+    .refine((text) => !URL.canParse(text) || new URL(text).username === '', 'must not hold a user or a password')
+    .describe('Not of this machine, nor in a private network.'),
   events: z
     .array(z.enum(webhookEvents))
     .min(1)

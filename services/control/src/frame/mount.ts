@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { addressGroup } from '@starling/core';
 import type { Database, Keyring } from '@starling/database';
-import type { Clock, Observer, RateLimiter } from '@starling/ports';
+import type { Bulletin, Clock, Observer, RateLimiter } from '@starling/ports';
 import { takeJsonBodies } from '@starling/runtime';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
@@ -17,6 +17,9 @@ import { isForeign } from './origin.ts';
 export interface FrameDeps {
   /** Who sent the request; undefined when nobody that is known. */
   readonly authenticate: (request: FastifyRequest) => Promise<Principal | undefined>;
+  /** What is so of them now; undefined when they would not be known any more. */
+  readonly renew: (principal: Principal) => Promise<Principal | undefined>;
+  readonly bulletin: Bulletin;
   readonly database: Database;
   readonly keyring: Keyring;
   readonly rateLimiter: RateLimiter;
@@ -130,6 +133,17 @@ async function admit(
   for (const name of paramNames(operation.path)) {
     if (!pathParams[name as keyof typeof pathParams].safeParse(params[name]).success) return fail('resource_unknown');
   }
+  return admitRole(deps, operation, principal, params);
+}
+
+/** Whether the role is there that the operation needs. Asked of answers that go on, again and again. */
+export async function admitRole(
+  deps: FrameDeps,
+  { needs }: Operation,
+  principal: Principal | undefined,
+  params: Readonly<Record<string, string>>,
+): Promise<{ readonly ok: true; readonly value: Admission } | Failed> {
+  if (needs === 'operator' && !(await isOperator(deps, principal))) return fail('operator_needed');
   if (!isRole(needs)) return { ok: true, value: { principal, params, organisationId: undefined } };
 
   const organisationId =
@@ -144,6 +158,13 @@ async function admit(
     });
   }
   return { ok: true, value: { principal, params, organisationId } };
+}
+
+/** With a session only: a token that was stolen from a script must not lead above all organisations. */
+async function isOperator({ database }: FrameDeps, principal: Principal | undefined): Promise<boolean> {
+  if (principal?.kind !== 'user') return false;
+  const rows = await database.sql`select 1 from operators where user_id = ${principal.userId}`;
+  return rows.length > 0;
 }
 
 async function organisationOf({ sql }: Database, appId: string): Promise<string | undefined> {
@@ -172,6 +193,11 @@ export function readParts(
   operation: Operation,
   request: FastifyRequest,
 ): { readonly ok: true; readonly value: Parts } | Failed {
+  const odd = [...oddTexts(request.query, []), ...oddTexts(request.body, [])];
+  if (odd.length > 0) {
+    const message = 'must be well-formed text without a zero character';
+    return fail('fields_invalid', { fields: Object.fromEntries(odd.map((path) => [path, message])) });
+  }
   const query = operation.query.safeParse(request.query);
   const body = operation.body.safeParse(request.body ?? {});
   const fields: Record<string, string> = Object.create(null);
@@ -183,6 +209,23 @@ export function readParts(
   if (!query.success || !body.success || Number.isNaN(ifMatch)) return fail('fields_invalid', { fields });
   const version = 'version' in body.data && typeof body.data['version'] === 'number' ? body.data['version'] : undefined;
   return { ok: true, value: { query: query.data, body: body.data, ifVersion: ifMatch ?? version } };
+}
+
+/** Of texts that Postgres does not take, as text or in JSON: where they stand. A dozen say enough. */
+function oddTexts(value: unknown, path: readonly string[], found: string[] = []): string[] {
+  if (found.length >= 12) return found;
+  const at = path.join('.') || 'body';
+  if (typeof value === 'string' && isOdd(value)) found.push(at);
+  if (typeof value !== 'object' || value === null) return found;
+  for (const [name, each] of Object.entries(value)) {
+    if (isOdd(name)) found.push(at);
+    else oddTexts(each, [...path, name], found);
+  }
+  return found;
+}
+
+function isOdd(text: string): boolean {
+  return /[\0\p{Surrogate}]/u.test(text);
 }
 
 function explained(issue: z.core.$ZodIssue): [string, string][] {
@@ -234,13 +277,26 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
     }
     const { answer, deed } = await perform();
     if (!answer.ok) return answer;
-    if (deed?.target != null) await recordAudit(deps, toEntry(operation, call, { ...deed, target: deed.target }));
+    if (deed?.target != null) {
+      await recordAudit(deps, toEntry(operation, call, { ...deed, target: deed.target }));
+      if (operation.endsAccess) tellAccessChanged(deps, call);
+    }
     // Only what was done is kept: a request that was refused may be sent again.
     if (given !== undefined) {
       const { status, body } = answer.value;
       await keepAnswer(deps, given, { status, body: withoutSecret(operation, body) });
     }
     return answer;
+  });
+}
+
+/** Whose: of the member in the path, of who decides it for themselves, else of anybody. */
+function tellAccessChanged({ database, bulletin }: FrameDeps, { params, organisationId, principal }: Call): void {
+  const { userId: memberId } = params as Readonly<Record<string, string | undefined>>;
+  const userId = memberId ?? (organisationId === undefined ? principal?.userId : undefined) ?? null;
+  database.afterCommit(() => {
+    // One that is lost costs seconds: streams look by themselves, too.
+    bulletin.post({ kind: 'access-changed', userId }).catch(() => {});
   });
 }
 

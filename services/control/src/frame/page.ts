@@ -1,9 +1,13 @@
 /** Lists, a page at a time. */
+import { latestMs } from '../contract/fields.ts';
 import { fail } from './answer.ts';
 import type { Failed } from './implement.ts';
 
 /** Where a page begins: behind what is sorted at these values. */
 export type Place = readonly (string | number)[];
+
+/** `time`: milliseconds since 1970. */
+export type PlaceKind = 'string' | 'number' | 'time';
 
 /**
  * Where the page of this cursor begins, undefined for the first. `kinds` says what the list is sorted by; a cursor of
@@ -11,7 +15,7 @@ export type Place = readonly (string | number)[];
  */
 export function parseCursor(
   list: string,
-  kinds: readonly ('string' | 'number')[],
+  kinds: readonly PlaceKind[],
   cursor: string | undefined,
 ): { readonly ok: true; readonly value: Place | undefined } | Failed {
   if (cursor === undefined) return { ok: true, value: undefined };
@@ -27,16 +31,16 @@ export function parseCursor(
   }
   if (!Array.isArray(read) || read.length !== kinds.length + 1 || read[0] !== list) return refused;
   const place: unknown[] = read.slice(1);
-  const fits = place.every(
-    (value, at) =>
-      typeof value === kinds[at] && (typeof value === 'string' ? isText(value) : Number.isSafeInteger(value)),
-  );
+  const fits = place.every((value, at) => isOfKind(value, kinds[at]));
   return fits ? { ok: true, value: place as Place as Place } : refused;
 }
 
-/** Postgres takes no text with a zero character in it. */
-function isText(value: string): boolean {
-  return !value.includes('\0');
+function isOfKind(value: unknown, kind: PlaceKind | undefined): boolean {
+  // Postgres takes no text with a zero character in it.
+  if (kind === 'string') return typeof value === 'string' && !value.includes('\0');
+  if (typeof value !== 'number' || !Number.isSafeInteger(value)) return false;
+  // Of the moments that JavaScript has, Postgres cannot read all.
+  return kind === 'number' || (value >= 0 && value <= latestMs);
 }
 
 /** Of one row more than was asked for: that there is one says that another page follows. */

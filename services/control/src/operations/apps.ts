@@ -5,10 +5,13 @@ import {
   appChanged,
   type Database,
   defaultAppSettings,
+  type InstallationLimits,
   lockApps,
   parseAppSettings,
+  readInstallationLimits,
+  withinInstallation,
 } from '@starling/database';
-import type { Bulletin, Clock } from '@starling/ports';
+import type { AppLimits, Bulletin, Clock } from '@starling/ports';
 import type { z } from 'zod';
 import { type app as contract, operations } from '../contract/index.ts';
 import { fail, outdated } from '../frame/answer.ts';
@@ -22,6 +25,8 @@ interface Deps {
   readonly clock: Clock;
   readonly rollout: Rollout;
 }
+
+const limitNames = Object.keys(defaultAppSettings.limits) as Array<keyof AppLimits>;
 
 /** Of one organisation; beyond it somebody fills the database, and the memory of every node. */
 const appsMax = 1_000;
@@ -38,12 +43,16 @@ export function appRoutes(deps: Deps): Implementation[] {
         select * from apps where organisation_id = ${organisationId}
           ${name === undefined || id === undefined ? sql`` : sql`and (name, id) > (${name}, ${id})`}
         order by name, id limit ${query.limit + 1}`;
-      return { ok: true, value: toPage('apps', query.limit, rows, (row) => [row.name, row.id], toApp) };
+      const { limits: maxima } = await readInstallationLimits(sql);
+      const placeOf = (row: AppRow) => [row.name, row.id];
+      return { ok: true, value: toPage('apps', query.limit, rows, placeOf, (row) => toApp(row, maxima)) };
     }),
 
     implement(operations.getApp, async ({ params }) => {
       const row = await findApp(database, params.appId);
-      return row === undefined ? fail('resource_unknown') : { ok: true, value: toApp(row) };
+      if (row === undefined) return fail('resource_unknown');
+      const { limits: maxima } = await readInstallationLimits(database.sql);
+      return { ok: true, value: toApp(row, maxima) };
     }),
 
     implement(operations.createApp, async ({ organisationId, body }) => {
@@ -54,6 +63,9 @@ export function appRoutes(deps: Deps): Implementation[] {
       if ((count?.apps ?? 0) >= appsMax) {
         return fail('state_conflict', { message: `The organisation has ${appsMax} apps already` });
       }
+      const { limits: maxima } = await readInstallationLimits(sql);
+      const fields = aboveInstallation(body.limits, maxima);
+      if (Object.keys(fields).length > 0) return fail('fields_invalid', { fields });
       const settings = merged(defaultAppSettings, body);
       const id = await insertApp(database, {
         organisation_id: organisationId,
@@ -65,7 +77,7 @@ export function appRoutes(deps: Deps): Implementation[] {
       const row = await findApp(database, id);
       // Gone only with its organisation, which waits for this transaction.
       if (row === undefined) return fail('resource_unknown');
-      return { ok: true, value: toApp(row), deed: { target: `app:${id}`, details: { name: row.name } } };
+      return { ok: true, value: toApp(row, maxima), deed: { target: `app:${id}`, details: { name: row.name } } };
     }),
 
     implement(operations.changeApp, async ({ params: { appId }, body, ifVersion }) => {
@@ -73,6 +85,9 @@ export function appRoutes(deps: Deps): Implementation[] {
       const locked = await lockApp(database, appId, ifVersion);
       if (!locked.ok) return locked;
       const found = locked.value;
+      const { limits: maxima } = await readInstallationLimits(sql);
+      const fields = aboveInstallation(body.limits, maxima);
+      if (Object.keys(fields).length > 0) return fail('fields_invalid', { fields });
       const former = changeableOf(found);
       const next = {
         name: body.name ?? found.name,
@@ -80,14 +95,14 @@ export function appRoutes(deps: Deps): Implementation[] {
         settings: merged(former.settings, body),
       };
       const details = differences(former, next);
-      if (Object.keys(details).length === 0) return { ok: true, value: toApp(found), deed: { target: null } };
+      if (Object.keys(details).length === 0) return { ok: true, value: toApp(found, maxima), deed: { target: null } };
       await sql`
         update apps
         set name = ${next.name}, is_enabled = ${next.isEnabled}, settings = ${sql.json(next.settings as never)}
         where id = ${appId}`;
       const version = await appChanged(database, bulletin, appId);
       const row = { ...found, name: next.name, is_enabled: next.isEnabled, settings: next.settings, version };
-      return { ok: true, value: toApp(row), deed: { target: `app:${appId}`, details } };
+      return { ok: true, value: toApp(row, maxima), deed: { target: `app:${appId}`, details } };
     }),
 
     implement(operations.deleteApp, async ({ params: { appId }, ifVersion }) => {
@@ -152,6 +167,20 @@ function merged(former: AppSettings, { settings, limits }: Said): AppSettings {
   return parseAppSettings({ ...former, ...settings, limits: { ...former.limits, ...limits } });
 }
 
+/** By field, what an app may not set so high. */
+function aboveInstallation(
+  said: Readonly<Partial<Record<keyof AppLimits, number | undefined>>> | undefined,
+  maxima: InstallationLimits,
+): Record<string, string> {
+  return Object.fromEntries(
+    limitNames.flatMap((name): [string, string][] => {
+      const [value, maximum] = [said?.[name], maxima[name]];
+      if (value === undefined || maximum === undefined || value <= maximum) return [];
+      return [[`limits.${name}`, `must be at most ${maximum}, as the operators of this installation have set`]];
+    }),
+  );
+}
+
 interface Changeable {
   readonly name: string;
   readonly isEnabled: boolean;
@@ -180,7 +209,7 @@ function isRecord(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function toApp(row: AppRow): z.input<typeof contract> {
+function toApp(row: AppRow, maxima: InstallationLimits): z.input<typeof contract> {
   const { limits, tokens: _, ...settings } = parseAppSettings(row.settings);
   return {
     id: row.id,
@@ -190,6 +219,6 @@ function toApp(row: AppRow): z.input<typeof contract> {
     version: row.version,
     createdAt: row.created_at.toISOString(),
     settings: { ...settings, allowedOrigins: [...settings.allowedOrigins] },
-    limits,
+    limits: withinInstallation(limits, maxima),
   };
 }

@@ -37,36 +37,13 @@ const stepsMax = 1_500;
 
 export function recordRoutes({ database, clock }: { database: Database; clock: Clock }): Implementation[] {
   return [
-    implement(operations.listAuditEntries, async ({ organisationId, query }) => {
-      const place = parseCursor('audit-entries', ['number'], query.cursor);
-      if (!place.ok) return place;
-      const [before] = place.value ?? [];
-      const { sql } = database;
-      const { actor, action, target, from, to } = query;
-      const rows = await sql<AuditRow[]>`
-        select id, at, actor, action, target, details from audit_entries
-        where organisation_id = ${organisationId}
-          ${before === undefined ? sql`` : sql`and id < ${before}`}
-          ${actor === undefined ? sql`` : sql`and actor ->> 'userId' = ${actor}`}
-          ${action === undefined ? sql`` : sql`and action = ${action}`}
-          ${target === undefined ? sql`` : sql`and target = ${target}`}
-          ${from === undefined ? sql`` : sql`and at >= ${new Date(from)}`}
-          ${to === undefined ? sql`` : sql`and at < ${new Date(to)}`}
-        order by id desc limit ${query.limit + 1}`;
-      const page = toPage(
-        'audit-entries',
-        query.limit,
-        rows,
-        (row) => [row.id],
-        (row) => ({ ...row, at: row.at.toISOString() }),
-      );
-      return { ok: true, value: page };
-    }),
+    implement(operations.listAuditEntries, ({ organisationId, query }) => listEntries(database, organisationId, query)),
+    implement(operations.listInstallationAuditEntries, ({ query }) => listEntries(database, null, query)),
 
     implement(operations.getUsage, async ({ params: { appId }, query }) => {
       const { table, stepMs, usualMs } = usageBy[query.by];
       const toMs = query.to === undefined ? clock.now() : Date.parse(query.to);
-      const fromMs = query.from === undefined ? toMs - usualMs : Date.parse(query.from);
+      const fromMs = query.from === undefined ? Math.max(0, toMs - usualMs) : Date.parse(query.from);
       if (fromMs > toMs) return fail('fields_invalid', { fields: { from: 'must not be after `to`' } });
       if (toMs - fromMs > stepsMax * stepMs) {
         return fail('fields_invalid', { fields: { from: `must be at most ${stepsMax} ${query.by}s before \`to\`` } });
@@ -90,4 +67,27 @@ export function recordRoutes({ database, clock }: { database: Database; clock: C
       return { ok: true, value: { items } };
     }),
   ];
+}
+
+type AuditQuery = z.output<(typeof operations)['listAuditEntries']['query']>;
+
+/** Of an organisation; null: of what belongs to none. */
+async function listEntries({ sql }: Database, organisationId: string | null, query: AuditQuery) {
+  const place = parseCursor('audit-entries', ['number'], query.cursor);
+  if (!place.ok) return place;
+  const [before] = place.value ?? [];
+  const { actor, action, target, from, to } = query;
+  const rows = await sql<AuditRow[]>`
+    select id, at, actor, action, target, details from audit_entries
+    where ${organisationId === null ? sql`organisation_id is null` : sql`organisation_id = ${organisationId}`}
+      ${before === undefined ? sql`` : sql`and id < ${before}`}
+      ${actor === undefined ? sql`` : sql`and actor ->> 'userId' = ${actor}`}
+      ${action === undefined ? sql`` : sql`and action = ${action}`}
+      ${target === undefined ? sql`` : sql`and target = ${target}`}
+      ${from === undefined ? sql`` : sql`and at >= ${new Date(from)}`}
+      ${to === undefined ? sql`` : sql`and at < ${new Date(to)}`}
+    order by id desc limit ${query.limit + 1}`;
+  const placeOf = (row: AuditRow) => [row.id];
+  const toItem = (row: AuditRow) => ({ ...row, at: row.at.toISOString() });
+  return { ok: true as const, value: toPage('audit-entries', query.limit, rows, placeOf, toItem) };
 }

@@ -6,11 +6,14 @@ import { fail } from '../frame/answer.ts';
 import { type Implementation, implement } from '../frame/implement.ts';
 import { parseCursor, toPage } from '../frame/page.ts';
 import { differences, findApp, lockApp } from './apps.ts';
+import { targetFault } from './target.ts';
 
 interface Deps {
   readonly database: Database;
   readonly bulletin: Bulletin;
   readonly clock: Clock;
+  /** Whether URLs may lead into the operator's own network. */
+  readonly mayTargetPrivate: boolean;
 }
 
 interface RevocationRow {
@@ -22,7 +25,7 @@ interface RevocationRow {
 /** Of one app at a time, since every node holds all of them. */
 const revocationsMax = 10_000;
 
-export function tokenRoutes({ database, bulletin, clock }: Deps): Implementation[] {
+export function tokenRoutes({ database, bulletin, clock, mayTargetPrivate }: Deps): Implementation[] {
   return [
     implement(operations.getTokenSettings, async ({ params: { appId } }) => {
       const row = await findApp(database, appId);
@@ -38,6 +41,8 @@ export function tokenRoutes({ database, bulletin, clock }: Deps): Implementation
       const settings = parseAppSettings(found.settings);
       const { version: _, ...said } = body;
       const next = parseAppSettings({ ...settings, tokens: { ...settings.tokens, ...said } });
+      const fields = providerFaults(said, next.tokens, mayTargetPrivate);
+      if (Object.keys(fields).length > 0) return fail('fields_invalid', { fields });
       const details = differences(toSettings(settings.tokens, 1), toSettings(next.tokens, 1));
       if (Object.keys(details).length === 0) {
         return { ok: true, value: toSettings(settings.tokens, found.version), deed: { target: null } };
@@ -48,7 +53,7 @@ export function tokenRoutes({ database, bulletin, clock }: Deps): Implementation
     }),
 
     implement(operations.listRevocations, async ({ params: { appId }, query }) => {
-      const place = parseCursor('revocations', ['number', 'string', 'string'], query.cursor);
+      const place = parseCursor('revocations', ['time', 'string', 'string'], query.cursor);
       if (!place.ok) return place;
       const { sql } = database;
       const [at, by, id] = place.value ?? [];
@@ -95,6 +100,25 @@ export function tokenRoutes({ database, bulletin, clock }: Deps): Implementation
       };
     }),
   ];
+}
+
+/**
+ * By field. Looked at only where the change speaks of the provider: settings of a time when these rules were not there can
+ * still be switched off.
+ */
+function providerFaults(
+  said: Readonly<Partial<Record<'jwksUrl' | 'issuer' | 'audience', unknown>>>,
+  { jwksUrl, issuer, audience }: TokenSettings,
+  mayTargetPrivate: boolean,
+): Record<string, string> {
+  if (jwksUrl === undefined || !['jwksUrl', 'issuer', 'audience'].some((name) => Object.hasOwn(said, name))) return {};
+  const target = Object.hasOwn(said, 'jwksUrl') ? targetFault(jwksUrl, mayTargetPrivate) : undefined;
+  const needed = 'is needed with a JWKS URL: tokens that its provider signs for others would count here';
+  return {
+    ...(target === undefined ? {} : { jwksUrl: target }),
+    ...(issuer ? {} : { issuer: needed }),
+    ...(audience ? {} : { audience: needed }),
+  };
 }
 
 function toSettings(tokens: TokenSettings, version: number): z.input<typeof contract> {

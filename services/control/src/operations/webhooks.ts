@@ -7,6 +7,7 @@ import { type Implementation, implement } from '../frame/implement.ts';
 import { parseCursor, toPage } from '../frame/page.ts';
 import { differences } from './apps.ts';
 import { createId } from './id.ts';
+import { targetFault } from './target.ts';
 
 interface EndpointRow {
   readonly id: string;
@@ -20,7 +21,14 @@ interface EndpointRow {
 /** Of one app: each is asked for every event. */
 const endpointsMax = 50;
 
-export function webhookRoutes({ database, clock }: { database: Database; clock: Clock }): Implementation[] {
+interface Deps {
+  readonly database: Database;
+  readonly clock: Clock;
+  /** Whether URLs may lead into the operator's own network. */
+  readonly mayTargetPrivate: boolean;
+}
+
+export function webhookRoutes({ database, clock, mayTargetPrivate }: Deps): Implementation[] {
   const find = async (appId: string, id: string): Promise<EndpointRow | undefined> => {
     const [row] = await database.sql<EndpointRow[]>`
       select id, url, events, is_enabled, version, created_at from webhook_endpoints
@@ -30,7 +38,7 @@ export function webhookRoutes({ database, clock }: { database: Database; clock: 
 
   return [
     implement(operations.listWebhookEndpoints, async ({ params: { appId }, query }) => {
-      const place = parseCursor('webhook-endpoints', ['number', 'string'], query.cursor);
+      const place = parseCursor('webhook-endpoints', ['time', 'string'], query.cursor);
       if (!place.ok) return place;
       const [at, id] = place.value ?? [];
       const { sql } = database;
@@ -53,6 +61,8 @@ export function webhookRoutes({ database, clock }: { database: Database; clock: 
     }),
 
     implement(operations.createWebhookEndpoint, async ({ params: { appId }, body }) => {
+      const fault = targetFault(body.url, mayTargetPrivate);
+      if (fault !== undefined) return fail('fields_invalid', { fields: { url: fault } });
       const { sql } = database;
       // Held against another of the same app, so that both cannot be the last.
       const [app] = await sql<{ endpoints: number }[]>`select 0 as endpoints from apps where id = ${appId} for update`;
@@ -83,6 +93,8 @@ export function webhookRoutes({ database, clock }: { database: Database; clock: 
       if (found === undefined) return fail('resource_unknown');
       const refused = outdated(found.version, ifVersion);
       if (refused !== undefined) return refused;
+      const fault = body.url === undefined ? undefined : targetFault(body.url, mayTargetPrivate);
+      if (fault !== undefined) return fail('fields_invalid', { fields: { url: fault } });
       const { url = found.url, events = found.events, isEnabled = found.is_enabled } = body;
       const details = differences(changeableOf(found), changeableOf({ url, events, is_enabled: isEnabled }));
       if (url === found.url && Object.keys(details).length === 0) {

@@ -1,10 +1,10 @@
 /** Who sent a request: a browser with a session, or a program with an access token. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { useAccessToken } from './access-token.ts';
+import { type UsedToken, useAccessToken } from './access-token.ts';
 import { giveSession, givesCookie, readCookie, takeCookies } from './browser.ts';
 import type { PeopleDeps } from './deps.ts';
 import { type Principal, type Role, roles } from './principal.ts';
-import { resumeSession, type SessionTicket } from './session.ts';
+import { isSessionOpen, resumeSession, type SessionTicket } from './session.ts';
 import { membershipsOf } from './user.ts';
 
 export type Authenticate = (request: FastifyRequest) => Promise<Principal | undefined>;
@@ -40,13 +40,40 @@ async function byToken(deps: PeopleDeps, authorization: string): Promise<Princip
     userId: token.userId,
     sessionId: undefined,
     tokenId: token.id,
-    roleIn: (organisationId) => {
-      const role = held.get(organisationId);
-      if (role === undefined) return undefined;
-      if (token.organisationId !== null && token.organisationId !== organisationId) return undefined;
-      return lower(role, token.role);
-    },
+    roleIn: (organisationId) => roleByToken(held, token, organisationId),
   };
+}
+
+function roleByToken(
+  held: ReadonlyMap<string, Role>,
+  token: Pick<UsedToken, 'role' | 'organisationId'>,
+  organisationId: string,
+): Role | undefined {
+  const role = held.get(organisationId);
+  if (role === undefined) return undefined;
+  if (token.organisationId !== null && token.organisationId !== organisationId) return undefined;
+  return lower(role, token.role);
+}
+
+/**
+ * What is so of them now, for an answer that goes on: undefined when their session or token has ended since. Unlike a
+ * request this is no use of it: no cookie is looked at or replaced.
+ */
+export async function renewPrincipal(deps: PeopleDeps, principal: Principal): Promise<Principal | undefined> {
+  const { sql } = deps.database;
+  const { userId, sessionId, tokenId } = principal;
+  if (tokenId !== undefined) {
+    const [token] = await sql<Pick<UsedToken, 'role' | 'organisationId'>[]>`
+      select role, organisation_id as "organisationId" from access_tokens
+      where id = ${tokenId} and user_id = ${userId}
+        and (expires_at is null or expires_at > ${new Date(deps.clock.now())})`;
+    if (token === undefined) return undefined;
+    const held = await rolesOf(deps, userId);
+    return { ...principal, roleIn: (organisationId) => roleByToken(held, token, organisationId) };
+  }
+  if (sessionId === undefined || !(await isSessionOpen(deps, userId, sessionId))) return undefined;
+  const held = await rolesOf(deps, userId);
+  return { ...principal, roleIn: (organisationId) => held.get(organisationId) };
 }
 
 async function bySession(

@@ -121,6 +121,7 @@ async function makeOwner(deps: PeopleDeps, owner: PreparedOwner): Promise<string
   if (!user.ok) throw new Error('There was no user, and yet one with this address');
   const organisationId = await defaultOrganisation(deps.database.sql);
   await join(deps, { organisationId, userId: user.value, role: 'owner' });
+  await deps.database.sql`insert into operators (user_id, created_at) values (${user.value}, ${now(deps)})`;
   return user.value;
 }
 

@@ -27,7 +27,7 @@ import { admitAddress } from './throttle.ts';
 export function memberImplementations(deps: PeopleDeps): readonly Implementation[] {
   return [
     implement(operations.listMembers, async ({ organisationId, query }) => {
-      const place = parseCursor('members', ['number', 'string'], query.cursor);
+      const place = parseCursor('members', ['time', 'string'], query.cursor);
       if (!place.ok) return place;
       const [createdAt, userId] = place.value ?? [];
       const after = createdAt === undefined ? undefined : ([new Date(Number(createdAt)), String(userId)] as const);

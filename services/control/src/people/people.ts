@@ -4,7 +4,7 @@ import type { Clock, Observer, RateLimiter } from '@starling/ports';
 import type { Checked } from '@starling/protocol';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import type { Implementation } from '../frame/implement.ts';
-import { type Authenticate, authentication } from './authenticate.ts';
+import { type Authenticate, authentication, renewPrincipal } from './authenticate.ts';
 import { takeCookies } from './browser.ts';
 import type { PeopleDeps } from './deps.ts';
 import { createSetupToken, ensureFirstOwner, type FirstOwner, type SetupTokenOptions } from './first-owner.ts';
@@ -14,6 +14,7 @@ import { OidcProvider, type OidcSettings, type PublicUrl } from './oidc-provider
 import type { OidcRules } from './oidc-user.ts';
 import { peopleImplementations } from './operations.ts';
 import { Passwords } from './password.ts';
+import type { Principal } from './principal.ts';
 import { pruneSessions } from './session.ts';
 import { setupPage } from './setup-page.ts';
 import { pruneTries } from './throttle.ts';
@@ -34,6 +35,8 @@ export interface PeopleOptions {
 export interface People {
   /** To be called with the server whose requests are asked about. */
   authentication(server: FastifyInstance): Promise<Authenticate>;
+  /** What is so of somebody now who was let in a while ago; undefined when they would not be known any more. */
+  renew(principal: Principal): Promise<Principal | undefined>;
   readonly implementations: readonly Implementation[];
   /** `/setup` and `/sign-in/oidc`, below no prefix of the admin API's. */
   readonly pages: FastifyPluginAsync;
@@ -52,6 +55,7 @@ export function people({ pathPrefix = '', oidc, ...given }: PeopleOptions): Peop
   const { clock, observer } = deps;
   return {
     authentication: (server) => authentication(deps, server),
+    renew: (principal) => renewPrincipal(deps, principal),
     implementations: [...peopleImplementations(deps, oidc !== undefined), ...memberImplementations(deps)],
     pages: async (server) => {
       await takeCookies(server);

@@ -101,6 +101,13 @@ function isOver({ createdAt, seenAt }: Pick<SessionRow, 'createdAt' | 'seenAt'>,
   return at.getTime() - seenAt.getTime() >= sessionIdleMs || at.getTime() - createdAt.getTime() >= sessionLongestMs;
 }
 
+/** Asks only, and is no use of it. */
+export async function isSessionOpen(deps: Deps, userId: string, id: string): Promise<boolean> {
+  const [row] = await deps.database.sql<Pick<SessionRow, 'createdAt' | 'seenAt'>[]>`
+    select created_at as "createdAt", seen_at as "seenAt" from sessions where id = ${id} and user_id = ${userId}`;
+  return row !== undefined && !isOver(row, now(deps));
+}
+
 export interface SessionItem {
   readonly id: string;
   readonly createdAt: Date;

@@ -1,0 +1,101 @@
+/** What the installation allows every app at most. */
+import {
+  type Database,
+  type InstallationLimits,
+  lockApps,
+  parseAppSettings,
+  readInstallationLimits,
+  withinInstallation,
+} from '@starling/database';
+import { type AppLimits, type Bulletin, defaultAppLimits } from '@starling/ports';
+import type { z } from 'zod';
+import { type installationLimits as contract, operations } from '../contract/index.ts';
+import { outdated } from '../frame/answer.ts';
+import { type Implementation, implement } from '../frame/implement.ts';
+import { differences } from './apps.ts';
+
+interface Deps {
+  readonly database: Database;
+  readonly bulletin: Bulletin;
+}
+
+const names = Object.keys(defaultAppLimits) as Array<keyof AppLimits>;
+
+export function installationLimitRoutes({ database, bulletin }: Deps): Implementation[] {
+  return [
+    implement(operations.getInstallationLimits, async () => {
+      const { limits, version } = await readInstallationLimits(database.sql);
+      return { ok: true, value: toReply(limits, version) };
+    }),
+
+    implement(operations.changeInstallationLimits, async ({ body, ifVersion }) => {
+      const { sql } = database;
+      await lockApps(sql);
+      const former = await readInstallationLimits(sql);
+      const refused = outdated(former.version, ifVersion);
+      if (refused !== undefined) return refused;
+      const { version: _, ...said } = body;
+      const given = Object.entries({ ...former.limits, ...said }).filter(([, value]) => typeof value === 'number');
+      const limits = Object.fromEntries(given) as InstallationLimits;
+      const version = former.version + 1;
+      const details = differences(toReply(former.limits, 0), toReply(limits, 0));
+      if (Object.keys(details).length === 0) {
+        return { ok: true, value: toReply(former.limits, former.version), deed: { target: null } };
+      }
+      await sql`
+        insert into installation_limits (limits, version) values (${sql.json(limits)}, ${version})
+        on conflict (is_one) do update set limits = excluded.limits, version = excluded.version`;
+      const apps = await changeAppsBetween({ database, bulletin }, former.limits, limits);
+      return {
+        ok: true,
+        value: toReply(limits, version),
+        deed: { target: 'installation:limits', details: { ...details, apps } },
+      };
+    }),
+  ];
+}
+
+/** Gives each app whose limits that count are others now its next version, and has all nodes read those. Returns how many. */
+async function changeAppsBetween(
+  { database, bulletin }: Deps,
+  former: InstallationLimits,
+  next: InstallationLimits,
+): Promise<number> {
+  const { sql } = database;
+  const rows = await sql<{ id: string; settings: unknown }[]>`select id, settings from apps order by id`;
+  const ids = rows.flatMap(({ id, settings }) => {
+    const own = limitsOf(settings);
+    const [before, after] = [withinInstallation(own, former), withinInstallation(own, next)];
+    return names.every((name) => before[name] === after[name]) ? [] : [id];
+  });
+  if (ids.length === 0) return 0;
+  const changes = await sql<{ seq: number; appId: string }[]>`
+    insert into app_changes (app_id) select unnest(${ids}::text[]) returning seq, app_id as "appId"`;
+  await sql`
+    update apps set version = changes.seq
+    from jsonb_to_recordset(${sql.json(changes as never)}) as changes (seq bigint, "appId" text)
+    where apps.id = changes."appId"`;
+  const last = changes.reduce((newest, each) => (each.seq > newest.seq ? each : newest));
+  database.afterCommit(() => {
+    // One is enough: nodes read the whole feed up to it. One that is lost costs a few seconds.
+    bulletin.post({ kind: 'app-changed', appId: last.appId, version: last.seq }).catch(() => {});
+  });
+  return ids.length;
+}
+
+/** An app that cannot be read has no limits that could change. */
+function limitsOf(settings: unknown): AppLimits {
+  try {
+    return parseAppSettings(settings).limits;
+  } catch {
+    return defaultAppLimits;
+  }
+}
+
+function toReply(limits: InstallationLimits, version: number): z.input<typeof contract> {
+  const all = Object.fromEntries(names.map((name) => [name, limits[name] ?? null])) as Record<
+    keyof AppLimits,
+    number | null
+  >;
+  return { ...all, version };
+}
