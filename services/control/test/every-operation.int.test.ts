@@ -1,5 +1,5 @@
 /** What holds for every operation of the contract, whichever they are: none can be forgotten here. */
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import { channelTopic } from '@starling/ports';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type OperationId, operations } from '../src/contract/index.ts';
@@ -108,8 +108,8 @@ const table = Object.values<Operation>(operations).map((operation) => [operation
 const withExample = table.filter(([id]) => Object.hasOwn(examples, id));
 const withRole = table.filter(([, { needs }]) => (roles as readonly string[]).includes(needs));
 
-describe.each(engines)('on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('the operations', () => {
+  const database = databaseOf();
   let control: Started;
   beforeEach(async () => {
     control = await startControl(database);

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { databaseOf, engines } from './database.test-kit.ts';
+import { databaseOf } from './database.test-kit.ts';
 import { isDangling, isDuplicate } from './index.ts';
 
-describe.each(engines)('a database on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('a database', () => {
+  const database = databaseOf();
   const names = async () =>
     (await database.sql<Array<{ name: string }>>`select name from organisations order by id`).map(({ name }) => name);
   const add = (id: string) => database.sql`insert into organisations ${database.sql({ id: `org_${id}`, name: id })}`;

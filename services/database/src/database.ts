@@ -14,12 +14,14 @@ export interface Database {
   readonly sql: Sql;
   /**
    * Runs it in a transaction, and inside one in a savepoint. A query that failed fails the transaction, even where its
-   * error was caught: what may fail belongs into a `tx` of its own. Never wait for the network inside: with the embedded
-   * database everybody else waits meanwhile.
+   * error was caught: what may fail belongs into a `tx` of its own. Never wait for the network inside: others wait for the
+   * locks meanwhile.
    */
   tx<T>(run: (sql: Sql) => Promise<T>): Promise<T>;
   /** Called once what is done now is committed, outside of the transaction: at once where none runs, never after a rollback. */
   afterCommit(run: () => void): void;
+  /** A round trip over a connection of its own: rejects where the database does not answer within the limit. */
+  ping(limitMs?: number): Promise<void>;
   /** Waits a few seconds for what is under way. */
   close(): Promise<void>;
 }
@@ -28,22 +30,47 @@ interface Running {
   readonly sql: Sql;
   readonly savepoint: ((run: (sql: postgres.TransactionSql<{ bigint: number }>) => unknown) => Promise<unknown>) | null;
   readonly afterCommit: Array<() => void>;
+  /** Ends the waiting for the whole transaction: over a connection that does not answer, it cannot be rolled back either. */
+  readonly giveUp: (err: Error) => void;
   isOver: boolean;
 }
 
 export interface Limits {
   /** For a free connection, and from a query to its answer. Longer than the server's own limits, so that theirs count first. */
   readonly waitMs: number;
+  /** A wait of so long may mean that the database is busy, or that it does not answer at all: then it is asked. */
+  readonly doubtMs: number;
+  /** Rejects soon where the database answers nobody. */
+  readonly ask: () => Promise<void>;
+}
+
+/** Calls back once when a wait is in vain: after `waitMs`, or earlier when the database answers nobody. Returns the end of it. */
+function watchWait({ waitMs, doubtMs, ask }: Limits, onVain: (isAnswering: boolean, ms: number) => void): () => void {
+  let hasEnded = false;
+  let timer = setTimeout(() => {
+    timer = setTimeout(() => finish(true, waitMs), waitMs - doubtMs);
+    ask().catch(() => finish(false, doubtMs));
+  }, doubtMs);
+  const end = () => {
+    hasEnded = true;
+    clearTimeout(timer);
+  };
+  const finish = (isAnswering: boolean, ms: number) => {
+    if (hasEnded) return;
+    end();
+    onVain(isAnswering, ms);
+  };
+  return end;
 }
 
 /** What `sql` and `tx` are over the connections of postgres.js; `shut` is called when they are closed. */
 export function databaseOver(
   pool: postgres.Sql<{ bigint: number }>,
   limits: Limits,
-  shut: () => Promise<void>,
+  { ping, close }: Pick<Database, 'ping' | 'close'>,
 ): Database {
   const running = new AsyncLocalStorage<Running>();
-  const guarded = guardedSql(pool, limits, () => {});
+  const guarded = guardedSql(pool, limits, { check: () => {}, giveUp: () => {} });
 
   const current = (): Running | undefined => {
     const here = running.getStore();
@@ -54,12 +81,14 @@ export function databaseOver(
   async function inside<T>(
     sql: postgres.TransactionSql<{ bigint: number }>,
     afterCommit: Array<() => void>,
+    giveUp: (err: Error) => void,
     run: (sql: Sql) => Promise<T>,
   ): Promise<T> {
     const store: Running = {
-      sql: guardedSql(sql, limits, () => refuseWhenOver(store)),
+      sql: guardedSql(sql, limits, { check: () => refuseWhenOver(store), giveUp }),
       savepoint: (nested) => sql.savepoint(nested),
       afterCommit,
+      giveUp,
       isOver: false,
     };
     try {
@@ -74,11 +103,11 @@ export function databaseOver(
     const afterCommit: Array<() => void> = [];
     // In an object: the compiler would take a variable that only a callback sets for one that is never set.
     const result: { value?: T } = {};
-    const attempt = async (sql: postgres.TransactionSql<{ bigint: number }>): Promise<void> => {
-      result.value = await inside(sql, afterCommit, run);
+    const attempt: Attempt = async (sql, giveUp) => {
+      result.value = await inside(sql, afterCommit, giveUp, run);
     };
     if (outer?.savepoint) {
-      await outer.savepoint(attempt);
+      await outer.savepoint((sql) => attempt(sql, outer.giveUp));
       outer.afterCommit.push(...afterCommit);
     } else {
       await begun(pool, limits, attempt);
@@ -97,7 +126,8 @@ export function databaseOver(
       if (here === undefined) run();
       else here.afterCommit.push(run);
     },
-    close: shut,
+    ping,
+    close,
   };
 }
 
@@ -107,35 +137,40 @@ function refuseWhenOver({ isOver }: Running): void {
   throw new StarlingError('internal', 'A transaction was used after its end: something in it was not waited for');
 }
 
-/** Waits for a connection no longer than the limit; a transaction whose turn comes later ends before it began. */
-async function begun(
-  pool: postgres.Sql<{ bigint: number }>,
-  { waitMs }: Limits,
-  run: (sql: postgres.TransactionSql<{ bigint: number }>) => Promise<void>,
-): Promise<void> {
-  const late = new StarlingError('unavailable', `No connection to the database was free for ${waitMs} ms`);
-  const state = { isLate: false };
+type Attempt = (sql: postgres.TransactionSql<{ bigint: number }>, giveUp: (err: Error) => void) => Promise<void>;
+
+/** Waits for a connection no longer than the limits say; a transaction whose turn comes later ends before it began. */
+async function begun(pool: postgres.Sql<{ bigint: number }>, limits: Limits, run: Attempt): Promise<void> {
+  const state: { late?: StarlingError } = {};
   await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      state.isLate = true;
-      reject(late);
-    }, waitMs);
+    const endWait = watchWait(limits, (isAnswering, ms) => {
+      const problem = isAnswering ? 'No connection to the database was free' : 'The database did not answer';
+      state.late = new StarlingError('unavailable', `${problem} for ${ms} ms`);
+      reject(state.late);
+    });
     pool
       .begin(async (sql) => {
-        clearTimeout(timer);
-        if (state.isLate) throw late;
-        await run(sql);
+        endWait();
+        if (state.late !== undefined) throw state.late;
+        await run(sql, reject);
       })
       .then(
         () => resolve(),
         (err: unknown) => reject(explained(err)),
       )
-      .finally(() => clearTimeout(timer));
+      .finally(endWait);
   });
 }
 
-/** The same, but what is waited for is bounded in time, and a failure of the world is one of ours. `check` may throw. */
-function guardedSql(sql: Sql, { waitMs }: Limits, check: () => void): Sql {
+interface Guard {
+  /** May throw. */
+  check(): void;
+  /** Told when a query was given up because the database answers nobody. */
+  giveUp(err: Error): void;
+}
+
+/** The same, but what is waited for is bounded in time, and a failure of the world is one of ours. */
+function guardedSql(sql: Sql, limits: Limits, { check, giveUp }: Guard): Sql {
   const guard = (made: unknown): unknown => {
     if (isQuery(made)) {
       const query = made;
@@ -143,17 +178,20 @@ function guardedSql(sql: Sql, { waitMs }: Limits, check: () => void): Sql {
       // biome-ignore lint/suspicious/noThenProperty: around it, postgres.js would not know it for a part of another query.
       query.then = (resolve, reject) => {
         const outcome = new Promise<unknown>((settle, fail) => {
-          const timer = setTimeout(() => {
-            query.cancel();
-            fail(new StarlingError('unavailable', `The database did not answer within ${waitMs} ms`));
-          }, waitMs);
+          const endWait = watchWait(limits, (isAnswering, ms) => {
+            const err = new StarlingError('unavailable', `The database did not answer within ${ms} ms`);
+            // To cancel what runs takes a connection of its own, and a database that answers. What waits is taken out.
+            if (isAnswering || query.active !== true) query.cancel();
+            fail(err);
+            if (!isAnswering) giveUp(err);
+          });
           then(
             (value: unknown) => {
-              clearTimeout(timer);
+              endWait();
               settle(value);
             },
             (err: unknown) => {
-              clearTimeout(timer);
+              endWait();
               fail(explained(err));
             },
           );
@@ -182,6 +220,8 @@ function guardedSql(sql: Sql, { waitMs }: Limits, check: () => void): Sql {
 interface Query {
   then(resolve?: (value: unknown) => unknown, reject?: (err: unknown) => unknown): Promise<unknown>;
   cancel(): void;
+  /** Of postgres.js: whether it was sent. */
+  readonly active?: unknown;
 }
 
 function isQuery(made: unknown): made is Query {

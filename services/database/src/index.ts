@@ -19,5 +19,6 @@ export {
   type DatabaseAddress,
   type OpenDatabaseOptions,
   openDatabase,
+  sharedSocket,
 } from './open-database.ts';
 export { adoptKeyring, keptKeyring, totpSecretPurpose } from './secret-key.ts';

@@ -1,9 +1,10 @@
 /** The keyring of an installation: as the environment gives it, or made once and kept beside the embedded database. */
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { StarlingError } from '@starling/protocol';
 import { appSecretPurpose, lockApps, webhookSecretPurpose } from './apps.ts';
 import type { Database, Sql } from './database.ts';
+import { makeDataFolder } from './embedded/cluster.ts';
 import { Keyring } from './keyring.ts';
 
 const checkPurpose = 'installation';
@@ -73,7 +74,7 @@ async function sealAgain(
 }
 
 function keep(dataDir: string, path: string): string {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  makeDataFolder(dataDir);
   const half = `${path}.${process.pid}`;
   const file = openSync(half, 'w', 0o600);
   try {

@@ -7,6 +7,8 @@ export interface ReadinessCheck {
   /** A real round trip; rejects when it fails. */
   readonly run: () => Promise<unknown>;
   readonly limitMs: number;
+  /** Told with the others, and no reason not to be ready. */
+  readonly isDetail?: boolean;
 }
 
 export interface ReadinessAnswer {
@@ -49,10 +51,12 @@ export class Readiness {
     const verdicts = await Promise.all(
       this.#checks.map(async (check) => [check.name, await this.#verdict(check)] as const),
     );
-    return { isReady: verdicts.every(([, verdict]) => verdict === 'ok'), checks: Object.fromEntries(verdicts) };
+    const details = new Set(this.#checks.filter(({ isDetail }) => isDetail).map(({ name }) => name));
+    const isReady = verdicts.every(([name, verdict]) => verdict === 'ok' || details.has(name));
+    return { isReady, checks: Object.fromEntries(verdicts) };
   }
 
-  async #verdict({ name, run, limitMs }: ReadinessCheck): Promise<string> {
+  async #verdict({ name, run, limitMs, isDetail }: ReadinessCheck): Promise<string> {
     const limit = new AbortController();
     try {
       return await Promise.race([
@@ -60,7 +64,8 @@ export class Readiness {
         setTimeout(limitMs, 'timed out', { signal: limit.signal, ref: false }),
       ]);
     } catch (err) {
-      this.#observer.problem('A readiness check failed', { check: name, err });
+      // Who watches a detail says so once, and not each time somebody asks.
+      if (!isDetail) this.#observer.problem('A readiness check failed', { check: name, err });
       return 'failed';
     } finally {
       limit.abort();

@@ -155,6 +155,13 @@ export const startSettings = settings(
     REDIS_URL: z.string().optional().describe(redisPurpose),
     ...databaseSettings,
     STARLING_DATA_DIR: z.string().default('.starling').describe('The folder that holds what outlives a restart.'),
+    STARLING_POSTGRES_BIN: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'The bin folder of a Postgres to run in the data folder, 15 or later, instead of the one that comes along.',
+      ),
     ...credentialSettings,
     ...appSettings,
     ...edgeSettings,

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { createLog, findSupervisor, type Log, loadConfig, readyNews, runProgram } from '@starling/runtime';
 import { banner, setupUrl } from './banner.ts';
-import { compose, composeWorkers, type First, type OnReady, type Part } from './compose.ts';
+import { compose, composeWorkers, type First, type OnReady, type Part, type WorkerReady } from './compose.ts';
 import {
   type ControlSettings,
   controlSettings,
@@ -148,7 +148,9 @@ async function serve(
   if (supervisor !== undefined) {
     const ownLog = log.child({ worker: supervisor.number });
     await runProgram(ownLog, () =>
-      compose(settings, parts, supervisor, ownLog, (url) => supervisor.line.tell(readyNews, url)),
+      compose(settings, parts, supervisor, ownLog, (url, { setupToken }) =>
+        supervisor.line.tell(readyNews, { url, setupToken } satisfies WorkerReady),
+      ),
     );
     return;
   }
