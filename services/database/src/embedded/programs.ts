@@ -119,7 +119,7 @@ function findPackage(): { readonly native: string; readonly version: string } {
  * The package needs links beside its libraries, which a script of its own makes when it is installed. That script is
  * not run, and the folder may be read-only: the links are in a folder of ours.
  */
-async function linked(
+export async function linked(
   native: string,
   linkFolder: string,
   user: User | undefined,
@@ -161,7 +161,7 @@ async function check(
 }
 
 /** Whole or not there, and made once for each version. */
-function copyOf(native: string, folder: string): string {
+export function copyOf(native: string, folder: string): string {
   const place = join(folder, 'native');
   if (existsSync(place)) return place;
   const half = mkdtempSync(`${folder}.`);
