@@ -11,14 +11,16 @@ export {
   readApps,
   webhookSecretPurpose,
 } from './apps.ts';
+export { type BackupSummary, backUp, restore } from './backup.ts';
 export { type Database, isDangling, isDuplicate, type Sql } from './database.ts';
 export { Keyring } from './keyring.ts';
 export {
   type ClosedDatabase,
   createDatabase,
   type DatabaseAddress,
+  isShared,
   type OpenDatabaseOptions,
   openDatabase,
   sharedSocket,
 } from './open-database.ts';
-export { adoptKeyring, keptKeyring, totpSecretPurpose } from './secret-key.ts';
+export { adoptKeyring, keptKeyring, keptKeyText, totpSecretPurpose } from './secret-key.ts';

@@ -1,16 +1,15 @@
 /** Opens the database that the settings mean, with the newest tables in it. */
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import postgres from 'postgres';
+import { type ClientOptions, Connections, ownSocket, type RawSql } from './connections.ts';
 import { type Database, databaseOver, explained } from './database.ts';
 import { homeOf } from './embedded/cluster.ts';
 import { EmbeddedPostgres, type WatchLimits } from './embedded/embedded-postgres.ts';
-import { lastHolderOf } from './embedded/folder-lock.ts';
+import { holderOf, lastHolderOf } from './embedded/folder-lock.ts';
 import { type Migration, migrate, readMigrations } from './migrate.ts';
 
 /**
@@ -56,13 +55,15 @@ export interface ClosedDatabase extends Database {
    * StarlingError whose text tells the operator what to mend, and leaves nothing open.
    */
   open(): Promise<void>;
+  /** A client of its own, for what takes long. Close it before this database. */
+  makeClient(options: ClientOptions): RawSql;
   /** Where it is one of our own. */
   readonly embedded?: Pick<EmbeddedPostgres, 'home' | 'restartCount'>;
 }
 
 /** Nothing has started when it returns. */
 export function createDatabase(address: DatabaseAddress, options: OpenDatabaseOptions = {}): ClosedDatabase {
-  const { database, start, embedded } = unstarted(address, options);
+  const { database, start, target, embedded } = unstarted(address, options);
   const open = async () => {
     try {
       await start();
@@ -72,7 +73,11 @@ export function createDatabase(address: DatabaseAddress, options: OpenDatabaseOp
       throw err;
     }
   };
-  return Object.defineProperties(database, { open: { value: open }, embedded: { value: embedded } }) as ClosedDatabase;
+  return Object.defineProperties(database, {
+    open: { value: open },
+    makeClient: { value: (more: ClientOptions) => clientOf(target, more) },
+    embedded: { value: embedded },
+  }) as ClosedDatabase;
 }
 
 export async function openDatabase(address: DatabaseAddress, options?: OpenDatabaseOptions): Promise<Database> {
@@ -84,27 +89,22 @@ export async function openDatabase(address: DatabaseAddress, options?: OpenDatab
 interface Unstarted {
   readonly database: Database;
   readonly start: () => Promise<void>;
+  readonly target: Target;
   readonly embedded?: EmbeddedPostgres;
 }
 
 function unstarted(address: DatabaseAddress, options: OpenDatabaseOptions): Unstarted {
-  if ('url' in address) {
-    const { connections = 10 } = options;
-    return { database: over(poolOf(address.url, { max: connections }), pingOf(address.url)), start: async () => {} };
-  }
-  if ('sharedDataDir' in address) {
-    const path = sharedSocket(address.sharedDataDir);
-    const { connections = connectionsOfMany } = options;
-    return { database: over(poolAt(path, connections), pingOf(undefined, path)), start: async () => {} };
-  }
-  return inFolder(address, options);
+  if ('dataDir' in address) return inFolder(address, options);
+  const target = 'url' in address ? address.url : { path: sharedSocket(address.sharedDataDir) };
+  const { connections = 'url' in address ? 10 : connectionsOfMany } = options;
+  return { database: over(connectionsTo(target, connections), pingOf(target)), start: async () => {}, target };
 }
 
 function inFolder(
   { dataDir, binFolder, processes = 1 }: Extract<DatabaseAddress, { dataDir: string }>,
   { observer, watch, connections = processes === 1 ? 10 : connectionsOfMany }: OpenDatabaseOptions,
 ): Unstarted {
-  const ping = (limitMs: number) => pingOf(undefined, embedded.socketPath)(limitMs);
+  const ping = (limitMs: number) => pingOf({ path: embedded.socketPath })(limitMs);
   const embedded = new EmbeddedPostgres({
     dataDir,
     binFolder,
@@ -115,15 +115,16 @@ function inFolder(
     watch,
   });
   return {
-    database: over(poolAt(embedded.socketPath, connections), ping, () => embedded.stop()),
+    database: over(connectionsTo({ path: embedded.socketPath }, connections), ping, () => embedded.stop()),
     start: () => embedded.start(),
+    target: { path: embedded.socketPath },
     embedded,
   };
 }
 
 type Ping = (limitMs: number) => Promise<void>;
 
-function over(pool: postgres.Sql<{ bigint: number }>, ping: Ping, stop = async () => {}): Database {
+function over(connections: Connections, ping: Ping, stop = async () => {}): Database {
   const asking: { now?: Promise<void> | undefined } = {};
   // One question answers all who doubt at the same moment.
   const ask = () => {
@@ -133,7 +134,7 @@ function over(pool: postgres.Sql<{ bigint: number }>, ping: Ping, stop = async (
     return asking.now;
   };
   return databaseOver(
-    pool,
+    connections,
     { waitMs, doubtMs, ask },
     {
       ping: (limitMs = askMs) => ping(limitMs),
@@ -143,7 +144,7 @@ function over(pool: postgres.Sql<{ bigint: number }>, ping: Ping, stop = async (
           () => true,
           () => false,
         );
-        await pool.end({ timeout: isAnswering ? closeSeconds : 0 });
+        await connections.end(isAnswering ? closeSeconds : 0);
         await stop();
       },
     },
@@ -151,20 +152,14 @@ function over(pool: postgres.Sql<{ bigint: number }>, ping: Ping, stop = async (
 }
 
 /** Over a connection of its own, which is gone afterwards whatever happens: a database that hangs takes in any number of them. */
-function pingOf(url: string | undefined, path?: string): Ping {
+function pingOf(target: Target): Ping {
   return async (limitMs) => {
-    const socket = new Socket();
-    const pool = poolOf(url, {
-      max: 1,
-      ...(path === undefined ? {} : { path, user: 'postgres', database: 'postgres' }),
-      fetch_types: false,
-      // Not in the types of the library, which calls it with what it made of the URL, and wants it connected.
-      ...{ socket: (options: Target) => connected(socket, options) },
-    });
+    const socket = isOneServer(target) ? ownSocket(limitMs, () => {}) : undefined;
+    const client = clientOf(target, { max: 1, fetch_types: false, ...socket?.options });
     let timer: NodeJS.Timeout | undefined;
     try {
       await Promise.race([
-        pool`select 1`,
+        client`select 1`,
         new Promise((_, reject) => {
           timer = setTimeout(
             () => reject(new StarlingError('unavailable', `The database did not answer within ${limitMs} ms`)),
@@ -176,25 +171,31 @@ function pingOf(url: string | undefined, path?: string): Ping {
       throw explained(err);
     } finally {
       clearTimeout(timer);
-      await pool.end({ timeout: 0 });
-      socket.destroy();
+      socket?.destroy();
+      await client.end({ timeout: 0 });
     }
   };
 }
 
-interface Target {
-  readonly path?: string | false;
-  readonly host: readonly string[];
-  readonly port: readonly number[];
+/** A URL, or the socket of a Postgres of our own. */
+type Target = string | { readonly path: string };
+
+function connectionsTo(target: Target, max: number): Connections {
+  return new Connections({
+    make: (options) => clientOf(target, options),
+    max,
+    isOneServer: isOneServer(target),
+    connectMs: connectSeconds * 1_000,
+  });
 }
 
-async function connected(socket: Socket, { path, host, port }: Target): Promise<Socket> {
-  const [name = 'localhost'] = host;
-  if (path) socket.connect(path);
-  else socket.connect(port[0] ?? 5_432, name);
-  await once(socket, 'connect');
-  // Read by the library where TLS names the server.
-  return Object.assign(socket, { host: name });
+function isOneServer(target: Target): boolean {
+  return typeof target !== 'string' || !/^[^/?#]+\/\/[^/?#]*,/.test(target);
+}
+
+/** Whether a process keeps a Postgres on this folder now. */
+export async function isShared(dataDir: string): Promise<boolean> {
+  return (await holderOf(homeOf(dataDir).folder)) !== undefined;
 }
 
 /** Of the process that keeps a Postgres on this folder now. */
@@ -206,14 +207,8 @@ export function sharedSocket(dataDir: string): string {
   return socket;
 }
 
-function poolAt(path: string, max: number): postgres.Sql<{ bigint: number }> {
-  return poolOf(undefined, { path, user: 'postgres', database: 'postgres', max });
-}
-
-type PoolOptions = postgres.Options<{ bigint: postgres.PostgresType<number> }>;
-
-function poolOf(url: string | undefined, options: PoolOptions): postgres.Sql<{ bigint: number }> {
-  const whole: PoolOptions = {
+function clientOf(target: Target, options: ClientOptions): RawSql {
+  const whole: ClientOptions = {
     connect_timeout: connectSeconds,
     idle_timeout: 60,
     max_lifetime: 60 * 30,
@@ -230,7 +225,9 @@ function poolOf(url: string | undefined, options: PoolOptions): postgres.Sql<{ b
     ...options,
   };
   try {
-    return url === undefined ? postgres(whole) : postgres(url, whole);
+    return typeof target === 'string'
+      ? postgres(target, whole)
+      : postgres({ ...whole, ...target, user: 'postgres', database: 'postgres' });
   } catch (err) {
     throw new StarlingError(
       'internal',

@@ -40,23 +40,26 @@ export function keptKeyring(dataDir: string): Keyring {
  * the older one may go.
  */
 export async function adoptKeyring(database: Database, keyring: Keyring): Promise<void> {
-  await database.tx(async (sql) => {
-    await lockApps(sql);
-    const [row] = await sql<Array<{ sealed_check: string }>>`select sealed_check from installation`;
-    const check = (): string => keyring.seal('Starling', checkPurpose);
-    if (row === undefined) {
-      await sql`insert into installation ${sql({ sealed_check: check() })}`;
-      return;
-    }
-    try {
-      keyring.open(row.sealed_check, checkPurpose);
-    } catch (err) {
-      throw new StarlingError('internal', `this database was sealed with another key. ${advice}`, { cause: err });
-    }
-    if (keyring.isCurrent(row.sealed_check)) return;
-    await sql`update installation set sealed_check = ${check()}`;
-    for (const each of sealedColumns) await sealAgain(sql, keyring, each);
-  });
+  await database.tx((sql) => adoptKeyringIn(sql, keyring));
+}
+
+/** The same, inside of a transaction. */
+export async function adoptKeyringIn(sql: Sql, keyring: Keyring): Promise<void> {
+  await lockApps(sql);
+  const [row] = await sql<Array<{ sealed_check: string }>>`select sealed_check from installation`;
+  const check = (): string => keyring.seal('Starling', checkPurpose);
+  if (row === undefined) {
+    await sql`insert into installation ${sql({ sealed_check: check() })}`;
+    return;
+  }
+  try {
+    keyring.open(row.sealed_check, checkPurpose);
+  } catch (err) {
+    throw new StarlingError('internal', `this database was sealed with another key. ${advice}`, { cause: err });
+  }
+  if (keyring.isCurrent(row.sealed_check)) return;
+  await sql`update installation set sealed_check = ${check()}`;
+  for (const each of sealedColumns) await sealAgain(sql, keyring, each);
 }
 
 async function sealAgain(
@@ -71,6 +74,11 @@ async function sealAgain(
     const sealed = keyring.seal(keyring.open(row.sealed, purpose), purpose);
     await sql`update ${sql(table)} set ${sql(column)} = ${sealed} where ${sql(id)} = ${row.id}`;
   }
+}
+
+/** The text of the key kept in the folder, if there is one. */
+export function keptKeyText(dataDir: string): string | undefined {
+  return readIfThere(resolve(dataDir, 'secret-key'))?.trim();
 }
 
 function keep(dataDir: string, path: string): string {

@@ -1,11 +1,14 @@
 /** The command line. */
 import { parseArgs } from 'node:util';
 import { createLog, findSupervisor, type Log, loadConfig, readyNews, runProgram } from '@starling/runtime';
+import { runBackup, runRestore } from './backup-commands.ts';
 import { banner, setupUrl } from './banner.ts';
 import { compose, composeWorkers, type First, type OnReady, type Part, type WorkerReady } from './compose.ts';
 import {
   type ControlSettings,
   controlSettings,
+  type DatabaseCommandSettings,
+  databaseCommandSettings,
   healthSettings,
   type PartSettings,
   partSettings,
@@ -16,8 +19,9 @@ import { askHealth } from './health.ts';
 import { version } from './version.ts';
 
 interface Command {
-  readonly run: (commandLine: Readonly<Record<string, string>>) => Promise<void>;
+  readonly run: (commandLine: Readonly<Record<string, string>>, file: string) => Promise<void>;
   readonly hasWorkers: boolean;
+  readonly takesFile?: boolean;
 }
 
 const commands: Readonly<Record<string, Command>> = {
@@ -26,6 +30,8 @@ const commands: Readonly<Record<string, Command>> = {
   api: { run: (commandLine) => startPart('api', commandLine), hasWorkers: true },
   control: { run: startControl, hasWorkers: true },
   health: { run: health, hasWorkers: false },
+  backup: { run: (_commandLine, file) => runOnce(runBackup, file), hasWorkers: false, takesFile: true },
+  restore: { run: (_commandLine, file) => runOnce(runRestore, file), hasWorkers: false, takesFile: true },
 };
 
 await main(process.argv.slice(2));
@@ -33,13 +39,19 @@ await main(process.argv.slice(2));
 async function main(args: string[]): Promise<void> {
   const read = parse(args);
   if (read === undefined) return;
-  const { help, version: isVersionAsked, workers, name } = read;
+  const { help, version: isVersionAsked, workers, name, operands } = read;
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (isVersionAsked) process.stdout.write(`${version}\n`);
   else if (help || name === undefined) process.stdout.write(usage());
   else if (command === undefined) misused(`There is no command ${JSON.stringify(name)}.`);
   else if (workers !== undefined && !command.hasWorkers) misused(`${name} has no workers.`);
-  else await command.run(workers === undefined ? {} : { STARLING_WORKERS: workers });
+  else if (operands.length !== (command.takesFile === true ? 1 : 0))
+    misused(
+      command.takesFile === true
+        ? `${name} takes one file.`
+        : `Expected one command, got ${[name, ...operands].join(' ')}.`,
+    );
+  else await command.run(workers === undefined ? {} : { STARLING_WORKERS: workers }, operands[0] ?? '');
 }
 
 interface Arguments {
@@ -47,6 +59,7 @@ interface Arguments {
   readonly version: boolean;
   readonly workers: string | undefined;
   readonly name: string | undefined;
+  readonly operands: readonly string[];
 }
 
 function parse(args: string[]): Arguments | undefined {
@@ -60,12 +73,9 @@ function parse(args: string[]): Arguments | undefined {
         workers: { type: 'string' },
       },
     });
-    if (positionals.length > 1) {
-      misused(`Expected one command, got ${positionals.join(' ')}.`);
-      return undefined;
-    }
     const { help = false, version = false, workers } = values;
-    return { help, version, workers, name: positionals[0] };
+    const [name, ...operands] = positionals;
+    return { help, version, workers, name, operands };
   } catch (err) {
     misused(err instanceof Error ? err.message : String(err));
     return undefined;
@@ -89,6 +99,8 @@ Commands:
   edge     Serve realtime connections, as one of the programs of a cluster
   api      Serve the HTTP API, as one of the programs of a cluster
   control  Serve the admin API, as one of the programs of a cluster
+  backup   Write everything in the database to a file: starling backup FILE
+  restore  Replace everything in the database by what a backup holds: starling restore FILE
   health   Exit with 0 if the Starling started with these settings is alive, else with 1
 
 Options:
@@ -160,6 +172,18 @@ async function serve(
       ? composeWorkers(settings, log, onReady, cannotGoOn)
       : compose(settings, parts, undefined, log, onReady),
   );
+}
+
+async function runOnce(
+  run: (settings: DatabaseCommandSettings, file: string) => Promise<string>,
+  file: string,
+): Promise<void> {
+  try {
+    process.stdout.write(`${await run(loadConfig(databaseCommandSettings), file)}\n`);
+  } catch (err) {
+    process.stderr.write(`${err instanceof Error ? err.message : err}\n`);
+    process.exitCode = 1;
+  }
 }
 
 async function health(): Promise<void> {

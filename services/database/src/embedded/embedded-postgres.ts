@@ -131,6 +131,7 @@ export class EmbeddedPostgres {
       const isInTime = isAnswering && (await Promise.race([exited, delay(stopLimitMs, false, { ref: false })]));
       if (isInTime === false) killAll(this.#home.cluster, child);
       await exited;
+      await gone(this.#home.cluster, stopLimitMs);
     }
     rmSync(this.#socketFolder, { recursive: true, force: true });
     this.#unlock();
