@@ -11,6 +11,8 @@ import { WebSocket } from 'ws';
 const room = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'services/starling');
 
 export interface Program {
+  /** The built file. */
+  readonly file: string;
   /** A fresh folder to run in. */
   makeFolder(): string;
   /** Without waiting for anything. */
@@ -93,6 +95,7 @@ export function openProgram(): Program {
   };
 
   return {
+    file: join(room, build),
     makeFolder,
     run,
     start: async ({ args = [], env = {}, cwd = makeFolder(), ...options } = {}) => {

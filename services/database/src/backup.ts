@@ -129,7 +129,10 @@ async function tablesIn(sql: RawSql, schema: string): Promise<readonly Table[]> 
  * within seconds.
  */
 export async function restore(database: ClosedDatabase, file: string, keyring: Keyring): Promise<BackupSummary> {
-  const lines = linesOf(createReadStream(file).pipe(createGunzip()) as AsyncIterable<Buffer>);
+  const unzipped = createGunzip();
+  // Its errors come out at the end where it is read.
+  pipeline(createReadStream(file), unzipped).catch((err) => unzipped.destroy(err));
+  const lines = linesOf(unzipped);
   const next = async (): Promise<Buffer | undefined> => {
     try {
       const read = await lines.next();

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { databaseOf } from './database.test-kit.ts';
-import { isDangling, isDuplicate, type Sql } from './index.ts';
+import { isDangling, isDuplicate, openDatabase, type Sql } from './index.ts';
 
 describe('a database', () => {
   const database = databaseOf();
@@ -157,5 +159,42 @@ describe('a database', () => {
       await Promise.allSettled(Array.from({ length: 20 }, () => names()));
       for (const all of await Promise.all(Array.from({ length: 20 }, () => names()))) expect(all).toEqual([]);
     });
+  });
+
+  test('[DB5] a server by its URL that answers nothing any more refuses within the limit, and works again when it does', async () => {
+    const target = new URL(database.address.url);
+    const real = Number(target.port);
+    const sockets: Socket[] = [];
+    const link = { isCut: false };
+    const proxy = createServer((socket) => {
+      sockets.push(socket.on('error', () => {}));
+      if (link.isCut) return;
+      const through = connect(real, '127.0.0.1').on('error', () => {});
+      sockets.push(through);
+      socket.pipe(through).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    target.port = String((proxy.address() as AddressInfo).port);
+    const behind = await openDatabase({ url: target.href });
+    const insert = (id: string) => behind.sql`insert into organisations ${behind.sql({ id: `org_${id}`, name: id })}`;
+    await insert('before');
+    // Like a cable that was pulled: nothing is refused, nothing comes.
+    for (const socket of sockets) socket.unpipe().pause();
+    link.isCut = true;
+    const refused = await Promise.allSettled([insert('a'), behind.tx(() => insert('b')), behind.ping(300)]);
+    for (const outcome of refused) {
+      expect(outcome).toMatchObject({
+        status: 'rejected',
+        reason: { code: 'unavailable', message: expect.stringMatching(/did not answer (for|within) (1200|300) ms/) },
+      });
+    }
+    // The server is there again under the same address; the old connections stay silent.
+    link.isCut = false;
+    await insert('after');
+    await behind.tx(() => insert('later'));
+    expect(await names()).toEqual(['after', 'before', 'later']);
+    for (const socket of sockets) socket.destroy();
+    await behind.close();
+    proxy.close();
   });
 });
