@@ -10,8 +10,6 @@ export interface WantedProgram {
   readonly names: readonly string[];
   /** What Debian and Ubuntu call its package. */
   readonly aptPackage: string;
-  /** Folders to look in where PATH does not lead to it, the best first. */
-  readonly beside?: () => readonly string[];
 }
 
 /** What is asked of the machine, so that a test can be one. */
@@ -46,9 +44,8 @@ export function findProgram(wanted: WantedProgram, machine: Machine = thisMachin
   );
 }
 
-function search({ names, beside }: WantedProgram, machine: Machine): string | undefined {
-  const onPath = (machine.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
-  const folders = [...onPath, ...(beside?.() ?? [])];
+function search({ names }: WantedProgram, machine: Machine): string | undefined {
+  const folders = (machine.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
   return names
     .flatMap((name) => folders.map((folder) => join(folder, name)))
     .find((path) => machine.isExecutable(path));

@@ -192,7 +192,7 @@ describe('docs/database.md', () => {
     const run = spawnSync('/bin/sh', ['-c', setup + script], {
       cwd,
       encoding: 'utf8',
-      env: { PATH: process.env['PATH'] },
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
     });
     expect(run.stderr).toBe('');
     expect(run.status).toBe(0);

