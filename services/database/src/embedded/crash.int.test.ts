@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { openDatabase } from '../index.ts';
@@ -22,18 +22,21 @@ interface Ended {
   /** The numbers that were said to be written. */
   readonly said: readonly number[];
   readonly pid: number;
+  readonly socketFolder: string;
 }
 
 /** Resolves once the writer has ended: it ends by itself when its Postgres is away. */
 async function writeUntilKilled(dataDir: string, count: number, order: readonly string[]): Promise<Ended> {
   const child = spawn(process.execPath, ['--import', 'tsx', writer, dataDir], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const state = { said: '', pid: 0 };
+  const state = { said: '', pid: 0, socketFolder: '' };
   const closed = once(child, 'close');
   child.stdout.on('data', (data: Buffer) => {
     state.said += data;
     if (state.said.split('\n').length <= count || state.pid !== 0) return;
     const file = join(dataDir, 'postgres/cluster/postmaster.pid');
-    state.pid = Number(readFileSync(file, 'utf8').split('\n')[0]);
+    const [pid, , , , socketFolder = ''] = readFileSync(file, 'utf8').split('\n');
+    state.pid = Number(pid);
+    state.socketFolder = basename(socketFolder);
     for (const each of order) {
       if (each === 'parent') child.kill('SIGKILL');
       else process.kill(state.pid, each === 'freeze' ? 'SIGSTOP' : 'SIGKILL');
@@ -41,7 +44,7 @@ async function writeUntilKilled(dataDir: string, count: number, order: readonly 
   });
   await closed;
   // Without what was being said at the moment.
-  return { said: state.said.split('\n').slice(0, -1).map(Number), pid: state.pid };
+  return { said: state.said.split('\n').slice(0, -1).map(Number), pid: state.pid, socketFolder: state.socketFolder };
 }
 
 test.each(Object.entries(orders))(
@@ -52,10 +55,13 @@ test.each(Object.entries(orders))(
     const dataDir = join(folder, 'data');
     try {
       const said: number[] = [];
+      // The folders of their sockets, which nobody else removes.
+      const sockets = new Set<string>();
       // The first kill comes early, while the first data folder has hardly been used.
       for (const count of [1, 60, 37]) {
         const ended = await writeUntilKilled(dataDir, count, order);
         said.push(...ended.said);
+        sockets.add(ended.socketFolder);
         // With its parent it ends, too; a frozen one is for the next start to find.
         if (order.at(-1) === 'parent' && order[0] !== 'freeze') await gone(ended.pid);
       }
@@ -67,6 +73,7 @@ test.each(Object.entries(orders))(
       );
       const told = await read(sql<Array<{ at: number }>>`select target::int as at from audit_entries order by 1`);
       await database.close();
+      expect(readdirSync(tmpdir()).filter((name) => sockets.has(name))).toEqual([]);
       expect(told).toEqual(made);
       expect(said.length).toBeGreaterThan(90);
       expect(made).toEqual(expect.arrayContaining(said));

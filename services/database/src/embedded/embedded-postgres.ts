@@ -13,12 +13,12 @@ import {
   rmSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { type Home, homeOf, postgresUser, prepareCluster, prepareHome, problemWith } from './cluster.ts';
-import { lockFolder } from './folder-lock.ts';
+import { lastHolderOf, lockFolder } from './folder-lock.ts';
 import { findPrograms, type Programs, reaches } from './programs.ts';
 
 export interface WatchLimits {
@@ -95,8 +95,10 @@ export class EmbeddedPostgres {
   async start(): Promise<void> {
     const { dataDir, binFolder } = this.#options;
     this.#home = prepareHome(dataDir);
+    const former = lastHolderOf(this.#home.folder)?.postgresSocket;
     this.#unlock = await lockFolder(this.#home.folder, this.socketPath);
     try {
+      if (former !== undefined) removeSocket(former);
       this.#programs = await findPrograms({
         binFolder,
         linkFolder: join(this.#home.folder, 'lib'),
@@ -184,7 +186,7 @@ export class EmbeddedPostgres {
     } finally {
       limit.abort();
     }
-    watchParent(child);
+    watchParent(child, this.#socketFolder);
     this.#scheduleBeat(performance.now());
   }
 
@@ -333,12 +335,21 @@ function socketPlace(): string {
   );
 }
 
+/** Ends it in order once the pipe is closed, and takes away the folder of its socket. */
+const watching = `
+  read -r _
+  kill -INT "$1"
+  for _ in 1 2 3 4 5; do
+    sleep 1
+    rmdir "$2" && exit
+  done`;
+
 /**
  * Nothing tells Postgres that we were killed, but a pipe tells a shell. Where there is no shell, the next start finds
  * the Postgres that was left behind.
  */
-function watchParent(child: ChildProcess): void {
-  const watcher = spawn('/bin/sh', ['-c', 'read -r _; kill -INT "$1"', 'sh', String(child.pid)], {
+function watchParent(child: ChildProcess, socketFolder: string): void {
+  const watcher = spawn('/bin/sh', ['-c', watching, 'sh', String(child.pid), socketFolder], {
     ...postgresUser(),
     env: {},
     cwd: '/',
@@ -365,8 +376,7 @@ function killAll(cluster: string, child: ChildProcess): void {
 /** Ends what a start that was killed left running on the folder, all of it, and its lock file. */
 async function endStale(cluster: string): Promise<void> {
   const lockFile = join(cluster, 'postmaster.pid');
-  const [line = '', , , , socketFolder = ''] = readIfThere(lockFile).split('\n');
-  const first = Number(line);
+  const first = Number(readIfThere(lockFile).split('\n')[0]);
   if (processesIn(cluster).includes(first)) {
     signal(first, 'SIGINT');
     await gone(cluster, staleLimitMs);
@@ -380,9 +390,6 @@ async function endStale(cluster: string): Promise<void> {
   }
   // Its pid may be another process's by now, which would keep Postgres from starting. The lock that counts is ours.
   rmSync(lockFile, { force: true });
-  if (/\/starling-[0-9a-f]{16}$/.test(socketFolder)) {
-    for (const name of [socketName, `${socketName}.lock`]) rmSync(join(socketFolder, name), { force: true });
-  }
 }
 
 async function gone(cluster: string, limitMs: number): Promise<boolean> {
@@ -431,6 +438,16 @@ function signal(pid: number, name: NodeJS.Signals): void {
     process.kill(pid, name);
   } catch {
     // It ended by itself.
+  }
+}
+
+/** What a start that was killed left behind. */
+function removeSocket(path: string): void {
+  if (!/\/starling-[0-9a-f]{16}\/\.s\.PGSQL\.5432$/.test(path)) return;
+  try {
+    rmSync(dirname(path), { recursive: true, force: true });
+  } catch {
+    // Another user's by now.
   }
 }
 
