@@ -14,14 +14,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'services/ports': ['@starling/protocol'],
   'services/core': ['@starling/protocol', '@starling/ports', 'node:crypto'],
   // What tables there are, and one way to them; who keeps what in them is the business of the rooms above.
-  'services/database': [
-    '@starling/protocol',
-    '@starling/ports',
-    'postgres',
-    '@electric-sql/pglite',
-    '@electric-sql/pglite-socket',
-    'node:*',
-  ],
+  'services/database': ['@starling/protocol', '@starling/ports', 'postgres', 'node:*'],
   // ioredis in src/redis only, jose in src/jose only, the database in src/postgres only.
   'services/adapters': ['@starling/protocol', '@starling/ports', '@starling/database', 'ioredis', 'jose', 'node:*'],
   'services/fanout': ['node:*'],

@@ -139,6 +139,18 @@ describe('starling start --workers 3', () => {
     for (const connection of [...newcomers, ...staying]) connection.close();
   });
 
+  test('[OP8] [DB7] shares one database of its own, and serves the admin API with a link that leads somewhere', async () => {
+    const [, path = ''] = /admin +http:\/\/[^/]+(\/setup\?token=\S+)/.exec(starling.stdout()) ?? [];
+    // Of several workers: whichever is asked.
+    for (let round = 0; round < 6; round++) expect((await fetch(starling.url + path)).status).toBe(200);
+    const before = Number((await metric(starling, 'starling_database_restarts_total'))['supervisor']);
+    expect(before).toBe(0);
+    expect(await metric(starling, 'starling_database_up')).toEqual({ 1: 1, 2: 1, 3: 1, supervisor: 1 });
+    expect(starling.stdout().match(/The database is a Postgres of our own/g)).toHaveLength(1);
+    const readyz = await fetch(`${starling.url}/readyz`);
+    expect(await readyz.json()).toMatchObject({ checks: { database: 'ok' } });
+  });
+
   test('[OP6] stops all of them in order: clients told to reconnect, exit 0, no process left', async () => {
     const connections = await Promise.all([1, 2, 3].map(() => Connection.open(starling.url, starling.app)));
     const pids = [1, 2, 3].map((worker) => pidOf(starling, worker));

@@ -37,16 +37,6 @@ test('installs it where it can, and says so', () => {
   expect(said.join('')).toContain('installing the package chromium with apt-get');
 });
 
-test('looks beside PATH last, and again after installing', () => {
-  const folders: string[] = [];
-  const { it } = machine({
-    canInstall: true,
-    install: () => void folders.push('/lib/browser/2'),
-    isExecutable: (path) => path === '/lib/browser/2/chromium',
-  });
-  expect(findProgram({ ...wanted, beside: () => folders }, it)).toBe('/lib/browser/2/chromium');
-});
-
 test('otherwise says what to install', () => {
   expect(() => findProgram(wanted, machine().it)).toThrow('apt-get install chromium), or set BROWSER_PATH');
   expect(() => findProgram(wanted, machine({ canInstall: true }).it)).toThrow('apt-get install chromium');

@@ -1,11 +1,11 @@
-/** Starts Postgres servers for tests: on free ports, in folders of their own, ended with the process whatever happens. */
+/** Starts Postgres servers for tests, with the programs that come along: on free ports, in folders of their own, ended with the process whatever happens. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { findProgram } from './find-program.ts';
+import { delimiter, join } from 'node:path';
+import { findPrograms, type Programs } from '@starling/database/programs';
 
 const startLimitMs = 30_000;
 /** Debian keeps its servers where no PATH leads, one folder for each version. */
@@ -26,12 +26,12 @@ const dyingWithUs = !existsSync(setpriv)
 export class PostgresServer {
   readonly port: number;
   readonly #folder: string;
-  readonly #programs: string;
+  readonly #programs: Programs;
   readonly #args: readonly string[];
   #child: ChildProcess | null = null;
   readonly #stopOnExit = () => this.#child?.kill('SIGQUIT');
 
-  private constructor(port: number, folder: string, programs: string, args: readonly string[]) {
+  private constructor(port: number, folder: string, programs: Programs, args: readonly string[]) {
     this.port = port;
     this.#folder = folder;
     this.#programs = programs;
@@ -39,16 +39,28 @@ export class PostgresServer {
   }
 
   /** `args` as `postgres` takes them; without any, what is written is not safe from a power cut, and quick. */
-  static async start(...args: string[]): Promise<PostgresServer> {
-    // Where the others of the same version are.
-    const programs = dirname(realpathSync(findPostgres()));
+  static start(...args: string[]): Promise<PostgresServer> {
+    return PostgresServer.startOf(undefined, ...args);
+  }
+
+  /** Of another version: with the programs in this folder. */
+  static async startOf(binFolder: string | undefined, ...args: string[]): Promise<PostgresServer> {
     const folder = mkdtempSync(join(tmpdir(), 'starling-postgres-'));
-    if (nobody !== undefined) chownSync(folder, nobody.uid, nobody.gid);
+    if (nobody !== undefined) chmodSync(folder, 0o755);
+    const data = join(folder, 'data');
+    mkdirSync(data);
+    if (nobody !== undefined) chownSync(data, nobody.uid, nobody.gid);
+    const programs = await findPrograms({
+      binFolder,
+      linkFolder: join(folder, 'lib'),
+      copyFolder: tmpdir(),
+      user: nobody,
+    });
     const options = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync', '--no-instructions'];
-    const made = spawnSync(join(programs, 'initdb'), ['-D', join(folder, 'data'), ...options], {
+    const made = spawnSync(programs.initdb, ['-D', data, ...options], {
       ...nobody,
       cwd: folder,
-      env: { LC_ALL: 'C', TZ: 'UTC' },
+      env: programs.env,
       encoding: 'utf8',
     });
     if (made.status !== 0) throw new Error(`initdb failed: ${made.error ?? made.stderr}`);
@@ -73,11 +85,11 @@ export class PostgresServer {
       '-c',
       'max_connections=200',
     ];
-    const command = [...dyingWithUs, join(this.#programs, 'postgres'), ...own, ...listening, ...this.#args];
+    const command = [...dyingWithUs, this.#programs.postgres, ...own, ...listening, ...this.#args];
     const child = spawn(command[0] ?? '', command.slice(1), {
       ...(dyingWithUs.length === 0 ? nobody : undefined),
       cwd: this.#folder,
-      env: { LC_ALL: 'C', TZ: 'UTC' },
+      env: this.#programs.env,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#child = child;
@@ -113,20 +125,13 @@ export class PostgresServer {
   }
 }
 
-function findPostgres(): string {
-  return findProgram({
-    env: 'POSTGRES_SERVER_PATH',
-    names: ['postgres'],
-    aptPackage: 'postgresql',
-    beside: debianServers,
+/** The programs of the oldest version that is promised, where the machine has them: nothing may need them. */
+export function findOldestPostgres(): string | undefined {
+  const places = [join(debianFolder, '15', 'bin'), ...(process.env['PATH'] ?? '').split(delimiter)];
+  return places.find((place) => {
+    const program = join(place, 'postgres');
+    return existsSync(program) && / 15\./.test(spawnSync(program, ['--version'], { encoding: 'utf8' }).stdout);
   });
-}
-
-/** The newest first. */
-function debianServers(): string[] {
-  if (!existsSync(debianFolder)) return [];
-  const versions = readdirSync(debianFolder).filter((name) => /^\d+$/.test(name));
-  return versions.sort((a, b) => Number(b) - Number(a)).map((version) => join(debianFolder, version, 'bin'));
 }
 
 async function freePort(): Promise<number> {

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -75,13 +75,13 @@ export interface Credentials {
 export function openProgram(): Program {
   const build = `dist/test-${process.pid}-${Math.random().toString(36).slice(2)}/starling.js`;
   execFileSync(process.execPath, ['build.mjs', build], { cwd: room, stdio: 'pipe' });
-  const folder = mkdtempSync(join(tmpdir(), 'starling-'));
+  const folder = openToPass(mkdtempSync(join(tmpdir(), 'starling-')));
   const runs: Run[] = [];
   // A secret is printed once: by the start that makes it.
   const secrets = new Map<string, string>();
 
   // Each in a folder of its own: a data folder serves one process.
-  const makeFolder = () => mkdtempSync(join(folder, 'run-'));
+  const makeFolder = () => openToPass(mkdtempSync(join(folder, 'run-')));
   const run: Program['run'] = (args, { env = {}, cwd = makeFolder(), belowShell = false } = {}) => {
     const command = [process.execPath, join(room, build), ...args];
     // The second command keeps the shell from becoming the first.
@@ -135,6 +135,12 @@ export function openProgram(): Program {
       rmSync(dirname(join(room, build)), { recursive: true, force: true });
     },
   };
+}
+
+/** As a checkout is: the user of the embedded Postgres can reach what is in it. */
+function openToPass(folder: string): string {
+  chmodSync(folder, 0o755);
+  return folder;
 }
 
 /** Path and query of a signed request. `more` of the query stands behind the rest: its names must sort behind `auth_`. */

@@ -1,5 +1,4 @@
 /** Puts all our rooms into one file for Node; packages from npm stay outside it. */
-import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,15 +39,10 @@ await build({
   logLevel: 'warning',
 });
 
-// Makes the seed of embedded databases, once for each version of theirs.
-execFileSync(process.execPath, [join(root, 'services/database/build.mjs')], { stdio: 'inherit' });
-
 /** What rooms read from beside their source while they run is beside the bundle there. */
 const besides = {
   lua: 'adapters/src/redis/lua',
   migrations: 'database/src/migrations',
-  'embedded/worker.mjs': 'database/src/embedded/worker.mjs',
-  'embedded/seed.tar.gz': 'database/dist/seed.tar.gz',
 };
 for (const [place, source] of Object.entries(besides)) {
   cpSync(join(root, 'services', source), join(dirname(outfile), place), { recursive: true });

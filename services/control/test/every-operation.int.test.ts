@@ -1,5 +1,5 @@
 /** What holds for every operation of the contract, whichever they are: none can be forgotten here. */
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import { channelTopic } from '@starling/ports';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { operations } from '../src/contract/index.ts';
@@ -40,8 +40,8 @@ const withExample = table.filter(([id]) => Object.hasOwn(examples, id));
 const ofOperators = table.filter(([, { needs }]) => needs === 'operator');
 const withRole = table.filter(([, { needs }]) => (roles as readonly string[]).includes(needs));
 
-describe.each(engines)('on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('the operations', () => {
+  const database = databaseOf();
   let control: Started;
   beforeEach(async () => {
     control = await startControl(database);

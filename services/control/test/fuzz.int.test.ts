@@ -97,7 +97,7 @@ function withField(body: object, [name = '', ...rest]: readonly string[], value:
   return { ...body, [name]: rest.length === 0 ? value : withField(inner, rest, value) };
 }
 
-const database = databaseOf('postgres');
+const database = databaseOf();
 let control: Started;
 let theirsBefore: unknown;
 beforeEach(async () => {

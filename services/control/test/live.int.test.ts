@@ -1,6 +1,6 @@
 /** What the admin API tells of this moment, and what it keeps of the moments before. */
 import { FakeClock } from '@starling/adapters/memory';
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import { channelTopic, type MinuteOfUse } from '@starling/ports';
 import { reportOf } from '@starling/ports/contract';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -28,8 +28,8 @@ const shown = (at: number, count: number) => ({
   refused: count,
 });
 
-describe.each(engines)('on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('the operations', () => {
+  const database = databaseOf();
   let clock: FakeClock;
   let control: Started;
   beforeEach(async () => {

@@ -2,7 +2,7 @@
 
 import { FakeClock } from '@starling/adapters/memory';
 import { readApps } from '@starling/database';
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { errorReply } from '../src/contract/operation.ts';
 import { pruneKeys } from '../src/frame/idempotency.ts';
@@ -11,8 +11,8 @@ import { ourApp, ourEndpoint, ourKey, ours, people, type Started, startControl, 
 
 const dayMs = 86_400_000;
 
-describe.each(engines)('on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('the operations', () => {
+  const database = databaseOf();
   let clock: FakeClock;
   let control: Started;
   beforeEach(async () => {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { settleOperator } from '../src/operations/operators.ts';
 import { ourApp, ours, people, type Started, startControl, theirApp } from './started-control.ts';
 
-const database = databaseOf('postgres');
+const database = databaseOf();
 let control: Started;
 beforeEach(async () => {
   control = await startControl(database);

@@ -13,7 +13,7 @@ import { type FastifyInstance, fastify } from 'fastify';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type Control, control } from '../src/control.ts';
 
-const database = databaseOf('postgres');
+const database = databaseOf();
 const owner = { name: 'Ada', email: 'ada@example.com', password: 'a long sentence' };
 let clock: FakeClock;
 let problems: unknown[];

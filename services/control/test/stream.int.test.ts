@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'v
 import { farewellMs, heartbeatMs } from '../src/frame/stream.ts';
 import { ourApp, people, type Started, startControl, theirApp } from './started-control.ts';
 
-const database = databaseOf('postgres');
+const database = databaseOf();
 let clock: FakeClock;
 let control: Started;
 let port: number;

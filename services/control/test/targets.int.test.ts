@@ -35,7 +35,7 @@ const inside = [
 ];
 const outside = ['example.com', '8.8.8.8', '[2606:4700:4700::1111]', '127.evil.example', 'localhost.example.com'];
 
-const database = databaseOf('postgres');
+const database = databaseOf();
 let control: Started;
 beforeEach(async () => {
   control = await startControl(database);

@@ -1,6 +1,6 @@
 import { type App, type Bulletin, defaultAppLimits, type Notice } from '@starling/ports';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { databaseOf, engines } from './database.test-kit.ts';
+import { databaseOf } from './database.test-kit.ts';
 import {
   adoptKeyring,
   appChanged,
@@ -20,8 +20,8 @@ function keyringOf(...keys: string[]): Keyring {
   return parsed.value;
 }
 
-describe.each(engines)('apps as rows on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('apps as rows', () => {
+  const database = databaseOf();
   const [oldKey, newKey] = [Keyring.make(), Keyring.make()];
   const keyring = keyringOf(oldKey);
   let posted: Notice[] = [];

@@ -1,9 +1,11 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { databaseOf, engines } from './database.test-kit.ts';
-import { isDangling, isDuplicate } from './index.ts';
+import { databaseOf } from './database.test-kit.ts';
+import { isDangling, isDuplicate, openDatabase, type Sql } from './index.ts';
 
-describe.each(engines)('a database on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('a database', () => {
+  const database = databaseOf();
   const names = async () =>
     (await database.sql<Array<{ name: string }>>`select name from organisations order by id`).map(({ name }) => name);
   const add = (id: string) => database.sql`insert into organisations ${database.sql({ id: `org_${id}`, name: id })}`;
@@ -111,5 +113,88 @@ describe.each(engines)('a database on %s', (engine) => {
     await expect(orphan).rejects.toSatisfy((err) => isDangling(err) && !isDuplicate(err));
     await add('a');
     await expect(add('a')).rejects.toSatisfy((err) => isDuplicate(err) && !isDuplicate(err, 'apps_pkey'));
+  });
+
+  describe('[DB12] a transaction whose connection is lost', () => {
+    const kill = (pid: number | undefined) => database.sql`select pg_terminate_backend(${pid ?? 0})`;
+    const pidOf = async (sql: Sql) => (await sql<Array<{ pid: number }>>`select pg_backend_pid() as pid`)[0]?.pid;
+
+    test('in the middle of a query is refused as a whole, and the process goes on', async () => {
+      const lost = database.tx(async (sql) => {
+        await add('a');
+        const pid = await pidOf(sql);
+        const sleep = sql`select pg_sleep(20)`;
+        await Promise.all([sleep, kill(pid)]);
+      });
+      await expect(lost).rejects.toMatchObject({ code: 'unavailable' });
+      await database.tx(() => add('b'));
+      expect(await names()).toEqual(['b']);
+    });
+
+    test('between two queries sends the rest nowhere, above all not into the transaction of another', async () => {
+      // All connections for transactions, so that the next ones get those that were lost, if anything may.
+      const lost = Array.from({ length: 5 }, (_, index) =>
+        database.tx(async (sql) => {
+          await kill(await pidOf(sql));
+          for (let step = 0; step < 20; step++) await new Promise((resolve) => setImmediate(resolve));
+          await sql`insert into organisations (id, name) values (${`org_rest${index}`}, 'rest')`;
+        }),
+      );
+      const others = Array.from({ length: 10 }, (_, index) => database.tx(() => add(String(index))));
+      for (const outcome of await Promise.allSettled(lost)) {
+        expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'unavailable' } });
+      }
+      await Promise.all(others);
+      expect(await names()).toEqual(Array.from({ length: 10 }, (_, index) => String(index)));
+    });
+
+    test('and single statements get connections that work, after all of theirs were lost', async () => {
+      await Promise.all(Array.from({ length: 5 }, () => database.sql`select pg_sleep(0.1)`));
+      await database.tx(
+        (sql) => sql`
+          select pg_terminate_backend(pid) from pg_stat_activity
+          where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`,
+      );
+      // Those that were on their way over a lost one are refused; then all is well.
+      await Promise.allSettled(Array.from({ length: 20 }, () => names()));
+      for (const all of await Promise.all(Array.from({ length: 20 }, () => names()))) expect(all).toEqual([]);
+    });
+  });
+
+  test('[DB5] a server by its URL that answers nothing any more refuses within the limit, and works again when it does', async () => {
+    const target = new URL(database.address.url);
+    const real = Number(target.port);
+    const sockets: Socket[] = [];
+    const link = { isCut: false };
+    const proxy = createServer((socket) => {
+      sockets.push(socket.on('error', () => {}));
+      if (link.isCut) return;
+      const through = connect(real, '127.0.0.1').on('error', () => {});
+      sockets.push(through);
+      socket.pipe(through).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    target.port = String((proxy.address() as AddressInfo).port);
+    const behind = await openDatabase({ url: target.href });
+    const insert = (id: string) => behind.sql`insert into organisations ${behind.sql({ id: `org_${id}`, name: id })}`;
+    await insert('before');
+    // Like a cable that was pulled: nothing is refused, nothing comes.
+    for (const socket of sockets) socket.unpipe().pause();
+    link.isCut = true;
+    const refused = await Promise.allSettled([insert('a'), behind.tx(() => insert('b')), behind.ping(300)]);
+    for (const outcome of refused) {
+      expect(outcome).toMatchObject({
+        status: 'rejected',
+        reason: { code: 'unavailable', message: expect.stringMatching(/did not answer (for|within) (1200|300) ms/) },
+      });
+    }
+    // The server is there again under the same address; the old connections stay silent.
+    link.isCut = false;
+    await insert('after');
+    await behind.tx(() => insert('later'));
+    expect(await names()).toEqual(['after', 'before', 'later']);
+    for (const socket of sockets) socket.destroy();
+    await behind.close();
+    proxy.close();
   });
 });

@@ -1,14 +1,9 @@
-/** Databases for the tests of any room: on the embedded Postgres and on a real server, empty before each test. */
-import { execFileSync } from 'node:child_process';
+/** Databases for the tests of any room: in the Postgres that the test run has started, empty before each test. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, inject } from 'vitest';
 import type { Database } from './database.ts';
-import { type DatabaseAddress, openDatabase, ownMigrations } from './open-database.ts';
+import { openDatabase, ownMigrations } from './open-database.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -16,33 +11,28 @@ declare module 'vitest' {
   }
 }
 
-/** `describe.each(engines)` belongs into an `.int.test.ts`, since it needs a server; `pglite` alone does not. */
-export const engines = ['pglite', 'postgres'] as const;
-export type Engine = (typeof engines)[number];
-
 export interface TestDatabase extends Database {
-  readonly engine: Engine;
   /** What another program would be given to use the same database. */
-  readonly address: DatabaseAddress;
-  /** What another node has: connections of its own where the engine has more than one. Closed with this one. */
+  readonly address: { readonly url: string };
+  /** What another node has: connections of its own. Closed with this one. */
   openAnother(): Promise<Database>;
 }
 
-/** To be called where tests are described: opens before the first of them, empties before each, closes after the last. */
-export function databaseOf(engine: Engine): TestDatabase {
-  const opened: { own?: Database; address?: DatabaseAddress; remove?: () => Promise<void> } = {};
+/** To be called where tests are described, in an `.int.test.ts`: opens before the first of them, empties before each, closes after the last. */
+export function databaseOf(): TestDatabase {
+  const opened: { own?: Database; address?: TestDatabase['address']; remove?: () => Promise<void> } = {};
   const others: Database[] = [];
   const own = (): Database => {
     if (opened.own === undefined) throw new Error('The database is open only while a test or its hooks run');
     return opened.own;
   };
-  const address = (): DatabaseAddress => {
+  const address = (): TestDatabase['address'] => {
     if (opened.address === undefined) throw new Error('The database has an address only while a test or its hooks run');
     return opened.address;
   };
 
   beforeAll(async () => {
-    const made = engine === 'pglite' ? makeFolder() : await makeDatabase(inject('postgresUrl'));
+    const made = await makeDatabase(inject('postgresUrl'));
     opened.address = made.address;
     opened.remove = made.remove;
     opened.own = await openDatabase(made.address);
@@ -54,21 +44,20 @@ export function databaseOf(engine: Engine): TestDatabase {
     await opened.remove?.();
   });
 
-  // Not the database itself: it is not open yet, and with the embedded one every node is given the same connection.
+  // Not the database itself: it is not open yet.
   const shared: Database = {
     get sql() {
       return own().sql;
     },
     tx: (run) => own().tx(run),
     afterCommit: (run) => own().afterCommit(run),
+    ping: (limitMs) => own().ping(limitMs),
     close: async () => undefined,
   };
   return Object.defineProperties(shared, {
-    engine: { value: engine },
     address: { get: address },
     openAnother: {
       value: async (): Promise<Database> => {
-        if (engine === 'pglite') return shared;
         const other = await openDatabase(address());
         others.push(other);
         return other;
@@ -84,15 +73,8 @@ async function empty({ sql }: Database): Promise<void> {
 }
 
 interface Made {
-  readonly address: DatabaseAddress;
+  readonly address: TestDatabase['address'];
   remove(): Promise<void>;
-}
-
-function makeFolder(): Made {
-  // Without it Postgres would make the folder itself, for seconds each time.
-  execFileSync(process.execPath, [fileURLToPath(new URL('../build.mjs', import.meta.url))]);
-  const dataDir = mkdtempSync(join(tmpdir(), 'starling-pglite-'));
-  return { address: { dataDir }, remove: async () => rmSync(dataDir, { recursive: true, force: true }) };
 }
 
 /** A copy of one that has been migrated once for all tests with these migrations. */

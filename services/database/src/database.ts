@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { StarlingError } from '@starling/protocol';
 import type postgres from 'postgres';
+import type { Connections, Exclusive, RawSql } from './connections.ts';
 
 /** `bigint` comes back as a number: nothing we count passes 2^53. Dates are Date, jsonb is what it holds. */
 export type Sql = postgres.ISql<{ bigint: number }>;
@@ -14,36 +15,69 @@ export interface Database {
   readonly sql: Sql;
   /**
    * Runs it in a transaction, and inside one in a savepoint. A query that failed fails the transaction, even where its
-   * error was caught: what may fail belongs into a `tx` of its own. Never wait for the network inside: with the embedded
-   * database everybody else waits meanwhile.
+   * error was caught: what may fail belongs into a `tx` of its own. Never wait for the network inside: others wait for the
+   * locks meanwhile.
    */
   tx<T>(run: (sql: Sql) => Promise<T>): Promise<T>;
   /** Called once what is done now is committed, outside of the transaction: at once where none runs, never after a rollback. */
   afterCommit(run: () => void): void;
+  /** A round trip over a connection of its own: rejects where the database does not answer within the limit. */
+  ping(limitMs?: number): Promise<void>;
   /** Waits a few seconds for what is under way. */
   close(): Promise<void>;
 }
 
 interface Running {
   readonly sql: Sql;
-  readonly savepoint: ((run: (sql: postgres.TransactionSql<{ bigint: number }>) => unknown) => Promise<unknown>) | null;
+  readonly client: Exclusive;
   readonly afterCommit: Array<() => void>;
+  /** Ends the waiting for the whole transaction: over a connection that does not answer, it cannot be rolled back either. */
+  readonly giveUp: (err: Error) => void;
+  /** The first query of it that failed: it fails the transaction even where its error was caught. */
+  failed?: unknown;
   isOver: boolean;
 }
 
 export interface Limits {
   /** For a free connection, and from a query to its answer. Longer than the server's own limits, so that theirs count first. */
   readonly waitMs: number;
+  /** A wait of so long may mean that the database is busy, or that it does not answer at all: then it is asked. */
+  readonly doubtMs: number;
+  /** Rejects soon where the database answers nobody. */
+  readonly ask: () => Promise<void>;
 }
 
-/** What `sql` and `tx` are over the connections of postgres.js; `shut` is called when they are closed. */
+/** Calls back once when a wait is in vain: after `waitMs`, or earlier when the database answers nobody. Returns the end of it. */
+function watchWait({ waitMs, doubtMs, ask }: Limits, onVain: (isAnswering: boolean, ms: number) => void): () => void {
+  let hasEnded = false;
+  let timer = setTimeout(() => {
+    timer = setTimeout(() => finish(true, waitMs), waitMs - doubtMs);
+    ask().catch(() => finish(false, doubtMs));
+  }, doubtMs);
+  const end = () => {
+    hasEnded = true;
+    clearTimeout(timer);
+  };
+  const finish = (isAnswering: boolean, ms: number) => {
+    if (hasEnded) return;
+    end();
+    onVain(isAnswering, ms);
+  };
+  return end;
+}
+
+/** What `sql` and `tx` are over these connections. */
 export function databaseOver(
-  pool: postgres.Sql<{ bigint: number }>,
+  connections: Connections,
   limits: Limits,
-  shut: () => Promise<void>,
+  { ping, close }: Pick<Database, 'ping' | 'close'>,
 ): Database {
   const running = new AsyncLocalStorage<Running>();
-  const guarded = guardedSql(pool, limits, () => {});
+  const savepoints = { count: 0 };
+  const alone = (): Sql => {
+    const { sql, begin } = connections.use();
+    return guardedSql(sql, limits, { begin, giveUp: () => connections.retire() });
+  };
 
   const current = (): Running | undefined => {
     const here = running.getStore();
@@ -51,45 +85,67 @@ export function databaseOver(
     return here;
   };
 
+  /** Runs it as a transaction, or a savepoint of one, between these statements. */
   async function inside<T>(
-    sql: postgres.TransactionSql<{ bigint: number }>,
-    afterCommit: Array<() => void>,
+    { client, afterCommit, giveUp }: Pick<Running, 'client' | 'afterCommit' | 'giveUp'>,
+    ends: { readonly good: string | null; readonly bad: string },
     run: (sql: Sql) => Promise<T>,
   ): Promise<T> {
+    const refuseWhenLost = () => {
+      if (client.isLost) throw new StarlingError('unavailable', 'The connection to the database was lost');
+    };
+    const end = guardedSql(client.sql, limits, { check: refuseWhenLost, giveUp });
     const store: Running = {
-      sql: guardedSql(sql, limits, () => refuseWhenOver(store)),
-      savepoint: (nested) => sql.savepoint(nested),
+      client,
+      sql: guardedSql(client.sql, limits, {
+        check: () => {
+          refuseWhenOver(store);
+          refuseWhenLost();
+        },
+        giveUp,
+        failed: (err) => {
+          store.failed ??= err;
+        },
+      }),
       afterCommit,
+      giveUp,
       isOver: false,
     };
     try {
-      return await running.run(store, () => run(store.sql));
-    } finally {
+      const value = await running.run(store, () => run(store.sql));
+      if (store.failed !== undefined) throw store.failed;
       store.isOver = true;
+      if (ends.good !== null) await end.unsafe(ends.good);
+      return value;
+    } catch (err) {
+      store.isOver = true;
+      // What cannot be rolled back is not gone on with: Postgres does it itself, once it sees that we are gone.
+      if (!client.isLost) await end.unsafe(ends.bad).then(undefined, () => client.discard());
+      // Of a transaction that has failed Postgres says only that; its first failure says more.
+      throw isState(err, '25P02') ? (store.failed ?? err) : err;
     }
   }
 
   async function tx<T>(run: (sql: Sql) => Promise<T>): Promise<T> {
     const outer = current();
     const afterCommit: Array<() => void> = [];
-    // In an object: the compiler would take a variable that only a callback sets for one that is never set.
-    const result: { value?: T } = {};
-    const attempt = async (sql: postgres.TransactionSql<{ bigint: number }>): Promise<void> => {
-      result.value = await inside(sql, afterCommit, run);
-    };
-    if (outer?.savepoint) {
-      await outer.savepoint(attempt);
+    if (outer !== undefined) {
+      const name = `s${++savepoints.count}`;
+      await outer.sql.unsafe(`savepoint ${name}`);
+      const value = await inside({ ...outer, afterCommit }, { good: null, bad: `rollback to ${name}` }, run);
       outer.afterCommit.push(...afterCommit);
-    } else {
-      await begun(pool, limits, attempt);
-      for (const each of afterCommit) each();
+      return value;
     }
-    return result.value as T;
+    const value = await begun(connections, limits, (client, giveUp) =>
+      inside({ client, afterCommit, giveUp }, { good: 'commit', bad: 'rollback' }, run),
+    );
+    for (const each of afterCommit) each();
+    return value;
   }
 
   return {
     get sql() {
-      return current()?.sql ?? guarded;
+      return current()?.sql ?? alone();
     },
     tx,
     afterCommit(run) {
@@ -97,7 +153,8 @@ export function databaseOver(
       if (here === undefined) run();
       else here.afterCommit.push(run);
     },
-    close: shut,
+    ping,
+    close,
   };
 }
 
@@ -107,72 +164,104 @@ function refuseWhenOver({ isOver }: Running): void {
   throw new StarlingError('internal', 'A transaction was used after its end: something in it was not waited for');
 }
 
-/** Waits for a connection no longer than the limit; a transaction whose turn comes later ends before it began. */
-async function begun(
-  pool: postgres.Sql<{ bigint: number }>,
-  { waitMs }: Limits,
-  run: (sql: postgres.TransactionSql<{ bigint: number }>) => Promise<void>,
-): Promise<void> {
-  const late = new StarlingError('unavailable', `No connection to the database was free for ${waitMs} ms`);
-  const state = { isLate: false };
-  await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      state.isLate = true;
-      reject(late);
-    }, waitMs);
-    pool
-      .begin(async (sql) => {
-        clearTimeout(timer);
-        if (state.isLate) throw late;
-        await run(sql);
-      })
-      .then(
-        () => resolve(),
-        (err: unknown) => reject(explained(err)),
-      )
-      .finally(() => clearTimeout(timer));
+/** Waits for a connection no longer than the limits say; a transaction whose turn comes later ends before it began. */
+function begun<T>(
+  connections: Connections,
+  limits: Limits,
+  run: (client: Exclusive, giveUp: (err: Error) => void) => Promise<T>,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const state: { late?: StarlingError; client?: Exclusive } = {};
+    const giveUp = (err: Error) => {
+      state.client?.discard();
+      reject(err);
+    };
+    const endWait = watchWait(limits, (isAnswering, ms) => {
+      const problem = isAnswering ? 'No connection to the database was free' : 'The database did not answer';
+      state.late = new StarlingError('unavailable', `${problem} for ${ms} ms`);
+      giveUp(state.late);
+    });
+    const go = async (): Promise<T> => {
+      const client = await connections.take();
+      state.client = client;
+      let hasBegun = false;
+      try {
+        if (state.late !== undefined) throw state.late;
+        await client.sql.unsafe('begin');
+        hasBegun = true;
+        endWait();
+        return await run(client, giveUp);
+      } catch (err) {
+        // One that cannot begin is of no use to the next either.
+        if (!hasBegun) client.discard();
+        throw err;
+      } finally {
+        connections.giveBack(client);
+      }
+    };
+    go()
+      .then(resolve, (err: unknown) => reject(explained(err)))
+      .finally(endWait);
   });
 }
 
-/** The same, but what is waited for is bounded in time, and a failure of the world is one of ours. `check` may throw. */
-function guardedSql(sql: Sql, { waitMs }: Limits, check: () => void): Sql {
+interface Guard {
+  /** May throw. */
+  readonly check?: () => void;
+  /** Called when a query is sent; what it returns, when it has ended. */
+  readonly begin?: () => () => void;
+  /** Told when a query was given up because the database answers nobody. */
+  readonly giveUp: (err: Error) => void;
+  readonly failed?: (err: unknown) => void;
+}
+
+/** The same, but what is waited for is bounded in time, and a failure of the world is one of ours. */
+function guardedSql(sql: RawSql, limits: Limits, { check, begin, giveUp, failed }: Guard): Sql {
   const guard = (made: unknown): unknown => {
     if (isQuery(made)) {
       const query = made;
       const then = query.then.bind(query);
       // biome-ignore lint/suspicious/noThenProperty: around it, postgres.js would not know it for a part of another query.
       query.then = (resolve, reject) => {
+        const done = begin?.();
         const outcome = new Promise<unknown>((settle, fail) => {
-          const timer = setTimeout(() => {
-            query.cancel();
-            fail(new StarlingError('unavailable', `The database did not answer within ${waitMs} ms`));
-          }, waitMs);
+          const lose = (err: unknown) => {
+            failed?.(err);
+            fail(err);
+          };
+          const endWait = watchWait(limits, (isAnswering, ms) => {
+            const err = new StarlingError('unavailable', `The database did not answer within ${ms} ms`);
+            // To cancel what runs takes a connection of its own, and a database that answers. What waits is taken out.
+            if (isAnswering || query.active !== true) query.cancel();
+            lose(err);
+            if (!isAnswering) giveUp(err);
+          });
           then(
             (value: unknown) => {
-              clearTimeout(timer);
+              endWait();
               settle(value);
             },
             (err: unknown) => {
-              clearTimeout(timer);
-              fail(explained(err));
+              endWait();
+              lose(explained(err));
             },
           );
         });
-        return outcome.then(resolve, reject);
+        return outcome.finally(done).then(resolve, reject);
       };
     }
     return made;
   };
   return new Proxy(sql, {
     apply: (target, self, args) => {
-      check();
+      check?.();
       return guard(Reflect.apply(target, self, args));
     },
     get: (target, name) => {
       const value: unknown = Reflect.get(target, name);
       if (name !== 'unsafe' && name !== 'file') return value;
       return (...args: unknown[]) => {
-        check();
+        check?.();
         return guard(Reflect.apply(value as (...each: unknown[]) => unknown, target, args));
       };
     },
@@ -182,6 +271,8 @@ function guardedSql(sql: Sql, { waitMs }: Limits, check: () => void): Sql {
 interface Query {
   then(resolve?: (value: unknown) => unknown, reject?: (err: unknown) => unknown): Promise<unknown>;
   cancel(): void;
+  /** Of postgres.js: whether it was sent. */
+  readonly active?: unknown;
 }
 
 function isQuery(made: unknown): made is Query {
@@ -225,6 +316,14 @@ export function isDuplicate(err: unknown, constraint?: string): boolean {
 export function isDangling(err: unknown, constraint?: string): boolean {
   // From Postgres 18 on, `on delete restrict` has a state of its own.
   return hasState(err, '23503', constraint) || hasState(err, '23001', constraint);
+}
+
+function isPostgresError(err: unknown): boolean {
+  return err instanceof Error && err.name === 'PostgresError';
+}
+
+function isState(err: unknown, state: string): boolean {
+  return isPostgresError(err) && (err as postgres.PostgresError).code === state;
 }
 
 function hasState(err: unknown, state: string, constraint: string | undefined): boolean {

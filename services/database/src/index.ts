@@ -11,6 +11,7 @@ export {
   readApps,
   webhookSecretPurpose,
 } from './apps.ts';
+export { type BackupSummary, backUp, restore } from './backup.ts';
 export { type Database, isDangling, isDuplicate, type Sql } from './database.ts';
 export {
   type InstallationLimits,
@@ -23,7 +24,9 @@ export {
   type ClosedDatabase,
   createDatabase,
   type DatabaseAddress,
+  isShared,
   type OpenDatabaseOptions,
   openDatabase,
+  sharedSocket,
 } from './open-database.ts';
-export { adoptKeyring, keptKeyring, totpSecretPurpose } from './secret-key.ts';
+export { adoptKeyring, keptKeyring, keptKeyText, totpSecretPurpose } from './secret-key.ts';

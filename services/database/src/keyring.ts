@@ -35,6 +35,11 @@ export class Keyring {
     return { ok: true, value: new Keyring([first, ...rest]) };
   }
 
+  /** These, and behind them those of another, which are of use only to open. */
+  followedBy(other: Keyring): Keyring {
+    return new Keyring([...this.#keys, ...other.#keys]);
+  }
+
   /** A new key, as `parse` reads it. */
   static make(): string {
     return randomBytes(keyBytes).toString('base64');

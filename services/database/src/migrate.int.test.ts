@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { databaseOf, engines } from './database.test-kit.ts';
+import { databaseOf } from './database.test-kit.ts';
 import { type Migration, migrate, readMigrations } from './migrate.ts';
 
-describe.each(engines)('migrations on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('migrations', () => {
+  const database = databaseOf();
   const first: Migration = {
     name: '9001_trees.sql',
     text: 'create table trees (id int); insert into trees values (1);',

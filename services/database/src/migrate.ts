@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StarlingError } from '@starling/protocol';
-import type { Database } from './database.ts';
+import type { Database, Sql } from './database.ts';
 
 export interface Migration {
   readonly name: string;
@@ -43,7 +43,7 @@ export async function migrate(database: Database, migrations: readonly Migration
       )`;
   });
   for (const { name, text } of migrations) {
-    const sha256 = createHash('sha256').update(text).digest('hex');
+    const sha256 = digestOf({ name, text });
     const isNew = await database.tx(async (sql) => {
       await takeTurn(sql);
       const [done] = await sql<Array<{ sha256: string }>>`select sha256 from schema_migrations where name = ${name}`;
@@ -64,7 +64,13 @@ export async function migrate(database: Database, migrations: readonly Migration
   return ran;
 }
 
-async function takeTurn(sql: Database['sql']): Promise<void> {
+/** What tells whether a migration is the one that ran. */
+export function digestOf({ text }: Migration): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** Until the end of the transaction no other program changes tables. */
+export async function takeTurn(sql: Sql): Promise<void> {
   await sql`select set_config('lock_timeout', ${lockLimit}, true), set_config('statement_timeout', '0', true)`;
   await sql`select pg_advisory_xact_lock(${lockNumber})`;
 }

@@ -1,20 +1,37 @@
 /** Opens the database that the settings mean, with the newest tables in it. */
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import postgres from 'postgres';
-import { type Database, databaseOver } from './database.ts';
-import { Embedded } from './embedded/embedded.ts';
+import { type ClientOptions, Connections, ownSocket, type RawSql } from './connections.ts';
+import { type Database, databaseOver, explained } from './database.ts';
+import { homeOf } from './embedded/cluster.ts';
+import { EmbeddedPostgres, type WatchLimits } from './embedded/embedded-postgres.ts';
+import { holderOf, lastHolderOf } from './embedded/folder-lock.ts';
 import { type Migration, migrate, readMigrations } from './migrate.ts';
 
-/** A Postgres by its URL, or one inside this process that keeps its files in a folder. */
-export type DatabaseAddress = { readonly url: string } | { readonly dataDir: string };
+/**
+ * A Postgres by its URL; or one of our own on a data folder, started with it and ended with it; or the one that another
+ * process of this user keeps on a data folder.
+ */
+export type DatabaseAddress =
+  | { readonly url: string }
+  | {
+      readonly dataDir: string;
+      /** The folder with the programs of Postgres, instead of those that come along. */
+      readonly binFolder?: string | undefined;
+      /** How many processes will use it. */
+      readonly processes?: number;
+    }
+  | { readonly sharedDataDir: string };
 
 export interface OpenDatabaseOptions {
   readonly observer?: Observer;
-  /** Connections at once, to a Postgres by its URL. */
+  /** Connections at once. */
   readonly connections?: number;
+  readonly watch?: Partial<WatchLimits>;
 }
 
 /** Beside the bundle, or beside this file. */
@@ -24,6 +41,11 @@ const statementMs = 15_000;
 const lockMs = 5_000;
 const transactionIdleMs = 15_000;
 const waitMs = 20_000;
+/** Together less than the two seconds in which a change is refused. */
+const [doubtMs, askMs] = [1_200, 500] as const;
+/** Of one of several processes that share a Postgres of our own. */
+const connectionsOfMany = 4;
+const connectionsMin = 20;
 const closeSeconds = 5;
 const retrySeconds = 0.1;
 
@@ -33,22 +55,29 @@ export interface ClosedDatabase extends Database {
    * StarlingError whose text tells the operator what to mend, and leaves nothing open.
    */
   open(): Promise<void>;
+  /** A client of its own, for what takes long. Close it before this database. */
+  makeClient(options: ClientOptions): RawSql;
+  /** Where it is one of our own. */
+  readonly embedded?: Pick<EmbeddedPostgres, 'home' | 'restartCount'>;
 }
 
 /** Nothing has started when it returns. */
 export function createDatabase(address: DatabaseAddress, options: OpenDatabaseOptions = {}): ClosedDatabase {
-  const { database, start } = 'url' in address ? atUrl(address.url, options) : inFolder(address.dataDir, options);
-  return Object.defineProperty(database as ClosedDatabase, 'open', {
-    value: async () => {
-      try {
-        await start();
-        await migrate(database, await ownMigrations());
-      } catch (err) {
-        await database.close();
-        throw err;
-      }
-    },
-  });
+  const { database, start, target, embedded } = unstarted(address, options);
+  const open = async () => {
+    try {
+      await start();
+      await migrate(database, await ownMigrations());
+    } catch (err) {
+      await database.close();
+      throw err;
+    }
+  };
+  return Object.defineProperties(database, {
+    open: { value: open },
+    makeClient: { value: (more: ClientOptions) => clientOf(target, more) },
+    embedded: { value: embedded },
+  }) as ClosedDatabase;
 }
 
 export async function openDatabase(address: DatabaseAddress, options?: OpenDatabaseOptions): Promise<Database> {
@@ -60,11 +89,127 @@ export async function openDatabase(address: DatabaseAddress, options?: OpenDatab
 interface Unstarted {
   readonly database: Database;
   readonly start: () => Promise<void>;
+  readonly target: Target;
+  readonly embedded?: EmbeddedPostgres;
 }
 
-function atUrl(url: string, { connections = 10 }: OpenDatabaseOptions): Unstarted {
-  const pool = poolOf(url, {
-    max: connections,
+function unstarted(address: DatabaseAddress, options: OpenDatabaseOptions): Unstarted {
+  if ('dataDir' in address) return inFolder(address, options);
+  const target = 'url' in address ? address.url : { path: sharedSocket(address.sharedDataDir) };
+  const { connections = 'url' in address ? 10 : connectionsOfMany } = options;
+  return { database: over(connectionsTo(target, connections), pingOf(target)), start: async () => {}, target };
+}
+
+function inFolder(
+  { dataDir, binFolder, processes = 1 }: Extract<DatabaseAddress, { dataDir: string }>,
+  { observer, watch, connections = processes === 1 ? 10 : connectionsOfMany }: OpenDatabaseOptions,
+): Unstarted {
+  const ping = (limitMs: number) => pingOf({ path: embedded.socketPath })(limitMs);
+  const embedded = new EmbeddedPostgres({
+    dataDir,
+    binFolder,
+    // A few are left for heartbeats, for a backup, and for an operator who looks in.
+    connections: Math.max(connectionsMin, connectionsOfMany * (processes + 1) + 8),
+    probe: ping,
+    observer,
+    watch,
+  });
+  return {
+    database: over(connectionsTo({ path: embedded.socketPath }, connections), ping, () => embedded.stop()),
+    start: () => embedded.start(),
+    target: { path: embedded.socketPath },
+    embedded,
+  };
+}
+
+type Ping = (limitMs: number) => Promise<void>;
+
+function over(connections: Connections, ping: Ping, stop = async () => {}): Database {
+  const asking: { now?: Promise<void> | undefined } = {};
+  // One question answers all who doubt at the same moment.
+  const ask = () => {
+    asking.now ??= ping(askMs).finally(() => {
+      asking.now = undefined;
+    });
+    return asking.now;
+  };
+  return databaseOver(
+    connections,
+    { waitMs, doubtMs, ask },
+    {
+      ping: (limitMs = askMs) => ping(limitMs),
+      close: async () => {
+        // What waits for a database that does not answer would hold up the end of the process.
+        const isAnswering = await ping(askMs).then(
+          () => true,
+          () => false,
+        );
+        await connections.end(isAnswering ? closeSeconds : 0);
+        await stop();
+      },
+    },
+  );
+}
+
+/** Over a connection of its own, which is gone afterwards whatever happens: a database that hangs takes in any number of them. */
+function pingOf(target: Target): Ping {
+  return async (limitMs) => {
+    const socket = isOneServer(target) ? ownSocket(limitMs, () => {}) : undefined;
+    const client = clientOf(target, { max: 1, fetch_types: false, ...socket?.options });
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      await Promise.race([
+        client`select 1`,
+        new Promise((_, reject) => {
+          timer = setTimeout(
+            () => reject(new StarlingError('unavailable', `The database did not answer within ${limitMs} ms`)),
+            limitMs,
+          );
+        }),
+      ]);
+    } catch (err) {
+      throw explained(err);
+    } finally {
+      clearTimeout(timer);
+      socket?.destroy();
+      await client.end({ timeout: 0 });
+    }
+  };
+}
+
+/** A URL, or the socket of a Postgres of our own. */
+type Target = string | { readonly path: string };
+
+function connectionsTo(target: Target, max: number): Connections {
+  return new Connections({
+    make: (options) => clientOf(target, options),
+    max,
+    isOneServer: isOneServer(target),
+    connectMs: connectSeconds * 1_000,
+  });
+}
+
+function isOneServer(target: Target): boolean {
+  return typeof target !== 'string' || !/^[^/?#]+\/\/[^/?#]*,/.test(target);
+}
+
+/** Whether a process keeps a Postgres on this folder now. */
+export async function isShared(dataDir: string): Promise<boolean> {
+  return (await holderOf(homeOf(dataDir).folder)) !== undefined;
+}
+
+/** Of the process that keeps a Postgres on this folder now. */
+export function sharedSocket(dataDir: string): string {
+  const socket = lastHolderOf(homeOf(dataDir).folder)?.postgresSocket;
+  if (socket === undefined) {
+    throw new StarlingError('unavailable', `no Starling that runs keeps its database in ${resolve(dataDir)}`);
+  }
+  return socket;
+}
+
+function clientOf(target: Target, options: ClientOptions): RawSql {
+  const whole: ClientOptions = {
+    connect_timeout: connectSeconds,
     idle_timeout: 60,
     max_lifetime: 60 * 30,
     connection: {
@@ -73,38 +218,6 @@ function atUrl(url: string, { connections = 10 }: OpenDatabaseOptions): Unstarte
       lock_timeout: lockMs,
       idle_in_transaction_session_timeout: transactionIdleMs,
     },
-  });
-  return {
-    database: databaseOver(pool, { waitMs }, () => pool.end({ timeout: closeSeconds })),
-    start: async () => {},
-  };
-}
-
-function inFolder(dataDir: string, { observer }: OpenDatabaseOptions): Unstarted {
-  const embedded = new Embedded(dataDir, (err) => observer?.problem('the embedded database ended', { err }));
-  const pool = poolOf(undefined, {
-    path: embedded.socketPath,
-    user: 'postgres',
-    database: 'postgres',
-    // Its messages get mixed up over more than one, and it cannot take back one that was let go.
-    max: 1,
-    idle_timeout: 0,
-    max_lifetime: null,
-  });
-  return {
-    database: databaseOver(pool, { waitMs }, async () => {
-      await pool.end({ timeout: closeSeconds });
-      await embedded.stop();
-    }),
-    start: () => embedded.start(),
-  };
-}
-
-type PoolOptions = postgres.Options<{ bigint: postgres.PostgresType<number> }>;
-
-function poolOf(url: string | undefined, options: PoolOptions): postgres.Sql<{ bigint: number }> {
-  const whole: PoolOptions = {
-    connect_timeout: connectSeconds,
     // Each query that comes asks the server anew: who waits for a database that is away would rather know.
     backoff: () => retrySeconds,
     onnotice: () => {},
@@ -112,7 +225,9 @@ function poolOf(url: string | undefined, options: PoolOptions): postgres.Sql<{ b
     ...options,
   };
   try {
-    return url === undefined ? postgres(whole) : postgres(url, whole);
+    return typeof target === 'string'
+      ? postgres(target, whole)
+      : postgres({ ...whole, ...target, user: 'postgres', database: 'postgres' });
   } catch (err) {
     throw new StarlingError(
       'internal',

@@ -1,9 +1,10 @@
 /** The keyring of an installation: as the environment gives it, or made once and kept beside the embedded database. */
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { StarlingError } from '@starling/protocol';
 import { appSecretPurpose, lockApps, webhookSecretPurpose } from './apps.ts';
 import type { Database, Sql } from './database.ts';
+import { makeDataFolder } from './embedded/cluster.ts';
 import { Keyring } from './keyring.ts';
 
 const checkPurpose = 'installation';
@@ -39,23 +40,26 @@ export function keptKeyring(dataDir: string): Keyring {
  * the older one may go.
  */
 export async function adoptKeyring(database: Database, keyring: Keyring): Promise<void> {
-  await database.tx(async (sql) => {
-    await lockApps(sql);
-    const [row] = await sql<Array<{ sealed_check: string }>>`select sealed_check from installation`;
-    const check = (): string => keyring.seal('Starling', checkPurpose);
-    if (row === undefined) {
-      await sql`insert into installation ${sql({ sealed_check: check() })}`;
-      return;
-    }
-    try {
-      keyring.open(row.sealed_check, checkPurpose);
-    } catch (err) {
-      throw new StarlingError('internal', `this database was sealed with another key. ${advice}`, { cause: err });
-    }
-    if (keyring.isCurrent(row.sealed_check)) return;
-    await sql`update installation set sealed_check = ${check()}`;
-    for (const each of sealedColumns) await sealAgain(sql, keyring, each);
-  });
+  await database.tx((sql) => adoptKeyringIn(sql, keyring));
+}
+
+/** The same, inside of a transaction. */
+export async function adoptKeyringIn(sql: Sql, keyring: Keyring): Promise<void> {
+  await lockApps(sql);
+  const [row] = await sql<Array<{ sealed_check: string }>>`select sealed_check from installation`;
+  const check = (): string => keyring.seal('Starling', checkPurpose);
+  if (row === undefined) {
+    await sql`insert into installation ${sql({ sealed_check: check() })}`;
+    return;
+  }
+  try {
+    keyring.open(row.sealed_check, checkPurpose);
+  } catch (err) {
+    throw new StarlingError('internal', `this database was sealed with another key. ${advice}`, { cause: err });
+  }
+  if (keyring.isCurrent(row.sealed_check)) return;
+  await sql`update installation set sealed_check = ${check()}`;
+  for (const each of sealedColumns) await sealAgain(sql, keyring, each);
 }
 
 async function sealAgain(
@@ -72,8 +76,13 @@ async function sealAgain(
   }
 }
 
+/** The text of the key kept in the folder, if there is one. */
+export function keptKeyText(dataDir: string): string | undefined {
+  return readIfThere(resolve(dataDir, 'secret-key'))?.trim();
+}
+
 function keep(dataDir: string, path: string): string {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  makeDataFolder(dataDir);
   const half = `${path}.${process.pid}`;
   const file = openSync(half, 'w', 0o600);
   try {

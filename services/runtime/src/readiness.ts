@@ -7,6 +7,8 @@ export interface ReadinessCheck {
   /** A real round trip; rejects when it fails. */
   readonly run: () => Promise<unknown>;
   readonly limitMs: number;
+  /** Told with the others, and no reason not to be ready. */
+  readonly isDetail?: boolean;
 }
 
 export interface ReadinessAnswer {
@@ -63,22 +65,25 @@ export class Readiness {
     const verdicts = await Promise.all(
       this.#checks.map(async (check) => [check.name, await this.#verdict(check)] as const),
     );
-    const answer = { isReady: verdicts.every(([, verdict]) => verdict === 'ok'), checks: Object.fromEntries(verdicts) };
+    const details = new Set(this.#checks.filter(({ isDetail }) => isDetail).map(({ name }) => name));
+    const isReady = verdicts.every(([name, verdict]) => verdict === 'ok' || details.has(name));
+    const answer = { isReady, checks: Object.fromEntries(verdicts) };
     this.#last = { answer, at: this.#now() };
     return answer;
   }
 
-  async #verdict({ name, run, limitMs }: ReadinessCheck): Promise<string> {
+  async #verdict({ name, run, limitMs, isDetail }: ReadinessCheck): Promise<string> {
     const limit = new AbortController();
     try {
       const verdict = await Promise.race([
         run().then(() => 'ok'),
         setTimeout(limitMs, 'timed out', { signal: limit.signal, ref: false }),
       ]);
-      this.#tell(name, verdict);
+      if (!isDetail) this.#tell(name, verdict);
       return verdict;
     } catch (err) {
-      this.#tell(name, 'failed', err);
+      // Who watches a detail says so itself.
+      if (!isDetail) this.#tell(name, 'failed', err);
       return 'failed';
     } finally {
       limit.abort();

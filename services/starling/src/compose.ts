@@ -10,7 +10,6 @@ import {
   MemoryRateLimiter,
 } from '@starling/adapters/memory';
 import { PostgresAppStore } from '@starling/adapters/postgres';
-import { LineAppStore, serveApps } from '@starling/adapters/process';
 import {
   parseRedisUrl,
   RedisBroker,
@@ -34,7 +33,15 @@ import {
   Sessions,
   Traffic,
 } from '@starling/core';
-import { adoptKeyring, createDatabase, type Database, type Keyring, keptKeyring } from '@starling/database';
+import {
+  adoptKeyring,
+  type ClosedDatabase,
+  createDatabase,
+  type Database,
+  type DatabaseAddress,
+  type Keyring,
+  keptKeyring,
+} from '@starling/database';
 import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
 import {
@@ -174,11 +181,6 @@ export function compose(
       ? adminOf(settings, kept, { ...world, hub, rateLimiter, nodeDirectory, presenceStore })
       : undefined;
   if (admin !== undefined) lifecycle.add('admin', () => startAdmin(admin.control, settings));
-  else if (parts.includes('control') && supervisor?.number === 1) {
-    log.warn(
-      'The admin API is not served: these workers have no database of their own. Set DATABASE_URL to a Postgres',
-    );
-  }
 
   const seat = { topic: probeTopic(nodeId), socketId: nodeId };
   const readiness = new Readiness(
@@ -187,8 +189,11 @@ export function compose(
       // A seat taken and given back: a store that can be read need not be one that can be written.
       { name: 'presence', run: () => presenceStore.join(seat).then(() => presenceStore.leave(seat)), limitMs: 2_500 },
       // An id that no app has: a worker would answer one that it knows from memory. A database that is away is no reason
-      // not to be ready, since all that has to do with connections and events goes on without it.
+      // not to be ready, since all that has to do with connections and events goes on without it: a detail only.
       { name: 'apps', run: () => appStore.byId('0'), limitMs: 2_500 },
+      ...(kept === undefined
+        ? []
+        : [{ name: 'database', run: () => kept.database.ping(1_000), limitMs: 1_500, isDetail: true }]),
     ],
     observer,
   );
@@ -306,7 +311,7 @@ export function composeWorkers(
   lifecycle.add('hub', () => hub.start());
   const bulletin = new BrokerBulletin({ broker, hub, observer });
   lifecycle.add('bulletin', () => bulletin.start());
-  const { appStore, first, kept } = appsOf(settings, undefined, {
+  const { first, kept } = appsOf(settings, undefined, {
     nodeId,
     lifecycle,
     clock,
@@ -324,7 +329,7 @@ export function composeWorkers(
     onGivenUp,
     onStarted: (line) => {
       line.answer(metricsOfAll, snapshotAll);
-      return serveApps(appStore, line);
+      return () => {};
     },
   });
   const snapshotAll = async (): Promise<MetricsSnapshot[]> => {
@@ -350,10 +355,10 @@ export function composeWorkers(
     'workers',
     async () => {
       const url = String(await workers.start());
-      // Workers without a database of their own serve no admin API.
-      const hasAdmin = parts.includes('control') && settings.DATABASE_URL !== undefined;
       if (kept !== undefined) {
-        await settleSecrets(kept, { settings, hasAdmin, clock }, first).catch(explainedDatabase);
+        await settleSecrets(kept, { settings, hasAdmin: parts.includes('control'), clock }, first).catch(
+          explainedDatabase,
+        );
       }
       onReady(url, first);
       return () => workers.stop();
@@ -428,14 +433,11 @@ interface Neighbours extends World {
   readonly bulletin: Bulletin;
 }
 
-/** From the supervisor where the database is one that only it may have open; from a database; or as given. */
+/** From a database, or as given. */
 function appsOf(settings: Settings, supervisor: Supervisor | undefined, world: Neighbours): Apps {
   const wanted = wantedApp(settings);
-  const { DATABASE_URL: url } = settings;
-  if (url === undefined && supervisor !== undefined)
-    return { appStore: new LineAppStore(supervisor.line, world.observer), first: {} };
-  if (url !== undefined || 'STARLING_DATA_DIR' in settings)
-    return fromDatabase(settings, supervisor === undefined, world);
+  if (settings.DATABASE_URL !== undefined || 'STARLING_DATA_DIR' in settings)
+    return fromDatabase(settings, supervisor, world);
   const app = givenApp(wanted);
   return {
     appStore: new MemoryAppStore([app]),
@@ -443,27 +445,45 @@ function appsOf(settings: Settings, supervisor: Supervisor | undefined, world: N
   };
 }
 
-function fromDatabase(settings: Settings, settlesFirst: boolean, world: Neighbours): Apps {
-  const { lifecycle, metrics, observer, bulletin, log } = world;
-  const { DATABASE_URL: url } = settings;
+/** By its URL; or one of our own, which the process without a supervisor keeps for itself and its workers. */
+export function databaseAddress(settings: DatabaseSettings, supervisor?: Supervisor): DatabaseAddress {
+  if (settings.DATABASE_URL !== undefined) return { url: settings.DATABASE_URL };
   // Programs other than start have no folder, and always a URL.
+  if (settings.STARLING_DATA_DIR === undefined) throw new StartError('DATABASE_URL is not given');
+  if (supervisor !== undefined) return { sharedDataDir: settings.STARLING_DATA_DIR };
+  return {
+    dataDir: settings.STARLING_DATA_DIR,
+    binFolder: settings.STARLING_POSTGRES_BIN,
+    processes: settings.STARLING_WORKERS ?? 1,
+  };
+}
+
+type DatabaseSettings = Partial<
+  Pick<StartSettings, 'DATABASE_URL' | 'STARLING_DATA_DIR' | 'STARLING_POSTGRES_BIN' | 'STARLING_WORKERS'>
+>;
+
+function fromDatabase(settings: Settings, supervisor: Supervisor | undefined, world: Neighbours): Apps {
+  const { lifecycle, metrics, observer, bulletin, log } = world;
   const dataDir = 'STARLING_DATA_DIR' in settings ? settings.STARLING_DATA_DIR : '';
-  const database = createDatabase(url === undefined ? { dataDir } : { url }, { observer });
+  const database = createdDatabase(databaseAddress(settings, supervisor), observer);
+  const { embedded } = database;
   const keyring = settings.STARLING_SECRET_KEY ?? keyringIn(dataDir);
   const appStore = new PostgresAppStore({ ...world, database, keyring });
   const first: First = {};
   lifecycle.add(
     'database',
     async () => {
-      if (url === undefined) log.warn(embeddedNotice);
       await database.open().catch(explainedDatabase);
+      if (embedded !== undefined)
+        log.info({ folder: embedded.home.cluster }, embeddedNotice(embedded.home.isElsewhere));
       return () => database.close();
     },
     10_000,
   );
   lifecycle.add('apps', async () => {
     await adoptKeyring(database, keyring).catch(explainedDatabase);
-    const isFirstOurs = settlesFirst && ('STARLING_DATA_DIR' in settings || settings.STARLING_APP_ID !== undefined);
+    const isFirstOurs =
+      supervisor === undefined && ('STARLING_DATA_DIR' in settings || settings.STARLING_APP_ID !== undefined);
     if (isFirstOurs) {
       const kept = () => ('STARLING_DATA_DIR' in settings ? keptCredentials(dataDir) : undefined);
       const app = await settleFirstApp({ database, keyring, bulletin }, wantedApp(settings), kept).catch(
@@ -476,6 +496,13 @@ function fromDatabase(settings: Settings, settlesFirst: boolean, world: Neighbou
   metrics.watchNumber('starling_database_up', 'Whether the apps could be read when last tried, 1 or 0', () =>
     Number(appStore.isUp),
   );
+  if (embedded !== undefined) {
+    metrics.watchNumber(
+      'starling_database_restarts_total',
+      'How often the embedded Postgres died or hung, and was started again',
+      () => embedded.restartCount,
+    );
+  }
   metrics.watchNumber(
     'starling_apps_age_seconds',
     'How long ago this node last knew every change of the apps: more than a few seconds while the database is away',
@@ -484,9 +511,20 @@ function fromDatabase(settings: Settings, settlesFirst: boolean, world: Neighbou
   return { appStore, first, kept: { database, keyring } };
 }
 
-const embeddedNotice =
-  'The database is embedded: it survives a crash of this process, but not a power cut, and serves this process only. ' +
-  'For what must not be lost set DATABASE_URL to a Postgres';
+function createdDatabase(address: DatabaseAddress, observer: Observer): ClosedDatabase {
+  try {
+    return createDatabase(address, { observer });
+  } catch (err) {
+    return explainedDatabase(err);
+  }
+}
+
+function embeddedNotice(isElsewhere: boolean): string {
+  const place = isElsewhere
+    ? 'outside of the data folder, which the user of Postgres cannot reach'
+    : 'in the data folder';
+  return `The database is a Postgres of our own, ${place}. To have it elsewhere, set DATABASE_URL`;
+}
 
 interface Admin {
   readonly control: Control;

@@ -65,6 +65,18 @@ const databaseSettings = {
     .describe('Seals the secrets in the database: 32 bytes in base64. A new one goes in front, with a comma between.'),
 } as const;
 
+/** Of those that may keep a database of their own. */
+const dataDirSettings = {
+  STARLING_DATA_DIR: z.string().default('.starling').describe('The folder that holds what outlives a restart.'),
+  STARLING_POSTGRES_BIN: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'The bin folder of a Postgres to run in the data folder, 15 or later, instead of the one that comes along.',
+    ),
+} as const;
+
 /** Of the programs that hold connections. */
 const edgeSettings = {
   STARLING_ALLOW_PRIVATE_TARGETS: flag()
@@ -167,7 +179,7 @@ export const startSettings = settings(
     ...serverSettings,
     REDIS_URL: z.string().optional().describe(redisPurpose),
     ...databaseSettings,
-    STARLING_DATA_DIR: z.string().default('.starling').describe('The folder that holds what outlives a restart.'),
+    ...dataDirSettings,
     ...credentialSettings,
     ...appSettings,
     ...edgeSettings,
@@ -224,10 +236,14 @@ export const controlSettings = settings({ ...partSettings.shape, ...peopleSettin
   ...peopleRules,
 ]);
 
+/** Enough to find the database of a program with these settings. */
+export const databaseCommandSettings = settings({ ...databaseSettings, ...dataDirSettings }, [keyIsShared]);
+
 /** Enough to find a program that runs with these settings. */
 export const healthSettings = settings(serverSettings, [tlsIsWhole]);
 
 export type StartSettings = z.output<typeof startSettings>;
 export type PartSettings = z.output<typeof partSettings>;
 export type ControlSettings = z.output<typeof controlSettings>;
+export type DatabaseCommandSettings = z.output<typeof databaseCommandSettings>;
 export type HealthSettings = z.output<typeof healthSettings>;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AppSettings, appChanged, Keyring, lockApps, readApps } from '@starling/database';
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import type { App, Bulletin } from '@starling/ports';
 import { readConfig, StartError } from '@starling/runtime';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -81,8 +81,8 @@ describe('the file of an installation that had no database', () => {
   });
 });
 
-describe.each(engines)('the first app in a database on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('the first app in a database', () => {
+  const database = databaseOf();
   const bulletin: Bulletin = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
   const settle = (wanted = wantedFrom({}), kept: () => Credentials | undefined = () => undefined, over = database) =>
     settleFirstApp({ database: over, keyring, bulletin }, wanted, kept);

@@ -11,11 +11,14 @@ import {
   runProgram,
   surviveLostOutput,
 } from '@starling/runtime';
+import { runBackup, runRestore } from './backup-commands.ts';
 import { banner, publicUrlOf, setupUrl } from './banner.ts';
 import { compose, composeWorkers, type First, type OnReady, type Part } from './compose.ts';
 import {
   type ControlSettings,
   controlSettings,
+  type DatabaseCommandSettings,
+  databaseCommandSettings,
   healthSettings,
   type PartSettings,
   partSettings,
@@ -26,8 +29,9 @@ import { askHealth } from './health.ts';
 import { version } from './version.ts';
 
 interface Command {
-  readonly run: (commandLine: Readonly<Record<string, string>>) => Promise<void>;
+  readonly run: (commandLine: Readonly<Record<string, string>>, file: string) => Promise<void>;
   readonly hasWorkers: boolean;
+  readonly takesFile?: boolean;
 }
 
 const commands: Readonly<Record<string, Command>> = {
@@ -36,6 +40,8 @@ const commands: Readonly<Record<string, Command>> = {
   api: { run: (commandLine) => startPart('api', commandLine), hasWorkers: true },
   control: { run: startControl, hasWorkers: true },
   health: { run: health, hasWorkers: false },
+  backup: { run: (_commandLine, file) => runOnce(runBackup, file), hasWorkers: false, takesFile: true },
+  restore: { run: (_commandLine, file) => runOnce(runRestore, file), hasWorkers: false, takesFile: true },
 };
 
 // Before the first word: whoever reads it may be gone already, as behind `| head`.
@@ -45,13 +51,19 @@ await main(process.argv.slice(2));
 async function main(args: string[]): Promise<void> {
   const read = parse(args);
   if (read === undefined) return;
-  const { help, version: isVersionAsked, workers, name } = read;
+  const { help, version: isVersionAsked, workers, name, operands } = read;
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (isVersionAsked) process.stdout.write(`${version}\n`);
   else if (help || name === undefined) process.stdout.write(usage());
   else if (command === undefined) misused(`There is no command ${JSON.stringify(name)}.`);
   else if (workers !== undefined && !command.hasWorkers) misused(`${name} has no workers.`);
-  else await command.run(workers === undefined ? {} : { STARLING_WORKERS: workers });
+  else if (operands.length !== (command.takesFile === true ? 1 : 0))
+    misused(
+      command.takesFile === true
+        ? `${name} takes one file.`
+        : `Expected one command, got ${[name, ...operands].join(' ')}.`,
+    );
+  else await command.run(workers === undefined ? {} : { STARLING_WORKERS: workers }, operands[0] ?? '');
 }
 
 interface Arguments {
@@ -59,6 +71,7 @@ interface Arguments {
   readonly version: boolean;
   readonly workers: string | undefined;
   readonly name: string | undefined;
+  readonly operands: readonly string[];
 }
 
 function parse(args: string[]): Arguments | undefined {
@@ -72,12 +85,9 @@ function parse(args: string[]): Arguments | undefined {
         workers: { type: 'string' },
       },
     });
-    if (positionals.length > 1) {
-      misused(`Expected one command, got ${positionals.join(' ')}.`);
-      return undefined;
-    }
     const { help = false, version = false, workers } = values;
-    return { help, version, workers, name: positionals[0] };
+    const [name, ...operands] = positionals;
+    return { help, version, workers, name, operands };
   } catch (err) {
     misused(err instanceof Error ? err.message : String(err));
     return undefined;
@@ -101,6 +111,8 @@ Commands:
   edge     Serve realtime connections, as one of the programs of a cluster
   api      Serve the HTTP API, as one of the programs of a cluster
   control  Serve the admin API, as one of the programs of a cluster
+  backup   Write everything in the database to a file: starling backup FILE
+  restore  Replace everything in the database by what a backup holds: starling restore FILE
   health   Exit with 0 if the Starling started with these settings is alive, else with 1
 
 Options:
@@ -182,6 +194,18 @@ async function serve(
       ? composeWorkers(settings, parts, observer, onReady, ending.giveUp)
       : compose(settings, parts, undefined, observer, onReady),
   );
+}
+
+async function runOnce(
+  run: (settings: DatabaseCommandSettings, file: string) => Promise<string>,
+  file: string,
+): Promise<void> {
+  try {
+    process.stdout.write(`${await run(loadConfig(databaseCommandSettings), file)}\n`);
+  } catch (err) {
+    process.stderr.write(`${err instanceof Error ? err.message : err}\n`);
+    process.exitCode = 1;
+  }
 }
 
 async function health(): Promise<void> {

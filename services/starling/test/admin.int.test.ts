@@ -20,7 +20,7 @@ const inForceMs = 2_000;
 const owner = { email: 'owner@example.com', password: 'correct horse battery' };
 
 describe('two edges and an API over one Redis and one Postgres', () => {
-  const database = databaseOf('postgres');
+  const database = databaseOf();
   let program: Program;
   let redis: RedisServer;
   let urls: { edges: string[]; api: string; control: string };
@@ -258,7 +258,7 @@ describe('two edges and an API over one Redis and one Postgres', () => {
 });
 
 describe('start with workers over one Redis and one Postgres', () => {
-  const database = databaseOf('postgres');
+  const database = databaseOf();
 
   test('[AU9] [AU24] prints one link to the first account, which every worker answers', async () => {
     const redis = await RedisServer.start();

@@ -1,7 +1,9 @@
 /** The database of the program as it is started, killed and left alone. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { appChanged, Keyring, lockApps, openDatabase } from '@starling/database';
+import { databaseOf } from '@starling/database/test-kit';
 import type { Bulletin } from '@starling/ports';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PostgresServer } from '../../../infra/testing/postgres-server.ts';
@@ -42,13 +44,58 @@ describe('the embedded database', () => {
     expect(await trigger(first.url, first.app, 'x')).toBe(200);
   });
 
-  test('says what it is not safe from, and is for its owner only', async () => {
+  test('[DB7] says where it is; what is in it is for its owner only', async () => {
     const cwd = program.makeFolder();
     const starling = await program.start({ cwd });
-    expect(starling.stdout()).toContain('not a power cut');
-    expect(starling.stdout()).toContain('set DATABASE_URL');
-    for (const path of ['.starling', '.starling/postgres']) expect(statSync(join(cwd, path)).mode & 0o777).toBe(0o700);
+    expect(starling.stdout()).toContain('The database is a Postgres of our own, in the data folder');
+    expect(statSync(join(cwd, '.starling')).mode & 0o066).toBe(0);
+    expect(statSync(join(cwd, '.starling/postgres/cluster')).mode & 0o777).toBe(0o700);
     expect(statSync(join(cwd, '.starling/secret-key')).mode & 0o777).toBe(0o600);
+  });
+
+  test('[DB9] killed or frozen under it, all that is connected goes on; it is seen, comes back, and holds up no stop', async () => {
+    const cwd = program.makeFolder();
+    const starling = await program.start({ cwd, env: { STARLING_DRAIN_SECONDS: '0' } });
+    const { url } = starling;
+    const peer = await connectPeer(url, starling.app.key);
+    peer.socket.send('{"event":"pusher:subscribe","data":{"channel":"my-channel"}}');
+    await peer.received('pusher_internal:subscription_succeeded');
+    const pid = () =>
+      Number(readFileSync(join(cwd, '.starling/postgres/cluster/postmaster.pid'), 'utf8').split('\n')[0]);
+    const ready = async () => {
+      const response = await fetch(`${url}/readyz`);
+      return {
+        status: response.status,
+        database: ((await response.json()) as { checks: { database: string } }).checks.database,
+      };
+    };
+    const setup = async () =>
+      (
+        await fetch(`${url}/api/v1/session`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: '{"email":"a@example.com","password":"x"}',
+        })
+      ).status;
+
+    // The first process alone hangs: it takes in connections, and answers none of them.
+    process.kill(pid(), 'SIGSTOP');
+    await until(async () => (await ready()).database !== 'ok');
+    expect((await ready()).status).toBe(200);
+    expect(await trigger(url, starling.app, 'one')).toBe(200);
+    expect(await peer.received('my-event')).toMatchObject({ data: 'one' });
+    process.kill(pid(), 'SIGKILL');
+    await until(async () => (await ready()).database === 'ok');
+    expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/starling_database_restarts_total 1\n/);
+    expect(starling.stdout().match(/The embedded Postgres is not there, and is started again/g)).toHaveLength(1);
+    expect(await setup()).toBeLessThan(500);
+
+    process.kill(pid(), 'SIGSTOP');
+    const frozen = pid();
+    starling.child.kill('SIGTERM');
+    expect(await starling.ended).toBe(0);
+    expect(starling.stdout()).not.toContain('Did not stop in time');
+    expect(() => process.kill(frozen, 0)).toThrow('ESRCH');
   });
 
   test('[DB3] refuses another key, and says what to do', async () => {
@@ -132,6 +179,55 @@ describe('a Postgres that several programs share', () => {
     expect(await wrong.ended).toBe(1);
     expect(wrong.stdout()).toContain('this database was sealed with another key');
     expect(readKeyring()).toBeDefined();
+  });
+});
+
+describe('docs/database.md', () => {
+  const server = databaseOf();
+
+  test('[DB13] its commands do what it says: a backup beside a running Starling, a restore, and the way to a server', async () => {
+    const text = readFileSync(new URL('../../../docs/database.md', import.meta.url), 'utf8');
+    const commands = [...text.matchAll(/^ {4}(\S.*)$/gm)].map(([, line = '']) => line);
+    expect(commands.filter((line) => line.startsWith('starling '))).toHaveLength(4);
+    const script = commands
+      .map((line) => line.replace(/postgres:\/\/\S+/, server.address.url))
+      .concat('echo "KEY $STARLING_SECRET_KEY"')
+      .join('\n');
+    const cwd = program.makeFolder();
+    const embedded = await program.start({ cwd });
+    const setup = `set -e\nstarling() { ${JSON.stringify(process.execPath)} ${JSON.stringify(program.file)} "$@"; }\n`;
+    const run = spawnSync('/bin/sh', ['-c', setup + script], {
+      cwd,
+      encoding: 'utf8',
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
+    });
+    expect(run.stderr).toBe('');
+    expect(run.status).toBe(0);
+    expect(run.stdout.match(/rows of \d+ tables are in monday\.starling\. It holds the key/g)).toHaveLength(1);
+    expect(run.stdout.match(/are in the database now/g)).toHaveLength(2);
+    expect(await trigger(embedded.url, embedded.app, 'x')).toBe(200);
+    const [, key = ''] = /KEY (\S+)/.exec(run.stdout) ?? [];
+    const moved = await program.start({ env: { DATABASE_URL: server.address.url, STARLING_SECRET_KEY: key } });
+    expect(moved.app).toEqual(embedded.app);
+    // Also where nothing runs.
+    embedded.child.kill('SIGTERM');
+    await embedded.ended;
+    const alone = program.run(['restore', 'monday.starling'], { cwd });
+    expect(await alone.ended).toBe(0);
+    expect((await program.start({ cwd })).app).toEqual(embedded.app);
+  });
+
+  test('[DB13] backup and restore say what is wrong', async () => {
+    const cwd = program.makeFolder();
+    for (const [args, code, problem] of [
+      [['backup'], 2, 'backup takes one file'],
+      [['restore', 'a', 'b'], 2, 'restore takes one file'],
+      [['restore', 'nowhere'], 1, 'nowhere is not a whole backup: ENOENT'],
+    ] as const) {
+      const run = program.run(args, { cwd });
+      expect(await run.ended).toBe(code);
+      expect(run.stderr()).toContain(problem);
+    }
   });
 });
 

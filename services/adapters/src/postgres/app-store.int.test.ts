@@ -7,7 +7,7 @@ import {
   lockApps,
   openDatabase,
 } from '@starling/database';
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import type { App, Bulletin, Notice, Observer } from '@starling/ports';
 import { appOf, appStoreContract, revokerContract } from '@starling/ports/contract';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -109,8 +109,8 @@ function told(store: PostgresAppStore, fits: (app: App | undefined) => boolean):
   });
 }
 
-describe.each(engines)('%s', (engine) => {
-  const database = databaseOf(engine);
+describe('the apps in a database', () => {
+  const database = databaseOf();
 
   const makeFixture = async () => {
     const bulletin = new Board();
@@ -131,8 +131,8 @@ describe.each(engines)('%s', (engine) => {
       close: async () => close(),
     };
   };
-  appStoreContract(`the app store on ${engine}`, makeFixture);
-  revokerContract(`the app store on ${engine}`, makeFixture);
+  appStoreContract('the app store', makeFixture);
+  revokerContract('the app store', makeFixture);
 
   describe('several nodes', () => {
     let board: Board;

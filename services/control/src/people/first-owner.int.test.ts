@@ -1,13 +1,13 @@
 /** The first run: the link, the page behind it, and the owner from the environment. */
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { owner, type StartedPeople, startPeople } from './people.test-kit.ts';
 
 const hour = 3_600_000;
 const form = { 'content-type': 'application/x-www-form-urlencoded' };
 
-describe.each(engines)('the first run on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('the first run', () => {
+  const database = databaseOf();
   let started: StartedPeople;
   beforeEach(async () => {
     started = await startPeople(database);

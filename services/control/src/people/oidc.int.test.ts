@@ -1,7 +1,7 @@
 /** Signing in at an identity provider that speaks OpenID Connect over real HTTP. */
 
 import { FakeClock } from '@starling/adapters/memory';
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Lies, type OidcServer, startOidcServer } from './oidc-server.test-kit.ts';
 import type { OidcRules } from './oidc-user.ts';
@@ -10,8 +10,8 @@ import { type Answer, type Browser, owner, type StartedPeople, startPeople } fro
 const minute = 60_000;
 const callback = 'http://starling.example/sign-in/oidc/callback';
 
-describe.each(engines)('signing in elsewhere on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('signing in elsewhere', () => {
+  const database = databaseOf();
   let clock: FakeClock;
   let provider: OidcServer;
   let started: StartedPeople;

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, t
 import { owner, type StartedPeople, startPeople } from './people.test-kit.ts';
 
 describe('the page of the first run in a browser', () => {
-  const database = databaseOf('pglite');
+  const database = databaseOf();
   let browser: Browser;
   let started: StartedPeople;
   let base: string;

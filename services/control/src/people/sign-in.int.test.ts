@@ -1,5 +1,5 @@
 /** Signing in and out, sessions, passwords, the second factor: through the doors that browsers use. */
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { owner, type StartedPeople, startPeople } from './people.test-kit.ts';
 import { pruneSessions } from './session.ts';
@@ -7,8 +7,8 @@ import { codeOf, stepAt } from './totp.ts';
 
 const [second, minute, hour, day] = [1_000, 60_000, 3_600_000, 24 * 3_600_000];
 
-describe.each(engines)('signing in on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('signing in', () => {
+  const database = databaseOf();
   let started: StartedPeople;
   beforeEach(async () => {
     started = await startPeople(database);

@@ -1,13 +1,13 @@
 /** Bounds that hold for tries side by side, in programs side by side. */
 import { FakeClock, MemoryRateLimiter } from '@starling/adapters/memory';
 import type { Database } from '@starling/database';
-import { databaseOf, engines } from '@starling/database/test-kit';
+import { databaseOf } from '@starling/database/test-kit';
 import { StarlingError } from '@starling/protocol';
 import { describe, expect, test } from 'vitest';
 import { giveTryBack, pruneTries, takeAllowance, takeTry } from './throttle.ts';
 
-describe.each(engines)('bounds on guessing on %s', (engine) => {
-  const database = databaseOf(engine);
+describe('bounds on guessing', () => {
+  const database = databaseOf();
   const depsOf = (one: Database, clock: FakeClock) => ({
     database: one,
     clock,

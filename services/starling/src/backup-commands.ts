@@ -1,0 +1,51 @@
+/** `starling backup` and `starling restore`: beside a Starling that runs, or alone. */
+import { resolve } from 'node:path';
+import {
+  type BackupSummary,
+  backUp,
+  type ClosedDatabase,
+  createDatabase,
+  isShared,
+  keptKeyring,
+  keptKeyText,
+  restore,
+} from '@starling/database';
+import type { DatabaseCommandSettings } from './config.ts';
+
+export async function runBackup(settings: DatabaseCommandSettings, file: string): Promise<string> {
+  const { DATABASE_URL: url, STARLING_SECRET_KEY: given, STARLING_DATA_DIR: dataDir } = settings;
+  // One that is given is kept by whoever gives it; the one in the folder would be lost with the folder.
+  const secretKey = url === undefined && given === undefined ? keptKeyText(dataDir) : undefined;
+  const summary = await withDatabase(settings, (database) => backUp(database, resolve(file), secretKey));
+  const note =
+    secretKey === undefined
+      ? 'Restoring it takes the STARLING_SECRET_KEY of today'
+      : 'It holds the key of your secrets, too: keep it where nobody else reads it';
+  return `${counted(summary)} are in ${file}. ${note}.`;
+}
+
+export async function runRestore(settings: DatabaseCommandSettings, file: string): Promise<string> {
+  const keyring = settings.STARLING_SECRET_KEY ?? keptKeyring(settings.STARLING_DATA_DIR);
+  const summary = await withDatabase(settings, (database) => restore(database, resolve(file), keyring));
+  return `${counted(summary)} are in the database now, and nothing else. A Starling that runs on it follows within seconds.`;
+}
+
+function counted({ tables, rows }: BackupSummary): string {
+  return `${rows} rows of ${tables} tables`;
+}
+
+async function withDatabase<T>(
+  settings: DatabaseCommandSettings,
+  run: (database: ClosedDatabase) => Promise<T>,
+): Promise<T> {
+  const { DATABASE_URL: url, STARLING_DATA_DIR: dataDir, STARLING_POSTGRES_BIN: binFolder } = settings;
+  const database = createDatabase(
+    url !== undefined ? { url } : (await isShared(dataDir)) ? { sharedDataDir: dataDir } : { dataDir, binFolder },
+  );
+  await database.open();
+  try {
+    return await run(database);
+  } finally {
+    await database.close();
+  }
+}
