@@ -2,7 +2,15 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { connectPeer, openProgram, type Peer, type Program, type Starling, signedPath } from '../testing/program.ts';
+import {
+  connectPeer,
+  openProgram,
+  type Peer,
+  type Program,
+  readMetrics,
+  type Starling,
+  signedPath,
+} from '../testing/program.ts';
 
 let program: Program;
 let starling: Starling;
@@ -59,7 +67,7 @@ async function attack(localAddress: string): Promise<Met> {
 }
 
 async function heldBytes(): Promise<number> {
-  const text = await (await fetch(`${starling.url}/metrics`)).text();
+  const text = await readMetrics(starling.url);
   return Number(/^starling_held_bytes (\S+)/m.exec(text)?.[1]);
 }
 

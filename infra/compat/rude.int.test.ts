@@ -11,7 +11,7 @@ import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { deflatedFrame } from '../../services/transports/src/ws/raw-client.test-kit.ts';
-import { openProgram, type Program, type Starling, type StartOptions } from '../testing/program.ts';
+import { metricsToken, openProgram, type Program, type Starling, type StartOptions } from '../testing/program.ts';
 import { RedisServer } from '../testing/redis-server.ts';
 
 let program: Program;
@@ -101,7 +101,8 @@ function dial({ url, app }: Starling, compresses: boolean): WebSocket {
 function read({ url }: Starling, path: string): Promise<string> {
   const get = url.startsWith('https') ? getSecure : getPlain;
   return new Promise((resolve, reject) => {
-    const options = { agent: false as const, rejectUnauthorized: false, timeout: 20_000 };
+    const headers = { authorization: `Bearer ${metricsToken}` };
+    const options = { agent: false as const, headers, rejectUnauthorized: false, timeout: 20_000 };
     get(`${url}${path}`, options, (answer) => {
       let text = '';
       answer.setEncoding('utf8').on('data', (chunk: string) => {

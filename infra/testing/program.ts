@@ -28,7 +28,7 @@ export interface Program {
 }
 
 /** Every program started here shows its metrics to those who know it. */
-const metricsToken = 'metrics-token-of-tests';
+export const metricsToken = 'metrics-token-of-tests';
 
 /** The metrics of a program started here, as text. */
 export async function readMetrics(url: string): Promise<string> {

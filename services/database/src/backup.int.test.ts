@@ -121,6 +121,7 @@ describe('a backup', () => {
     // As a Starling would have written it that knew only the first: without the tables and columns that came later.
     const lines = gunzipSync(readFileSync(file)).toString('utf8').split('\n');
     const header = JSON.parse(lines[0] ?? '');
+    const laterColumns = new Set(['first_secret_shown_at']);
     const oldTables = new Set(['organisations', 'apps', 'app_keys', 'app_changes', 'installation']);
     const kept = [JSON.stringify({ ...header, migrations: header.migrations.slice(0, 1) })];
     let [isKept, tables, rows] = [false, 0, 0];
@@ -130,7 +131,11 @@ describe('a backup', () => {
         isKept = oldTables.has(table);
         if (isKept) tables++;
       } else if (isKept && line !== '' && !line.startsWith('{"end"')) rows++;
-      if (isKept && !line.startsWith('{"end"')) kept.push(line);
+      if (table !== undefined && isKept) {
+        const described = JSON.parse(line);
+        const columns = described.columns.filter((column: string) => !laterColumns.has(column));
+        kept.push(JSON.stringify({ ...described, columns }));
+      } else if (isKept && !line.startsWith('{"end"')) kept.push(line);
       if (line === '') isKept = false;
     }
     expect(migrations.length).toBeGreaterThan(1);

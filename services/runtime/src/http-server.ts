@@ -149,11 +149,11 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
 
   app.get('/healthz', async () => ({ status: 'alive' }));
   app.get('/readyz', async (_request, reply) => {
-    const { isReady } = await readiness.read();
+    const { isReady, checks } = await readiness.read();
     return reply
       .code(isReady ? 200 : problems.unavailable.status)
       .header('cache-control', 'no-store')
-      .send({ status: isReady ? 'ready' : 'not ready' });
+      .send({ status: isReady ? 'ready' : 'not ready', checks });
   });
   if (metrics !== undefined) {
     app.get('/metrics', async (request, reply) => {

@@ -86,7 +86,7 @@ describe('the embedded database', () => {
     expect(await peer.received('my-event')).toMatchObject({ data: 'one' });
     process.kill(pid(), 'SIGKILL');
     await until(async () => (await ready()).database === 'ok');
-    expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/starling_database_restarts_total 1\n/);
+    expect(await readMetrics(url)).toMatch(/starling_database_restarts_total 1\n/);
     expect(starling.stdout().match(/The embedded Postgres is not there, and is started again/g)).toHaveLength(1);
     expect(await setup()).toBeLessThan(500);
 

@@ -146,7 +146,10 @@ describe('starling start', () => {
     const starling = await program.start();
     const ready = await fetch(`${starling.url}/readyz`);
     expect(ready.status).toBe(200);
-    expect(await ready.json()).toEqual({ status: 'ready' });
+    expect(await ready.json()).toEqual({
+      status: 'ready',
+      checks: { broker: 'ok', presence: 'ok', apps: 'ok', database: 'ok' },
+    });
     expect((await fetch(`${starling.url}/healthz`)).status).toBe(200);
 
     const { id, key } = starling.app;
