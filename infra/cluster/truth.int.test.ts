@@ -181,7 +181,7 @@ describe('one truth over two edges and two APIs', () => {
     for (const node of [...edges, ...apis]) {
       expect((await fetch(`${node.url}/healthz`)).status).toBe(200);
       const ready = await fetch(`${node.url}/readyz`);
-      expect(await ready.json()).toEqual({ status: 'ready' });
+      expect(await ready.json()).toEqual({ status: 'ready', checks: { broker: 'ok', presence: 'ok', apps: 'ok' } });
       expect(await cluster.metric(node, 'starling_redis_up')).toBe(1);
       expect(await cluster.metric(node, 'starling_redis_gaps_total')).toBe(0);
     }

@@ -209,7 +209,7 @@ test('[AD22] a body nests 32 deep and no deeper', async () => {
   expect(await answer(nested(32))).toMatchObject({ status: 400, error: { code: 'fields_invalid' } });
   expect(await answer(nested(33))).toMatchObject({
     status: 400,
-    error: { code: 'request_malformed', message: expect.stringContaining('32 deep') },
+    error: { code: 'json_too_deep', hint: expect.stringContaining('32 deep') },
   });
 });
 
