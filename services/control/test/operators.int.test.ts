@@ -3,7 +3,8 @@ import { readApps } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { settleOperator } from '../src/operations/operators.ts';
-import { ourApp, ours, people, type Started, startControl, theirApp } from './started-control.ts';
+import { lockOperators } from '../src/people/operator.ts';
+import { type Answer, ourApp, ours, people, type Started, startControl, theirApp } from './started-control.ts';
 
 const database = databaseOf();
 let control: Started;
@@ -55,6 +56,26 @@ describe('operators', () => {
     await expect(database.sql`delete from users where id = ${(await operators())[0] ?? ''}`).rejects.toThrow();
   });
 
+  test('[AD23] who has lost the right meanwhile gives it to nobody, and takes nobody’s', async () => {
+    await call('PUT', `/operators/${people.admin}`);
+    const other = await database.openAnother();
+    const sent: Promise<Answer>[] = [];
+    // As another program takes the right of the owner: those who are admitted meanwhile wait for it.
+    await other.tx(async (sql) => {
+      await lockOperators(sql);
+      await sql`delete from operators where user_id = ${people.owner}`;
+      sent.push(call('PUT', `/operators/${people.viewer}`), call('DELETE', `/operators/${people.admin}`));
+      const waiting = () => sql`
+        select 1 from pg_locks join pg_database d on d.oid = database
+        where not granted and locktype = 'advisory' and datname = current_database()`;
+      await expect.poll(async () => (await waiting()).length, { timeout: 20_000 }).toBe(2);
+    });
+    for (const answer of await Promise.all(sent)) {
+      expect(answer).toMatchObject({ status: 403, error: { code: 'operator_needed' } });
+    }
+    expect(await operators()).toEqual([people.admin]);
+  });
+
   test('[AU31] are settled where there is none: who has owned the first organisation for longest', async () => {
     const deps = { database, clock: control.deps.clock };
     expect(await settleOperator(deps)).toBeUndefined();
@@ -64,6 +85,11 @@ describe('operators', () => {
     const [first, second] = await Promise.all([settleOperator(deps), settleOperator(deps)]);
     expect([first, second].filter((each) => each !== undefined)).toEqual([people.admin]);
     expect(await operators()).toEqual([people.admin]);
+
+    // Where nobody owns the first one, of the first that somebody owns.
+    await database.sql`delete from operators`;
+    await database.sql`update memberships set role = 'admin' where organisation_id = ${ours}`;
+    expect(await settleOperator(deps)).toBe(people.stranger);
   });
 });
 
