@@ -1,9 +1,10 @@
 /** Who runs the installation, and what it allows every app at most. */
-import { readApps } from '@starling/database';
+import { defaultInstallationLimits, readApps } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { settleOperator } from '../src/operations/operators.ts';
-import { ourApp, ours, people, type Started, startControl, theirApp } from './started-control.ts';
+import { lockOperators } from '../src/people/operator.ts';
+import { type Answer, ourApp, ours, people, type Started, startControl, theirApp } from './started-control.ts';
 
 const database = databaseOf();
 let control: Started;
@@ -55,6 +56,26 @@ describe('operators', () => {
     await expect(database.sql`delete from users where id = ${(await operators())[0] ?? ''}`).rejects.toThrow();
   });
 
+  test('[AD23] who has lost the right meanwhile gives it to nobody, and takes nobody’s', async () => {
+    await call('PUT', `/operators/${people.admin}`);
+    const other = await database.openAnother();
+    const sent: Promise<Answer>[] = [];
+    // As another program takes the right of the owner: those who are admitted meanwhile wait for it.
+    await other.tx(async (sql) => {
+      await lockOperators(sql);
+      await sql`delete from operators where user_id = ${people.owner}`;
+      sent.push(call('PUT', `/operators/${people.viewer}`), call('DELETE', `/operators/${people.admin}`));
+      const waiting = () => sql`
+        select 1 from pg_locks join pg_database d on d.oid = database
+        where not granted and locktype = 'advisory' and datname = current_database()`;
+      await expect.poll(async () => (await waiting()).length, { timeout: 20_000 }).toBe(2);
+    });
+    for (const answer of await Promise.all(sent)) {
+      expect(answer).toMatchObject({ status: 403, error: { code: 'operator_needed' } });
+    }
+    expect(await operators()).toEqual([people.admin]);
+  });
+
   test('[AU31] are settled where there is none: who has owned the first organisation for longest', async () => {
     const deps = { database, clock: control.deps.clock };
     expect(await settleOperator(deps)).toBeUndefined();
@@ -64,6 +85,11 @@ describe('operators', () => {
     const [first, second] = await Promise.all([settleOperator(deps), settleOperator(deps)]);
     expect([first, second].filter((each) => each !== undefined)).toEqual([people.admin]);
     expect(await operators()).toEqual([people.admin]);
+
+    // Where nobody owns the first one, of the first that somebody owns.
+    await database.sql`delete from operators`;
+    await database.sql`update memberships set role = 'admin' where organisation_id = ${ours}`;
+    expect(await settleOperator(deps)).toBe(people.stranger);
   });
 });
 
@@ -77,11 +103,11 @@ describe('limits of the installation', () => {
     return read.app;
   };
 
-  test('[AD24] are none at first, are set by operators, and can be read by everybody', async () => {
-    expect((await call('GET', path, undefined, 'viewer')).json).toMatchObject({ connections: null, version: 0 });
+  test('[AD24] are those of the product at first, are set by operators, and can be read by everybody', async () => {
+    expect((await call('GET', path, undefined, 'viewer')).json).toEqual({ ...defaultInstallationLimits, version: 0 });
     expect(await call('PATCH', path, { ...limits, version: 0 })).toMatchObject({
       status: 200,
-      json: { ...limits, publishesPerSecond: null, version: 1 },
+      json: { ...defaultInstallationLimits, ...limits, version: 1 },
     });
     expect(await call('PATCH', path, { connections: 60, version: 0 })).toMatchObject({ status: 409 });
     expect(await call('PATCH', path, { connections: null })).toMatchObject({
@@ -94,8 +120,51 @@ describe('limits of the installation', () => {
     const { items } = (await call('GET', '/installation/audit-entries?action=changeInstallationLimits')).json;
     expect(items.map(({ details }: { details: object }) => details)).toMatchObject([
       { connections: { from: 50, to: null } },
-      { connections: { from: null, to: 50 }, presenceMembers: { from: null, to: 20 } },
+      { connections: { from: 100_000, to: 50 }, presenceMembers: { from: 1_000, to: 20 } },
     ]);
+  });
+
+  test('[AD24] hold from the start, and a large installation raises them', async () => {
+    const many = { limits: { connections: 10_000_000 } };
+    expect(await call('PATCH', `/apps/${ourApp}`, many)).toMatchObject({
+      status: 400,
+      error: { code: 'fields_invalid', fields: { 'limits.connections': expect.stringContaining('at most 100000') } },
+    });
+    expect(await call('PATCH', path, { connections: null })).toMatchObject({ status: 200 });
+    expect(await call('PATCH', `/apps/${ourApp}`, many)).toMatchObject({ status: 200, json: many });
+  });
+
+  test('[AD24] an organisation makes no more apps than they allow, also at once', async () => {
+    await call('PATCH', path, { appsPerOrganisation: 3 });
+    const make = () => call('POST', `/organisations/${ours}/apps`, { name: 'New' });
+    const made = await Promise.all([make(), make(), make(), make()]);
+    expect(made.map(({ status }) => status).sort()).toEqual([201, 201, 409, 409]);
+    expect(made.find(({ status }) => status === 409)?.error).toMatchObject({
+      code: 'state_conflict',
+      message: expect.stringContaining('allow 3'),
+    });
+    // Those that are there stay, also when it is fewer.
+    expect(await call('PATCH', path, { appsPerOrganisation: 1 })).toMatchObject({ status: 200 });
+    expect((await call('GET', `/organisations/${ours}/apps`)).json.items).toHaveLength(3);
+    await call('PATCH', path, { appsPerOrganisation: null });
+    expect(await make()).toMatchObject({ status: 201 });
+  });
+
+  test('[AD25] who sends back the limits that count does not lower the app’s own', async () => {
+    await call('PATCH', `/apps/${ourApp}`, { limits: { connections: 40 } });
+    await call('PATCH', path, { connections: 30 });
+    const read = (await call('GET', `/apps/${ourApp}`)).json;
+    expect(read.limits.connections).toBe(30);
+    const { version } = (await call('PATCH', `/apps/${ourApp}`, { limits: read.limits })).json;
+    expect(version).toBe(read.version);
+    const more = { limits: { ...read.limits, presenceMembers: 9 } };
+    expect((await call('PATCH', `/apps/${ourApp}`, more)).json.limits).toEqual(more.limits);
+    await call('PATCH', path, { connections: null });
+    expect((await inForce(ourApp)).limits).toMatchObject({ connections: 40, presenceMembers: 9 });
+    await call('PATCH', path, { connections: 30 });
+    await call('PATCH', `/apps/${ourApp}`, { limits: { connections: 20 } });
+    await call('PATCH', path, { connections: null });
+    expect((await inForce(ourApp)).limits.connections).toBe(20);
   });
 
   test('[AD24] are not passed by what an organisation sets for its apps', async () => {

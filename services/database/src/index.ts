@@ -14,6 +14,7 @@ export {
 export { type BackupSummary, backUp, restore } from './backup.ts';
 export { type Database, isDangling, isDuplicate, type Sql } from './database.ts';
 export {
+  defaultInstallationLimits,
   type InstallationLimits,
   type InstallationLimitsRow,
   readInstallationLimits,

@@ -148,6 +148,20 @@ describe('the first app in a database', () => {
     expect(await apps()).toMatchObject([{ name: 'Shop', hasSubscriptionCounts: true, limits: { connections: 7 } }]);
   });
 
+  test('[AD25] keeps its own limits, also where a maximum of the installation is lower', async () => {
+    await settle(wantedFrom(env));
+    const limits: Partial<AppSettings['limits']> = { connections: 70 };
+    await change('42', `update apps set settings = settings || '${JSON.stringify({ limits })}'`);
+    await database.sql`insert into installation_limits (limits, version) values ('{"connections": 7}', 1)`;
+    await settle(wantedFrom({ ...env, STARLING_APP_SUBSCRIPTION_COUNTS: 'yes' }));
+    expect(await apps()).toMatchObject([{ hasSubscriptionCounts: true, limits: { connections: 7 } }]);
+    const [{ version } = { version: 0 }] = await apps();
+    await settle(wantedFrom({ ...env, STARLING_APP_SUBSCRIPTION_COUNTS: 'yes' }));
+    expect(await apps()).toMatchObject([{ version }]);
+    await database.sql`delete from installation_limits`;
+    expect(await apps()).toMatchObject([{ limits: { connections: 70 } }]);
+  });
+
   test('what the environment gives is enabled again, and a key that is another app’s refuses to start', async () => {
     await settle(wantedFrom(env));
     await change('42', 'update apps set is_enabled = false; update app_keys set is_enabled = false');

@@ -11,6 +11,7 @@ import {
   defaultOrganisation,
   type Keyring,
   lockApps,
+  parseAppSettings,
   readApps,
 } from '@starling/database';
 import type { App, Bulletin } from '@starling/ports';
@@ -152,19 +153,23 @@ async function putApp(deps: FirstAppDeps, { id, key, secret }: Credentials, want
     throw new StartError(`STARLING_APP_KEY: the app ${owner.app_id} has this key already`);
   }
   const known = former !== undefined && 'app' in former ? former.app : undefined;
-  const settings = known === undefined ? wanted : { ...settingsOf(known), ...environmentOf(wanted) };
+  // Its own limits, and not those that count: above a maximum of the installation they wait for a higher one.
+  const [row] =
+    known === undefined ? [] : await sql<Array<{ settings: unknown }>>`select settings from apps where id = ${id}`;
+  const own = row === undefined ? undefined : parseAppSettings(row.settings);
+  const settings = own === undefined ? wanted : { ...own, ...environmentOf(wanted) };
   const hasKey = known?.keys.some((each) => each.key === key && each.secret === secret && each.isEnabled) === true;
-  const isSame = known !== undefined && JSON.stringify(settingsOf(known)) === JSON.stringify(settings);
-  if (hasKey && isSame && known.isEnabled) return;
+  const isSame = own !== undefined && JSON.stringify(own) === JSON.stringify(settings);
+  if (hasKey && isSame && known?.isEnabled === true) return;
 
-  const row = {
+  const next = {
     id,
     organisation_id: await defaultOrganisation(sql),
     name: firstName,
     settings: sql.json(settings as never),
   };
   await sql`
-    insert into apps ${sql(row)}
+    insert into apps ${sql(next)}
     on conflict (id) do update set settings = excluded.settings, is_enabled = true`;
   if (!hasKey) {
     const sealed = keyring.seal(secret, appSecretPurpose(key));
@@ -173,19 +178,6 @@ async function putApp(deps: FirstAppDeps, { id, key, secret }: Credentials, want
       on conflict (key) do update set secret_sealed = excluded.secret_sealed, is_enabled = true, expires_at = null`;
   }
   await appChanged(database, bulletin, id);
-}
-
-function settingsOf(app: App): AppSettings {
-  const {
-    id: _id,
-    version: _version,
-    name: _name,
-    isEnabled: _enabled,
-    keys: _keys,
-    revocations: _revoked,
-    ...settings
-  } = app;
-  return settings;
 }
 
 /** Those of which the environment speaks. */

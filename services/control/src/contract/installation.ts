@@ -13,16 +13,24 @@ export const operator = z
   })
   .meta({ id: 'Operator' });
 
-type LimitName = keyof typeof limitFields;
-type Maxima = { readonly [Name in LimitName]: z.ZodNullable<(typeof limitFields)[Name]> };
+const limited = {
+  ...limitFields,
+  appsPerOrganisation: z.number().int().min(1).max(100_000).describe('That an organisation may have made.'),
+};
+
+type LimitName = keyof typeof limited;
+type Maxima = { readonly [Name in LimitName]: z.ZodNullable<(typeof limited)[Name]> };
 
 const maxima = Object.fromEntries(
-  Object.entries(limitFields).map(([name, schema]) => [name, schema.nullable()]),
+  Object.entries(limited).map(([name, schema]) => [name, schema.nullable()]),
 ) as unknown as Maxima;
 
 export const installationLimits = z
-  .object({ ...maxima, version: z.number().int().min(0).describe('0 while nothing has been set.') })
-  .describe('Null: each app decides, up to what the product can do.')
+  .object({
+    ...maxima,
+    version: z.number().int().min(0).describe('0 while nothing has been set: those of the product hold.'),
+  })
+  .describe('The maximum of each; null: each app decides, up to what the product can do.')
   .meta({ id: 'InstallationLimits' });
 
 export const installationOperations = {

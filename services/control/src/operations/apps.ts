@@ -28,9 +28,6 @@ interface Deps {
 
 const limitNames = Object.keys(defaultAppSettings.limits) as Array<keyof AppLimits>;
 
-/** Of one organisation; beyond it somebody fills the database, and the memory of every node. */
-const appsMax = 1_000;
-
 export function appRoutes(deps: Deps): Implementation[] {
   const { database, bulletin, clock, rollout } = deps;
   return [
@@ -60,10 +57,14 @@ export function appRoutes(deps: Deps): Implementation[] {
       await lockApps(sql);
       const [count] = await sql<{ apps: number }[]>`
         select count(*)::int as apps from apps where organisation_id = ${organisationId}`;
-      if ((count?.apps ?? 0) >= appsMax) {
-        return fail('state_conflict', { message: `The organisation has ${appsMax} apps already` });
-      }
       const { limits: maxima } = await readInstallationLimits(sql);
+      const { appsPerOrganisation } = maxima;
+      if (appsPerOrganisation !== null && (count?.apps ?? 0) >= appsPerOrganisation) {
+        return fail('state_conflict', {
+          message: `The organisation has ${count?.apps} apps, and the operators of this installation allow ${appsPerOrganisation}`,
+          hint: 'Delete an app that is not used, or ask an operator of this installation.',
+        });
+      }
       const fields = aboveInstallation(body.limits, maxima);
       if (Object.keys(fields).length > 0) return fail('fields_invalid', { fields });
       const settings = merged(defaultAppSettings, body);
@@ -92,7 +93,10 @@ export function appRoutes(deps: Deps): Implementation[] {
       const next = {
         name: body.name ?? found.name,
         isEnabled: body.isEnabled ?? found.is_enabled,
-        settings: merged(former.settings, body),
+        settings: merged(former.settings, {
+          settings: body.settings,
+          limits: othersThan(withinInstallation(former.settings.limits, maxima), body.limits),
+        }),
       };
       const details = differences(former, next);
       if (Object.keys(details).length === 0) return { ok: true, value: toApp(found, maxima), deed: { target: null } };
@@ -167,6 +171,16 @@ function merged(former: AppSettings, { settings, limits }: Said): AppSettings {
   return parseAppSettings({ ...former, ...settings, limits: { ...former.limits, ...limits } });
 }
 
+/** Of what was said what is no limit that counts already: who sends back what they have read does not lower the app's own. */
+function othersThan(
+  counting: AppLimits,
+  said: Readonly<Partial<Record<keyof AppLimits, number | undefined>>> | undefined,
+): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(
+    Object.entries(said ?? {}).filter(([name, value]) => value !== counting[name as keyof AppLimits]),
+  );
+}
+
 /** By field, what an app may not set so high. */
 function aboveInstallation(
   said: Readonly<Partial<Record<keyof AppLimits, number | undefined>>> | undefined,
@@ -175,7 +189,7 @@ function aboveInstallation(
   return Object.fromEntries(
     limitNames.flatMap((name): [string, string][] => {
       const [value, maximum] = [said?.[name], maxima[name]];
-      if (value === undefined || maximum === undefined || value <= maximum) return [];
+      if (value === undefined || maximum === null || value <= maximum) return [];
       return [[`limits.${name}`, `must be at most ${maximum}, as the operators of this installation have set`]];
     }),
   );

@@ -1,6 +1,7 @@
-/** What the installation allows every app at most. */
+/** What the installation allows every app and every organisation at most. */
 import {
   type Database,
+  defaultInstallationLimits,
   type InstallationLimits,
   lockApps,
   parseAppSettings,
@@ -19,7 +20,8 @@ interface Deps {
   readonly bulletin: Bulletin;
 }
 
-const names = Object.keys(defaultAppLimits) as Array<keyof AppLimits>;
+const names = Object.keys(defaultInstallationLimits) as Array<keyof InstallationLimits>;
+const appNames = Object.keys(defaultAppLimits) as Array<keyof AppLimits>;
 
 export function installationLimitRoutes({ database, bulletin }: Deps): Implementation[] {
   return [
@@ -35,10 +37,12 @@ export function installationLimitRoutes({ database, bulletin }: Deps): Implement
       const refused = outdated(former.version, ifVersion);
       if (refused !== undefined) return refused;
       const { version: _, ...said } = body;
-      const given = Object.entries({ ...former.limits, ...said }).filter(([, value]) => typeof value === 'number');
-      const limits = Object.fromEntries(given) as InstallationLimits;
+      // All of them, also those that are as usual: they stay when a newer program has other defaults.
+      const limits = Object.fromEntries(
+        names.map((name) => [name, said[name] === undefined ? former.limits[name] : said[name]]),
+      ) as unknown as InstallationLimits;
       const version = former.version + 1;
-      const details = differences(toReply(former.limits, 0), toReply(limits, 0));
+      const details = differences(former.limits, limits);
       if (Object.keys(details).length === 0) {
         return { ok: true, value: toReply(former.limits, former.version), deed: { target: null } };
       }
@@ -66,7 +70,7 @@ async function changeAppsBetween(
   const ids = rows.flatMap(({ id, settings }) => {
     const own = limitsOf(settings);
     const [before, after] = [withinInstallation(own, former), withinInstallation(own, next)];
-    return names.every((name) => before[name] === after[name]) ? [] : [id];
+    return appNames.every((name) => before[name] === after[name]) ? [] : [id];
   });
   if (ids.length === 0) return 0;
   const changes = await sql<{ seq: number; appId: string }[]>`
@@ -93,9 +97,5 @@ function limitsOf(settings: unknown): AppLimits {
 }
 
 function toReply(limits: InstallationLimits, version: number): z.input<typeof contract> {
-  const all = Object.fromEntries(names.map((name) => [name, limits[name] ?? null])) as Record<
-    keyof AppLimits,
-    number | null
-  >;
-  return { ...all, version };
+  return { ...limits, version };
 }

@@ -3,7 +3,8 @@ import type { Database, Sql } from '@starling/database';
 import type { Clock } from '@starling/ports';
 import { operations } from '../contract/index.ts';
 import { fail } from '../frame/answer.ts';
-import { type Implementation, implement } from '../frame/implement.ts';
+import { type Failed, type Implementation, implement } from '../frame/implement.ts';
+import { lockOperators } from '../people/operator.ts';
 
 interface Deps {
   readonly database: Database;
@@ -24,9 +25,10 @@ export function operatorRoutes({ database, clock }: Deps): Implementation[] {
       value: { items: (await read(database.sql)).map(toOperator) },
     })),
 
-    implement(operations.giveOperator, async ({ params: { userId } }) => {
+    implement(operations.giveOperator, async ({ params: { userId }, principal }) => {
       const { sql } = database;
-      await oneAtATime(sql);
+      const refused = await lockedFor(sql, principal.userId);
+      if (refused !== undefined) return refused;
       const [user] = await sql`select 1 from users where id = ${userId}`;
       if (user === undefined) return fail('resource_unknown');
       const { count } = await sql`
@@ -36,9 +38,10 @@ export function operatorRoutes({ database, clock }: Deps): Implementation[] {
       return { ok: true, value: toOperator(row), deed: { target: count === 0 ? null : `user:${userId}` } };
     }),
 
-    implement(operations.takeOperator, async ({ params: { userId } }) => {
+    implement(operations.takeOperator, async ({ params: { userId }, principal }) => {
       const { sql } = database;
-      await oneAtATime(sql);
+      const refused = await lockedFor(sql, principal.userId);
+      if (refused !== undefined) return refused;
       const all = await read(sql);
       if (!all.some((each) => each.userId === userId)) return fail('resource_unknown');
       if (all.length === 1) return fail('last_operator');
@@ -49,21 +52,27 @@ export function operatorRoutes({ database, clock }: Deps): Implementation[] {
 }
 
 /**
- * Where there is no operator although somebody owns the first organisation, who has owned it for longest becomes one: the
- * first user may have come by an identity provider. Returns their id.
+ * Where there is no operator, who has owned the first organisation for longest becomes one; where nobody owns that, the first
+ * that has an owner. Returns their id.
  */
 export async function settleOperator({ database, clock }: Deps): Promise<string | undefined> {
   return database.tx(async (sql) => {
-    await oneAtATime(sql);
+    await lockOperators(sql);
     const [made] = await sql<{ userId: string }[]>`
       insert into operators (user_id, created_at)
-      select user_id, ${new Date(clock.now())} from memberships
-      where not exists (select 1 from operators) and role = 'owner'
-        and organisation_id = (select id from organisations order by created_at, id limit 1)
-      order by created_at, user_id limit 1
+      select m.user_id, ${new Date(clock.now())} from memberships m join organisations o on o.id = m.organisation_id
+      where not exists (select 1 from operators) and m.role = 'owner'
+      order by o.created_at, o.id, m.created_at, m.user_id limit 1
       returning user_id as "userId"`;
     return made?.userId;
   });
+}
+
+/** The right may have been taken since the request was admitted: who lost it gives it to nobody, and takes nobody's. */
+async function lockedFor(sql: Sql, userId: string): Promise<Failed | undefined> {
+  await lockOperators(sql);
+  const rows = await sql`select 1 from operators where user_id = ${userId}`;
+  return rows.length === 0 ? fail('operator_needed') : undefined;
 }
 
 async function read(sql: Sql, userId?: string): Promise<readonly OperatorRow[]> {
@@ -72,11 +81,6 @@ async function read(sql: Sql, userId?: string): Promise<readonly OperatorRow[]> 
     from operators o join users u on u.id = o.user_id
     ${userId === undefined ? sql`` : sql`where u.id = ${userId}`}
     order by o.created_at, u.id`;
-}
-
-/** Two who each take the other's right would leave nobody. */
-async function oneAtATime(sql: Sql): Promise<void> {
-  await sql`select pg_advisory_xact_lock(hashtext('starling operators'))`;
 }
 
 function toOperator({ createdAt, ...rest }: OperatorRow) {

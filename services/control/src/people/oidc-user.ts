@@ -5,6 +5,7 @@ import { now, type PeopleDeps } from './deps.ts';
 import { domainOf, parseEmail } from './email.ts';
 import { isInvited } from './invitation.ts';
 import type { Identity } from './oidc-provider.ts';
+import { lockOperators, moveOperator } from './operator.ts';
 import { type Role, roles } from './principal.ts';
 import { createUser, findOwnerOf, hasUsers, join } from './user.ts';
 
@@ -75,11 +76,13 @@ export async function userOf(
 
 /**
  * Whoever was handed an invitation could make an account with somebody else's address. The one whom the provider
- * vouches for gets what organisations gave to that address: the oldest account, with the roles of the others. The ways in
- * that others had end. Gives its id; undefined where there is none.
+ * vouches for gets what organisations gave to that address: the oldest account, with the roles of the others, and with the
+ * right to run the installation if one of them had it. The ways in that others had end. Gives its id; undefined where there
+ * is none.
  */
-async function takeOver({ database }: Deps, email: string): Promise<string | undefined> {
-  const { sql } = database;
+async function takeOver(deps: Deps, email: string): Promise<string | undefined> {
+  const { sql } = deps.database;
+  await lockOperators(sql);
   const [own, ...others] = await sql<{ id: string }[]>`
     select id from users where email = ${email} and not has_proven_email order by created_at, id for update`;
   if (own === undefined) return undefined;
@@ -89,6 +92,7 @@ async function takeOver({ database }: Deps, email: string): Promise<string | und
       select organisation_id, ${own.id}, role, created_at from memberships where user_id = ${id}
       on conflict (organisation_id, user_id) do update set role = excluded.role
       where array_position(${[...roles]}::text[], excluded.role) < array_position(${[...roles]}::text[], own.role)`;
+    await moveOperator(deps, { from: id, to: own.id });
     await sql`delete from users where id = ${id}`;
   }
   await sql`

@@ -266,6 +266,31 @@ describe('signing in elsewhere', () => {
     expect(await usersAndLinks()).toEqual([2, 1]);
   });
 
+  test('[AU32] who runs the installation still does when their accounts become one, also as the last', async () => {
+    const ada = await started.visitOwner();
+    const first = await started.visitMember(ada, 'eve@example.com', 'viewer');
+    await database.sql`insert into organisations (id, name) values ('org_theirs', 'Theirs')`;
+    await database.sql`update memberships set organisation_id = 'org_theirs' where user_id = ${first.userId}`;
+    const second = await started.visitMember(ada, 'eve@example.com', 'developer');
+    await database.sql`update operators set user_id = ${second.userId}`;
+    provider.account = { sub: 'subject-2', email: 'eve@example.com', email_verified: true };
+    const eve = started.visit('198.51.100.1');
+    expect((await signIn(eve)).status).toBe(303);
+    expect((await eve.ask('GET', '/me')).json.id).toBe(first.userId);
+    expect(await database.sql`select user_id from operators`).toEqual([{ user_id: first.userId }]);
+    expect(await usersAndLinks()).toEqual([2, 1]);
+    const told = await database.sql`
+      select organisation_id, actor, target, details from audit_entries where action = 'moveOperator'`;
+    expect(told).toMatchObject([
+      {
+        organisation_id: null,
+        actor: { kind: 'system' },
+        target: `user:${first.userId}`,
+        details: { from: second.userId },
+      },
+    ]);
+  });
+
   test('[AU22] of two whom the provider gives one address, both are the one who has it', async () => {
     await started.people.ensureFirstOwner(owner);
     await start({ defaultRole: 'viewer' });
