@@ -109,7 +109,7 @@ describe.each([
     }
     expect((await client.told('error')).data).toMatchObject({ code: 4009 });
     expect((await client.told('state')).data).toBe('disconnected');
-    const env = { STARLING_APP_ALLOWED_ORIGINS: 'https://elsewhere.example, http://127.0.0.1' };
+    const env = { STARLING_APP_ALLOWED_ORIGINS: 'https://elsewhere.example, 127.0.0.1' };
     await (await (await open(await program.start({ env }))).open()).connected();
   });
 
