@@ -3,7 +3,7 @@
  * works without it. `node build.mjs [file [compiler]]`
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,8 +11,20 @@ const room = dirname(fileURLToPath(import.meta.url));
 const target = resolve(process.argv[2] ?? join(room, 'dist/fanout.node'));
 const compiler = process.argv[3] ?? process.env.CC ?? 'cc';
 
-const problem = compile();
-if (problem !== undefined) {
+const sources = ['addon.c', 'send_run.c', 'send_run.h']
+  .map((name) => join(room, 'src/native', name))
+  .filter((path) => existsSync(path));
+/** Of the last build: what it was made of and for. */
+const stampFile = `${target}.stamp`;
+const stamp = JSON.stringify([
+  ...[process.version, process.arch, compiler],
+  ...sources.map((path) => `${statSync(path).size} ${statSync(path).mtimeMs}`),
+]);
+
+const isUpToDate = existsSync(target) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
+const problem = isUpToDate ? undefined : compile();
+if (problem === undefined) writeFileSync(stampFile, stamp);
+else {
   // What an earlier build left may be of another machine.
   rmSync(target, { force: true });
   process.stdout.write(`The native fan-out is not built (${problem}): sockets will be written one by one\n`);
@@ -31,8 +43,8 @@ function compile() {
   const fresh = `${target}.${process.pid}`;
   const flags = ['-std=c11', '-O2', '-D_GNU_SOURCE', '-DNAPI_VERSION=8'];
   const linking = process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-fPIC'];
-  const sources = ['addon.c', 'send_run.c'].map((name) => join(room, 'src/native', name));
-  const args = [...flags, ...linking, '-fvisibility=hidden', '-isystem', include, '-o', fresh, ...sources];
+  const units = sources.filter((path) => path.endsWith('.c'));
+  const args = [...flags, ...linking, '-fvisibility=hidden', '-isystem', include, '-o', fresh, ...units];
   const { error, status, stderr } = spawnSync(compiler, args, { encoding: 'utf8' });
   if (error !== undefined) return error.code === 'ENOENT' ? `no C compiler ${compiler}` : error.message;
   if (status !== 0) {

@@ -1,11 +1,18 @@
 /** Puts all our rooms into one file for Node; packages from npm stay outside it. */
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 
 const room = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(room));
+
+// Tests build a copy of their own.
+const outfile = join(room, process.argv[2] ?? 'dist/starling.js');
+/** Of the last build: each file that went into it, from the root, with its size and the moment of its last change. */
+const inputsFile = `${outfile}.inputs.json`;
+
+// A start builds first, and most starts have nothing new to build.
+if (isUpToDate()) process.exit(0);
 
 const packages = ['services', 'sdk']
   .flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(root, folder, name)))
@@ -22,10 +29,10 @@ for (const { name, path } of packages) {
   }
 }
 const { version } = JSON.parse(readFileSync(join(room, 'package.json'), 'utf8'));
-// Tests build a copy of their own.
-const outfile = join(room, process.argv[2] ?? 'dist/starling.js');
-
-await build({
+const { build } = await import('esbuild');
+const { metafile } = await build({
+  absWorkingDir: root,
+  metafile: true,
   entryPoints: [join(room, 'src/main.ts')],
   outfile,
   bundle: true,
@@ -46,4 +53,27 @@ const besides = {
 };
 for (const [place, source] of Object.entries(besides)) {
   cpSync(join(root, 'services', source), join(dirname(outfile), place), { recursive: true });
+}
+
+const copied = Object.values(besides).flatMap((source) => filesIn(join('services', source)));
+const manifests = packages.map(({ path }) => join(path, 'package.json').slice(root.length + 1));
+const inputs = [...Object.keys(metafile.inputs), ...copied, ...manifests, 'services/starling/build.mjs'];
+writeFileSync(inputsFile, JSON.stringify(Object.fromEntries(inputs.map((path) => [path, stampOf(path)]))));
+
+/** A file that was added counts once another imports it, which then has changed; one to be copied, by its folder. */
+function isUpToDate() {
+  if (!existsSync(inputsFile) || !existsSync(outfile)) return false;
+  const stamps = Object.entries(JSON.parse(readFileSync(inputsFile, 'utf8')));
+  return stamps.every(([path, stamp]) => stampOf(path) === stamp);
+}
+
+/** Undefined for what is no longer there. */
+function stampOf(path) {
+  const { size, mtimeMs } = statSync(join(root, path), { throwIfNoEntry: false }) ?? {};
+  return size === undefined ? undefined : `${size} ${mtimeMs}`;
+}
+
+/** The files of a folder and the folder itself, whose stamp changes when one is added or taken away. */
+function filesIn(folder) {
+  return [folder, ...readdirSync(join(root, folder)).map((name) => join(folder, name))];
 }
