@@ -76,7 +76,8 @@ export interface SessionSettings {
 }
 
 export const defaultSessionSettings: SessionSettings = {
-  activityTimeoutSeconds: 120,
+  // With the grace still below 50 s, after which HAProxy's usual settings cut what is silent, and nginx's 60 s.
+  activityTimeoutSeconds: 30,
   activityGraceMs: 10_000,
   pongTimeoutMs: 30_000,
   authorizationTimeoutMs: 30_000,

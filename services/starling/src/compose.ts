@@ -165,7 +165,11 @@ export function compose(
   };
   const sessions = new Sessions(
     { ...stores, hub, clock, observer, traffic, connectionsElsewhere, memory },
-    { ...defaultSessionSettings, connectionsPerAddress: settings.STARLING_MAX_CONNECTIONS_PER_ADDRESS },
+    {
+      ...defaultSessionSettings,
+      activityTimeoutSeconds: settings.STARLING_ACTIVITY_TIMEOUT_SECONDS,
+      connectionsPerAddress: settings.STARLING_MAX_CONNECTIONS_PER_ADDRESS,
+    },
     { maxTotalBytes: gauge.limitBytes * memoryShares.waiting },
   );
   metrics.watchNumber(

@@ -86,6 +86,15 @@ const edgeSettings = {
     .enum(['auto', 'js'])
     .default('auto')
     .describe('How events reach many sockets: auto uses the native module where it was built, js never does.'),
+  STARLING_ACTIVITY_TIMEOUT_SECONDS: z.coerce
+    .number()
+    .int('must be a whole number')
+    .min(5, 'must be 5 or more')
+    .max(3_600, 'must be 3600 or less')
+    .default(30)
+    .describe(
+      'After how long a silence clients ping, and 10 seconds later the server does; below what proxies in between allow.',
+    ),
   STARLING_MAX_CONNECTIONS_PER_ADDRESS: z.coerce
     .number()
     .int('must be a whole number')
