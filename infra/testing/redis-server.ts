@@ -143,6 +143,8 @@ export interface Sentinels {
   readonly url: string;
   /** Stops the first, so that it takes connections and never answers. */
   hang(): void;
+  /** Resolves when all that answer name this server as the primary. They tell one another every two seconds. */
+  agreeOn(primary: RedisServer): Promise<void>;
   /** Orders the last to put a replica in the primary's place, as soon as it knows one that can. */
   failover(): Promise<void>;
   remove(): Promise<void>;
@@ -164,6 +166,7 @@ export async function startSentinels(primary: RedisServer, replicaCount: number)
   };
   const [first, middle, last] = await Promise.all([startOne(1), startOne(2), startOne(3)]);
   const sentinels = [first, middle, last];
+  let answering = sentinels;
   for (const sentinel of sentinels) {
     await sentinel.do((client) =>
       untilIt('know all others', async () => {
@@ -173,7 +176,20 @@ export async function startSentinels(primary: RedisServer, replicaCount: number)
     );
   }
   return {
-    hang: () => first.hang(),
+    hang: () => {
+      first.hang();
+      answering = [middle, last];
+    },
+    agreeOn: async (server) => {
+      for (const sentinel of answering) {
+        await sentinel.do((client) =>
+          untilIt(`name ${server.port}`, async () => {
+            const address = await client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'main');
+            return String(address) === `127.0.0.1,${server.port}` || String(address);
+          }),
+        );
+      }
+    },
     failover: async () => {
       await last.do((client) =>
         untilIt('begin a failover', async () => {

@@ -9,6 +9,8 @@ export type CommandClient = Redis | Cluster;
 const answerTimeoutMs = 2_000;
 /** Longer, because a cut here costs messages, and it may be this process that was busy. */
 const feedAnswerTimeoutMs = 5_000;
+/** Shorter, because there are others to ask, and a client without a primary asks one after another. */
+const sentinelTimeoutMs = 1_000;
 const connectTimeoutMs = 2_000;
 const retryDelayMsMax = 1_000;
 /** As an operator sees them in CLIENT LIST. */
@@ -81,7 +83,7 @@ function createSingleClient(address: RedisAddress, connectionName: string, socke
     enableTLSForSentinelMode: address.isTls,
     sentinelRetryStrategy: retryDelayMs,
     // One that takes connections and does not answer would else be waited for without end, the others unasked.
-    sentinelCommandTimeout: answerTimeoutMs,
+    sentinelCommandTimeout: sentinelTimeoutMs,
     // No `failoverDetector`: when it speaks up while a sentinel is being asked, the client ends and never connects again.
   });
 }
