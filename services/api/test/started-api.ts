@@ -11,7 +11,7 @@ import {
 import { Traffic } from '@starling/core';
 import { type App, type BrokerMessage, channelTopic, type Observer, type Topic } from '@starling/ports';
 import { appOf } from '@starling/ports/contract';
-import { createLog, openHttpServer, Readiness } from '@starling/runtime';
+import { createLog, openHttpServer, openPort, Readiness } from '@starling/runtime';
 import { onTestFinished } from 'vitest';
 import { type ApiDeps, api } from '../src/app.ts';
 
@@ -79,7 +79,7 @@ export async function startApi(options: StartOptions = {}) {
       ...(options.bodyLimits !== undefined && { bodyLimits: options.bodyLimits }),
     }),
   );
-  const port = Number(new URL(await server.listen('127.0.0.1', 0)).port);
+  const port = Number(new URL(await server.serve(await openPort({ host: '127.0.0.1', port: 0 }))).port);
   onTestFinished(() => server.close());
 
   const deliveries: Delivery[] = [];

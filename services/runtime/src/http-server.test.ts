@@ -6,9 +6,9 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { toHttpReply } from './http-reply.ts';
 import { type HttpServerOptions, openHttpServer } from './http-server.ts';
 import { takeJsonBodies } from './json-body.ts';
-import { StartError } from './lifecycle.ts';
 import { createLog, PinoObserver } from './log.ts';
 import { Metrics } from './metrics.ts';
+import { openPort } from './port.ts';
 import { Readiness, type ReadinessCheck } from './readiness.ts';
 
 const closers: Array<() => Promise<void>> = [];
@@ -154,7 +154,7 @@ describe('the error shape', () => {
 
   test('holds for what is not HTTP at all, and the connection is ended', async () => {
     const { server } = make();
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const answer = await rawAnswer(url, 'NOT HTTP\r\n\r\n');
     expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
     expect(answer).toContain('{"error":"The request is not valid HTTP","code":"request_malformed"}');
@@ -168,7 +168,7 @@ describe('a slow peer', () => {
     ['does not finish the headers of an upgrade', 'GET /app/key HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n'],
   ])('[WS6] that %s is cut after the limit', async (_name, text) => {
     const { server } = make({ headersTimeoutMs: 50 });
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const began = performance.now();
     await rawAnswer(url, text);
     expect(performance.now() - began).toBeLessThan(5_000);
@@ -299,15 +299,6 @@ describe('/healthz, /readyz and /metrics', () => {
   });
 });
 
-describe('listening', () => {
-  test('says which port is in use and what to do', async () => {
-    const port = Number(new URL(await make().server.listen('127.0.0.1', 0)).port);
-    await expect(make().server.listen('127.0.0.1', port)).rejects.toThrow(
-      new StartError(`port ${port} of 127.0.0.1 is in use: end the other program, or set STARLING_PORT`),
-    );
-  });
-});
-
 describe('closing', () => {
   test('[OP6] answers the request in flight, ends idle connections and those that never spoke, and takes no new ones', async () => {
     const { server, readiness, app } = make();
@@ -316,7 +307,7 @@ describe('closing', () => {
       await slow.run();
       return { done: true };
     });
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const idle = connect(Number(new URL(url).port), '127.0.0.1');
     idle.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
     await once(idle, 'data');
@@ -369,7 +360,7 @@ describe('[RE21] a request that another server might read otherwise', () => {
     for (const method of ['GET', 'POST']) {
       app.route({ method, url: '/echo', handler: async () => ({ served: ++served }) });
     }
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const answer = await rawAnswer(url, `${text}GET /echo HTTP/1.1\r\nHost: smuggled\r\nConnection: close\r\n\r\n`);
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
     // Two hosts are well-formed HTTP, so what follows is a request of its own, and not one hidden in the first.
@@ -387,7 +378,7 @@ describe('[RE22] the request target', () => {
       host,
       header: headers.host,
     }));
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const answer = await rawAnswer(
       url,
       'GET http://example.com:80/realtime/where/x?a=1 HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n',
@@ -412,7 +403,7 @@ describe('[RE22] the request target', () => {
 describe('[RE23] what is not taken', () => {
   test('headers over the limit get 431, and the limit is a setting', async () => {
     const { server } = make({ maxHeaderBytes: 2_048 });
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const request = (bytes: number) =>
       `GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-A: ${'x'.repeat(bytes)}\r\n\r\n`;
     expect(await rawAnswer(url, request(1_500))).toMatch(/^HTTP\/1\.1 200 /);
@@ -441,7 +432,7 @@ describe('[RE23] what is not taken', () => {
       takeJsonBodies(json, 100);
       json.post('/echo', async () => ({}));
     });
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const answer = await rawAnswer(
       url,
       'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
@@ -451,7 +442,7 @@ describe('[RE23] what is not taken', () => {
 
   test('a body for an unknown path is not waited for', async () => {
     const { server } = make();
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const head =
       'POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 3000000\r\n\r\n[';
     expect(await rawAnswer(url, head)).toMatch(/^HTTP\/1\.1 404 /);
@@ -486,7 +477,7 @@ describe('[RE24] Expect: 100-continue', () => {
       );
       for (const path of ['/open', '/closed']) json.post(path, async (request) => request.body as object);
     });
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const head = (path: string) =>
       `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n`;
     const refused = await rawAnswer(url, head('/closed'));
@@ -521,7 +512,7 @@ describe('[OP16] connections', () => {
 
   test('beyond the bound are refused, and those that wait for nothing make room', async () => {
     const { server } = make({ sockets: { most: 2 } });
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const [first, second] = [await asks(url), await asks(url)];
     expect([first.answered, second.answered]).toEqual([true, true]);
     const gone = Promise.all([once(first.socket, 'close'), once(second.socket, 'close')]);
@@ -533,7 +524,7 @@ describe('[OP16] connections', () => {
 
   test('of one address that have sent no request are bounded, and count no more when they have', async () => {
     const { server } = make({ sockets: { unfinishedPerAddress: 2 } });
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     for (let count = 0; count < 5; count++) expect((await asks(url)).answered).toBe(true);
     const silent = [await open(url), await open(url)];
     expect((await asks(url)).answered).toBe(false);
@@ -543,7 +534,7 @@ describe('[OP16] connections', () => {
 
   test('behind a trusted proxy are not bounded by its address', async () => {
     const { server } = make({ trustProxy: 1, sockets: {} });
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     const silent = await Promise.all(Array.from({ length: 1_005 }, () => open(url)));
     expect((await asks(url)).answered).toBe(true);
     for (const socket of silent) socket.destroy();
@@ -551,7 +542,7 @@ describe('[OP16] connections', () => {
 
   test('[OP12] an error of accepting, or a handler that throws outside of the framework, ends nothing', async () => {
     const { server, app, observer } = make();
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     app.server.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
     const broken = {
       writable: true,

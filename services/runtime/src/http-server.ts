@@ -3,13 +3,13 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
-import type { Observer } from '@starling/ports';
+import { fence, type Observer } from '@starling/ports';
 import { problems, StarlingError } from '@starling/protocol';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
 import { sendReply, toHttpReply } from './http-reply.ts';
-import { addressOf, explained } from './listening.ts';
 import { type Log, PinoObserver } from './log.ts';
 import { type GuardedMetrics, metricsAnswer } from './metrics-server.ts';
+import type { Port } from './port.ts';
 import type { Readiness } from './readiness.ts';
 import { SocketBounds, type SocketLimits } from './socket-bounds.ts';
 
@@ -36,16 +36,16 @@ export interface HttpServerOptions {
 }
 
 export interface HttpServer {
-  /** Mount routes here before `listen`. */
+  /** Mount routes here before `serve`. */
   readonly app: FastifyInstance;
   /** How many connections were refused because there were too many. */
   readonly refusedSockets: number;
-  /** Resolves with the address as `http://127.0.0.1:6001`. */
-  listen(host: string, port: number): Promise<string>;
+  /** How many connections there are, WebSockets among them. */
+  readonly openSockets: number;
+  /** Takes the port's connections, from when it resolves: with the address, as `http://127.0.0.1:6001`. */
+  serve(port: Port): Promise<string>;
   /** No new connections; requests in flight are answered; idle connections are ended. */
   close(): Promise<void>;
-  /** No new connections, and nothing else: for a process that is about to end in an unknown state. */
-  stopListening(): void;
 }
 
 /** A client that keeps its connection for so many requests is made to open another, which may go to another worker. */
@@ -176,33 +176,49 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
   };
 
   const stopWatching = tls === undefined ? undefined : watchTls(app, tls, log);
+  let served: Port | undefined;
   return {
     app,
     get refusedSockets() {
       return bounds.refused;
     },
-    listen: async (host, port) => {
+    get openSockets() {
+      return bounds.open.size;
+    },
+    serve: async (port) => {
+      await app.ready();
       // First of those that take upgrades, if any does: without one Node would answer such a request as any other.
       if (server.listenerCount('upgrade') > 0) server.prependListener('upgrade', onUpgrade);
-      // With Node's 511, clients that return together are dropped by the kernel and try again after 1, 3 and 7 s.
-      await app.listen({ host, port, backlog: 4_096 }).catch((err: unknown) => {
-        throw explained(err, host, port, 'STARLING_PORT', 'STARLING_HOST');
-      });
-      // A connection that could not be accepted, when the process or the system has no descriptor left.
+      // It listens nowhere itself. From this event on Node looks after the timeouts of its connections.
+      server.emit('listening');
+      served = port;
       server.on('error', (err) => observer.defect('connection', err));
-      return addressOf(server, host, tls === undefined ? 'http' : 'https');
+      port.serve(
+        fence(
+          observer,
+          'connection',
+          (socket: Socket) => {
+            // As sockets of Node's own servers are: HTTP answers a peer that has ended its side, TLS ends with it.
+            socket.allowHalfOpen = tls === undefined;
+            server.emit('connection', socket);
+            socket.resume();
+          },
+          (socket) => socket.destroy(),
+        ),
+      );
+      return `${tls === undefined ? 'http' : 'https'}://${port.authority}`;
     },
     close: async () => {
       stopWatching?.();
+      served?.close();
       server.removeListener('upgrade', onUpgrade);
       const closed = app.close();
       // Browsers and proxies open connections ahead. To Node only one that has had a request can be idle, so it would
       // wait for those that have sent nothing yet.
       for (const socket of bounds.open) if (socket.bytesRead === 0) socket.destroy();
       await closed;
-    },
-    stopListening: () => {
       server.close();
+      await bounds.allClosed();
     },
   };
 }

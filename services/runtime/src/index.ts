@@ -16,7 +16,7 @@ export { type HttpReply, toHttpReply } from './http-reply.ts';
 export { type HttpServer, type HttpServerOptions, openHttpServer } from './http-server.ts';
 export { takeJsonBodies } from './json-body.ts';
 export { type Lateness, openLateness } from './lateness.ts';
-export { type Close, type Ending, Lifecycle, runProgram, StartError } from './lifecycle.ts';
+export { type Close, type Ending, Lifecycle, runProgram } from './lifecycle.ts';
 export { type FarProcess, Line } from './line.ts';
 export { createLog, type Log, type LogOptions, PinoObserver } from './log.ts';
 export { type MemoryGauge, type MemoryReading, openMemoryGauge, readMemory } from './memory.ts';
@@ -30,6 +30,8 @@ export {
 } from './metrics.ts';
 export { type GuardedMetrics, type MetricsServer, openMetricsServer } from './metrics-server.ts';
 export { surviveLostOutput } from './output.ts';
+export { type OwnPort, openPort, type Port } from './port.ts';
 export { Readiness, type ReadinessAnswer, type ReadinessCheck } from './readiness.ts';
 export type { SocketLimits } from './socket-bounds.ts';
+export { StartError } from './start-error.ts';
 export { crashNews, findSupervisor, readyNews, type Supervisor, Workers, type WorkersOptions } from './workers.ts';

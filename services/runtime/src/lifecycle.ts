@@ -2,13 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log, PinoObserver } from './log.ts';
 import { flushed, surviveLostOutput } from './output.ts';
+import { StartError } from './start-error.ts';
 
 export type Close = () => unknown;
-
-/** A fault of the surroundings that the operator can mend: its text says how, and no stack is shown. */
-export class StartError extends Error {
-  override readonly name = 'StartError';
-}
 
 interface Step {
   readonly name: string;
@@ -104,6 +100,9 @@ export class Lifecycle {
 /** A terminal's Ctrl-C reaches the process directly and again through npm: within this time it is one wish. */
 const sameWishMs = 500;
 
+/** As a shell tells of a process that a signal ended. */
+const exitCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
 /** How long clients are told to come back, before a process in an unknown state ends. */
 const crashLimitMs = 1_000;
 /** After this time such a process ends, whatever hangs. */
@@ -120,7 +119,7 @@ export interface Ending {
 }
 
 /**
- * Builds and starts a program, and runs it until SIGTERM or SIGINT; then it stops in order and exits 0, and a second
+ * Builds and starts a program, and runs it until SIGTERM, SIGINT or SIGHUP; then it stops in order and exits 0, and a second
  * signal exits at once. A start that fails is printed and exits 1. A rejection that nobody handled is counted and logged:
  * it belongs to one thing that failed. An exception that nobody caught may have left anything half done, so clients are
  * told to come back, for a second, and the process ends with 1. A lost stdout or stderr ends nothing.
@@ -143,19 +142,21 @@ export async function runProgram(observer: PinoObserver, build: (ending: Ending)
       .then(() => flushed(process.stdout, flushLimitMs))
       .then(() => process.exit(1));
   };
-  const onSignal = (signal: NodeJS.Signals) => {
+  const onSignal = (signal: keyof typeof exitCodes) => {
     if (running.signalledAtMs === undefined) {
       running.signalledAtMs = performance.now();
       log.info({ signal }, 'Stopping');
       void stopAndExit(0);
     } else if (performance.now() - running.signalledAtMs > sameWishMs) {
       log.warn({ signal }, 'Stopped at once, on a second signal');
-      process.exit(signal === 'SIGINT' ? 130 : 143);
+      process.exit(exitCodes[signal]);
     }
   };
   surviveLostOutput();
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+  // The terminal is gone, or whoever kept the process wants it to go: nobody's connection is cut for that.
+  process.on('SIGHUP', onSignal);
   if (process.env['npm_lifecycle_event'] !== undefined) onOrphaned(() => onSignal('SIGTERM'));
   process.on('unhandledRejection', (err) => observer.defect('rejection', err));
   process.on('uncaughtException', (err) => crash(err ?? new Error('Something that is no error was thrown')));

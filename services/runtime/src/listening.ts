@@ -1,12 +1,22 @@
-/** What is said of a server that listens, or cannot. */
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { StartError } from './lifecycle.ts';
+/** Listening, and what is said of a server that does, or cannot. */
+import type { AddressInfo, ListenOptions, Server } from 'node:net';
+import { StartError } from './start-error.ts';
 
-/** As `http://127.0.0.1:6001`. */
-export function addressOf(server: Server, host: string, scheme: 'http' | 'https'): string {
+/** Resolves when it listens. */
+export function listen(server: Server, options: ListenOptions & { readonly fd?: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** As `127.0.0.1:6001`. */
+export function authorityOf(server: Server, host: string): string {
   const { port } = server.address() as AddressInfo;
-  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** The error of listening, in words that name the setting to change. */

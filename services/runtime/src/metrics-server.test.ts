@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { StartError } from './lifecycle.ts';
+import { StartError } from './start-error.ts';
 import { openMetricsServer } from './metrics-server.ts';
 
 async function open(options: { token?: string; read?: () => Promise<string>; port?: number } = {}) {

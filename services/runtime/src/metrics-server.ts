@@ -3,7 +3,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
 import type { Observer } from '@starling/ports';
 import { toHttpReply } from './http-reply.ts';
-import { addressOf, explained } from './listening.ts';
+import { authorityOf, explained, listen } from './listening.ts';
 import type { MetricsText } from './metrics.ts';
 
 export interface GuardedMetrics {
@@ -83,18 +83,12 @@ export async function openMetricsServer(options: MetricsServerOptions): Promise<
   };
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 10_000, keepAliveTimeout: 72_000 }, answer);
   server.maxConnections = 100;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.removeListener('error', reject);
-      resolve();
-    });
-  }).catch((err: unknown) => {
+  await listen(server, { host, port }).catch((err: unknown) => {
     throw explained(err, host, port, 'STARLING_METRICS_PORT', 'STARLING_METRICS_HOST');
   });
   server.on('error', (err) => observer.defect('connection', err));
   return {
-    url: addressOf(server, host, 'http'),
+    url: `http://${authorityOf(server, host)}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

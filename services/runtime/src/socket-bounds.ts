@@ -56,6 +56,11 @@ export class SocketBounds {
     return true;
   }
 
+  /** Resolves when those that are open now have been closed. */
+  async allClosed(): Promise<void> {
+    await Promise.all([...this.open].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+  }
+
   /** The headers of a request have arrived on it. */
   finished(socket: Socket): void {
     if (this.#finished.has(socket)) return;

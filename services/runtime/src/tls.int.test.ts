@@ -8,6 +8,7 @@ import { connect } from 'node:tls';
 import { afterAll, expect, test } from 'vitest';
 import { openHttpServer } from './http-server.ts';
 import { createLog, PinoObserver } from './log.ts';
+import { openPort } from './port.ts';
 import { Readiness } from './readiness.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'starling-tls-'));
@@ -57,7 +58,7 @@ test('serves TLS from files, and a new certificate as soon as the files hold one
   const readiness = new Readiness([], new PinoObserver(log));
   const server = openHttpServer({ log, readiness, tls });
   try {
-    const url = await server.listen('127.0.0.1', 0);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
     expect(url).toMatch(/^https:/);
     const port = Number(new URL(url).port);
     expect(await servedName(port)).toBe('CN=first');

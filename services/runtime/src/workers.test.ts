@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { StartError } from './lifecycle.ts';
+import { StartError } from './start-error.ts';
 import { createLog, PinoObserver } from './log.ts';
 import { Workers, type WorkersOptions } from './workers.ts';
 

@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import cluster from 'node:cluster';
 import { fence } from '@starling/ports';
-import { StartError } from './lifecycle.ts';
+import { StartError } from './start-error.ts';
 import { Line } from './line.ts';
 import type { PinoObserver } from './log.ts';
 

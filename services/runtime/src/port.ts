@@ -1,0 +1,135 @@
+/**
+ * The port: opened before anything else, so that a start refuses nobody; closed apart from the connections that came by
+ * it, so that these can be served to their end.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { authorityOf, explained, listen } from './listening.ts';
+import { StartError } from './start-error.ts';
+
+/** Where connections come from: a port of this process, or that of the process that started it. */
+export interface Port {
+  /** By which it is reached, such as `127.0.0.1:6001` or `[::1]:6001`. */
+  readonly authority: string;
+  /**
+   * From now on each connection goes to `take`, first those that have waited. It comes paused, and what happens on it
+   * from then on is the taker's.
+   */
+  serve(take: (socket: Socket) => void): void;
+  /** No connections any more. Those that still wait are ended. */
+  close(): void;
+}
+
+/** With Node's 511, clients that return together are dropped by the kernel and try again after 1, 3 and 7 s. */
+const backlog = 4_096;
+/** Connections that wait until somebody takes them: each holds a descriptor. More are ended at once. */
+const waitingMax = 8_192;
+/** Longer than a start takes, and than a client waits for an answer. */
+const waitLimitMs = 30_000;
+/** How many of those that waited are taken in one turn. */
+const takenAtOnce = 64;
+
+/** The first descriptor that a service manager passes. */
+const passedDescriptor = 3;
+
+export interface PortOptions {
+  readonly host: string;
+  /** 0 for a free one. */
+  readonly port: number;
+  /** Where LISTEN_FDS and LISTEN_PID say that a service manager has opened the port already: sd_listen_fds(3). */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** Rejects with a StartError that names the setting to change. */
+export async function openPort({ host, port, env = {} }: PortOptions): Promise<OwnPort> {
+  const isPassed = env['LISTEN_PID'] === String(process.pid) && env['LISTEN_FDS'] !== undefined;
+  if (isPassed && env['LISTEN_FDS'] !== '1') {
+    throw new StartError(
+      `${env['LISTEN_FDS']} sockets were passed by LISTEN_FDS: Starling serves one, so leave one ListenStream`,
+    );
+  }
+  const server = createServer({ noDelay: true, pauseOnConnect: true });
+  const opened = new OwnPort(server, host);
+  await listen(server, isPassed ? { fd: passedDescriptor, backlog } : { host, port, backlog }).catch((err: unknown) => {
+    if (isPassed) throw new StartError(`The socket passed by LISTEN_FDS cannot be listened on: ${String(err)}`);
+    throw explained(err, host, port, 'STARLING_PORT', 'STARLING_HOST');
+  });
+  if (typeof server.address() === 'string') {
+    opened.close();
+    throw new StartError('The socket passed by LISTEN_FDS is none of TCP: let ListenStream name a port');
+  }
+  return opened;
+}
+
+export class OwnPort implements Port {
+  readonly #server: Server;
+  readonly #host: string;
+  readonly #waiting = new Set<Socket>();
+  #take: ((socket: Socket) => void) | undefined;
+  #onError: (err: unknown) => void = () => {};
+
+  constructor(server: Server, host: string) {
+    this.#server = server;
+    this.#host = host;
+    server.on('connection', (socket) => this.#accepted(socket));
+    server.on('error', (err) => this.#onError(err));
+  }
+
+  get authority(): string {
+    return authorityOf(this.#server, this.#host);
+  }
+
+  /** How many wait for somebody to take them. */
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  /** Told when a connection could not be accepted, such as when the process has no descriptor left. */
+  onError(listener: (err: unknown) => void): void {
+    this.#onError = listener;
+  }
+
+  serve(take: (socket: Socket) => void): void {
+    this.#take = take;
+    this.#passOn();
+  }
+
+  close(): void {
+    this.#take = undefined;
+    this.#server.close();
+    for (const socket of this.#waiting) socket.destroy();
+  }
+
+  #accepted(socket: Socket): void {
+    if (this.#take !== undefined && this.#waiting.size === 0) {
+      this.#take(socket);
+    } else if (this.#waiting.size >= waitingMax) {
+      socket.destroy();
+    } else {
+      this.#waiting.add(socket);
+      socket.on('error', destroyThis);
+      socket.on('timeout', destroyThis);
+      socket.once('close', () => this.#waiting.delete(socket));
+      socket.setTimeout(waitLimitMs);
+    }
+  }
+
+  #passOn(): void {
+    let count = 0;
+    for (const socket of this.#waiting) {
+      if (this.#take === undefined) return;
+      if (++count > takenAtOnce) {
+        setImmediate(() => this.#passOn());
+        return;
+      }
+      this.#waiting.delete(socket);
+      socket.setTimeout(0);
+      socket.off('error', destroyThis);
+      socket.off('timeout', destroyThis);
+      if (!socket.destroyed) this.#take(socket);
+    }
+  }
+}
+
+function destroyThis(this: Socket): void {
+  this.destroy();
+}
