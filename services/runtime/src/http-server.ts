@@ -193,19 +193,21 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
       server.emit('listening');
       served = port;
       server.on('error', (err) => observer.defect('connection', err));
-      port.serve(
-        fence(
-          observer,
-          'connection',
-          (socket: Socket) => {
-            // As sockets of Node's own servers are: HTTP answers a peer that has ended its side, TLS ends with it.
-            socket.allowHalfOpen = tls === undefined;
-            server.emit('connection', socket);
-            socket.resume();
-          },
-          (socket) => socket.destroy(),
-        ),
+      const receive = fence(
+        observer,
+        'connection',
+        (socket: Socket) => {
+          // As sockets of Node's own servers are: HTTP answers a peer that has ended its side, TLS ends with it.
+          socket.allowHalfOpen = tls === undefined;
+          server.emit('connection', socket);
+          socket.resume();
+        },
+        (socket) => socket.destroy(),
       );
+      port.serve((socket) => {
+        receive(socket);
+        return true;
+      });
       return `${tls === undefined ? 'http' : 'https'}://${port.authority}`;
     },
     close: async () => {

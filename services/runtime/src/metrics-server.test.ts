@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { StartError } from './start-error.ts';
 import { openMetricsServer } from './metrics-server.ts';
+import { StartError } from './start-error.ts';
 
 async function open(options: { token?: string; read?: () => Promise<string>; port?: number } = {}) {
   const defects: unknown[] = [];

@@ -47,6 +47,7 @@ test('[OP21] keeps what comes before anybody takes it, with what it has said, an
     port.serve((socket) => {
       socket.on('error', () => {});
       if (taken.push(socket) === 201) resolve();
+      return true;
     });
   });
   // While the others are still given, one behind them.
@@ -66,6 +67,7 @@ test('[OP21] ends those that wait when it closes, and leaves alone those that we
     port.serve((socket) => {
       taken = socket;
       resolve();
+      return true;
     });
   });
   const served = await visit(port);

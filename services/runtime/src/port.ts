@@ -10,14 +10,17 @@ import { StartError } from './start-error.ts';
 export interface Port {
   /** By which it is reached, such as `127.0.0.1:6001` or `[::1]:6001`. */
   readonly authority: string;
-  /**
-   * From now on each connection goes to `take`, first those that have waited. It comes paused, and what happens on it
-   * from then on is the taker's.
-   */
-  serve(take: (socket: Socket) => void): void;
+  /** From now on each connection goes to `take`, first those that have waited. */
+  serve(take: Take): void;
   /** No connections any more. Those that still wait are ended. */
   close(): void;
 }
+
+/**
+ * Gets a connection that is paused, and all that happens on it from then on. False: not now; it waits until the port is
+ * told that there is room.
+ */
+export type Take = (socket: Socket) => boolean;
 
 /** With Node's 511, clients that return together are dropped by the kernel and try again after 1, 3 and 7 s. */
 const backlog = 4_096;
@@ -64,7 +67,8 @@ export class OwnPort implements Port {
   readonly #server: Server;
   readonly #host: string;
   readonly #waiting = new Set<Socket>();
-  #take: ((socket: Socket) => void) | undefined;
+  #take: Take | undefined;
+  #isClosed = false;
   #onError: (err: unknown) => void = () => {};
 
   constructor(server: Server, host: string) {
@@ -88,44 +92,55 @@ export class OwnPort implements Port {
     this.#onError = listener;
   }
 
-  serve(take: (socket: Socket) => void): void {
+  serve(take: Take): void {
     this.#take = take;
     this.#passOn();
   }
 
+  /** Who took no more takes again. */
+  hasRoom(): void {
+    this.#passOn();
+  }
+
+  /** One that its taker could not serve: it waits as if it had just come. */
+  putBack(socket: Socket): void {
+    this.#accepted(socket);
+  }
+
   close(): void {
-    this.#take = undefined;
+    this.#isClosed = true;
     this.#server.close();
     for (const socket of this.#waiting) socket.destroy();
   }
 
   #accepted(socket: Socket): void {
-    if (this.#take !== undefined && this.#waiting.size === 0) {
-      this.#take(socket);
-    } else if (this.#waiting.size >= waitingMax) {
+    if (this.#waiting.size === 0 && this.#take?.(socket) === true) return;
+    if (this.#isClosed || this.#waiting.size >= waitingMax) {
       socket.destroy();
-    } else {
-      this.#waiting.add(socket);
-      socket.on('error', destroyThis);
-      socket.on('timeout', destroyThis);
-      socket.once('close', () => this.#waiting.delete(socket));
-      socket.setTimeout(waitLimitMs);
+      return;
     }
+    this.#waiting.add(socket);
+    socket.on('error', destroyThis);
+    socket.on('timeout', destroyThis);
+    socket.once('close', () => this.#waiting.delete(socket));
+    socket.setTimeout(waitLimitMs);
   }
 
   #passOn(): void {
     let count = 0;
     for (const socket of this.#waiting) {
-      if (this.#take === undefined) return;
       if (++count > takenAtOnce) {
         setImmediate(() => this.#passOn());
         return;
       }
+      socket.off('error', destroyThis);
+      if (!socket.destroyed && this.#take?.(socket) !== true) {
+        socket.on('error', destroyThis);
+        return;
+      }
       this.#waiting.delete(socket);
       socket.setTimeout(0);
-      socket.off('error', destroyThis);
       socket.off('timeout', destroyThis);
-      if (!socket.destroyed) this.#take(socket);
     }
   }
 }

@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { StartError } from './start-error.ts';
 import { createLog, PinoObserver } from './log.ts';
+import { type OwnPort, openPort } from './port.ts';
+import { StartError } from './start-error.ts';
 import { Workers, type WorkersOptions } from './workers.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'starling-workers-'));
@@ -16,9 +17,14 @@ function script(name: string, text: string): string {
   return path;
 }
 
-const serving = `process.send({ starling: 'news', what: 'ready', about: 'http://here' }); setInterval(() => {}, 1_000);`;
+const answers = `process.on('message', ({ starling, id }) => starling === 'ask' && process.send({ starling: 'answer', id, value: true }));`;
+const serving = `${answers} process.send({ starling: 'news', what: 'ready', about: 'http://here' }); setInterval(() => {}, 1_000);`;
 const good = script('good', serving);
 const failing = script('failing', 'process.exit(3)');
+const dying = script('dying', `process.kill(process.pid, 'SIGKILL'); setInterval(() => {}, 1_000);`);
+/** Loads for ever. */
+const silent = script('silent', `process.on('SIGTERM', () => process.exit()); setInterval(() => {}, 1_000);`);
+const hanging = script('hanging', `${serving} setTimeout(() => { for (;;); }, 50);`);
 const stubborn = script('stubborn', `process.on('SIGTERM', () => {}); ${serving}`);
 
 interface Line {
@@ -28,6 +34,7 @@ interface Line {
   readonly pid?: number;
   readonly ended?: string;
   readonly pauseMs?: number;
+  readonly unanswered?: number;
 }
 
 class Said {
@@ -61,6 +68,7 @@ let said: Said;
 let workers: Workers;
 let givenUp: Promise<void>;
 let open: number;
+let port: OwnPort;
 
 function make(programOf: (number: number, start: number) => string, options: Partial<WorkersOptions> = {}): Workers {
   let starts = 0;
@@ -74,7 +82,13 @@ function make(programOf: (number: number, start: number) => string, options: Par
         open++;
         return () => open--;
       },
-      start: (number) => fork(programOf(number, ++starts), { serialization: 'advanced', stdio: 'ignore' }),
+      port,
+      start: (number, env) =>
+        fork(programOf(number, ++starts), {
+          serialization: 'advanced',
+          stdio: 'ignore',
+          env: { ...process.env, ...env },
+        }),
       restarts: { firstPauseMs: 1, longestPauseMs: 4 },
       ...options,
     });
@@ -82,11 +96,15 @@ function make(programOf: (number: number, start: number) => string, options: Par
   return workers;
 }
 
-beforeEach(() => {
+beforeEach(async () => {
   said = new Said();
   open = 0;
+  port = await openPort({ host: '127.0.0.1', port: 0 });
 });
-afterEach(() => workers.stop());
+afterEach(async () => {
+  await workers.stop();
+  port.close();
+});
 
 describe('Workers', () => {
   test('says that they serve when all of them do, and stops all of them', async () => {
@@ -106,7 +124,8 @@ describe('Workers', () => {
       new StartError('worker 1 ended before it was ready, with exit code 3'),
     );
     expect(open).toBe(0);
-    make((number) => (number === 2 ? failing : good), { count: 3 });
+    const another = await openPort({ host: '127.0.0.1', port: 0 });
+    make((number) => (number === 2 ? failing : good), { count: 3, port: another });
     await expect(workers.start()).rejects.toThrow('worker 2 ended before it was ready');
     expect(open).toBe(0);
   });
@@ -171,5 +190,50 @@ describe('Workers', () => {
     await workers.stop();
     expect(said.lines.at(-1)).toMatchObject({ level: 'error', msg: 'Killed: did not stop in time' });
     expect(open).toBe(0);
+  });
+
+  test('[OP9] puts another in the place of one that dies while others still start, and says so', async () => {
+    make((number, start) => (number === 1 && start === 1 ? good : number === 2 && start === 2 ? dying : good), {
+      count: 3,
+    });
+    expect(await workers.start()).toBe('http://here');
+    expect(workers.lines).toHaveLength(3);
+    expect(said.lines.filter(({ msg }) => msg.startsWith('A worker died'))).toMatchObject([{ worker: 2 }]);
+  });
+
+  test('[OP9] starts the first again when something else ended it before it served', async () => {
+    make((_number, start) => (start === 1 ? dying : good));
+    expect(await workers.start()).toBe('http://here');
+    expect(workers.restartCount).toBe(1);
+  });
+
+  test('[OP9] puts another in the place of the first that dies while the second still starts', async () => {
+    make((number, start) => (number === 1 ? good : start === 2 ? silent : good), { count: 2 });
+    const started = workers.start();
+    const [first] = await said.first(1, 'A worker is ready');
+    process.kill(first?.pid ?? 0, 'SIGKILL');
+    await said.first(2, 'A worker is ready');
+    expect(workers.lines).toHaveLength(1);
+    await workers.stop();
+    await expect(started).rejects.toThrow('stopped before all workers served');
+  });
+
+  test('[OP23] kills one that hangs, and puts another in its place; who answers late is no such one', async () => {
+    make((_number, start) => (start === 1 ? hanging : good), { count: 1, heartbeat: { everyMs: 20, missed: 3 } });
+    await workers.start();
+    await said.first(1, 'A worker hangs');
+    const [, second] = await said.first(2, 'A worker is ready');
+    expect(await said.first(1, 'A worker died')).toMatchObject([{ ended: 'SIGKILL' }]);
+    expect(second?.pid).toBeGreaterThan(0);
+    expect(said.lines.filter(({ msg }) => msg.startsWith('A worker hangs'))).toHaveLength(1);
+  });
+
+  test('[OP23] kills one that hangs before it serves', async () => {
+    make((_number, start) => (start === 1 ? silent : good), {
+      count: 1,
+      heartbeat: { everyMs: 200, missed: 3, missedAtStart: 5 },
+    });
+    expect(await workers.start()).toBe('http://here');
+    expect(await said.first(1, 'A worker hangs')).toMatchObject([{ worker: 1, unanswered: 5 }]);
   });
 });
