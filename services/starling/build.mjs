@@ -1,6 +1,6 @@
-/** Puts all our rooms into one file for Node; packages from npm stay outside it. */
-import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+/** Puts all our rooms into a few files for Node; packages from npm stay outside them. */
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const room = dirname(fileURLToPath(import.meta.url));
@@ -30,11 +30,20 @@ for (const { name, path } of packages) {
 }
 const { version } = JSON.parse(readFileSync(join(room, 'package.json'), 'utf8'));
 const { build } = await import('esbuild');
+const outdir = dirname(outfile);
+// Named by what is in them, so that those of the last build would stay.
+for (const name of existsSync(outdir) ? readdirSync(outdir) : []) {
+  if (name.startsWith('chunk-')) rmSync(join(outdir, name));
+}
 const { metafile } = await build({
   absWorkingDir: root,
   metafile: true,
   entryPoints: [join(room, 'src/main.ts')],
-  outfile,
+  outdir,
+  entryNames: basename(outfile, '.js'),
+  // What runs first stands alone: the rest is loaded when the port is open.
+  splitting: true,
+  chunkNames: 'chunk-[name]-[hash]',
   bundle: true,
   platform: 'node',
   target: 'node20',

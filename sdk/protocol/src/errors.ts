@@ -50,6 +50,8 @@ export const problems = {
 
   // The connection: 4100–4199, come back after a pause.
   over_capacity: closing(4100, 503, 'The server is over capacity'),
+  // Nobody else is there to take it: at once it would find nobody.
+  restarting: closing(4100, 503, 'The server is restarting: reconnect in a second'),
   frame_rate: closing(4100, 429, 'Too many frames from this connection'),
   token_unverifiable: closing(4100, 503, 'The token cannot be verified now: try again'),
   token_expired: closing(4110, 401, 'The token has expired: come back with a new one'),

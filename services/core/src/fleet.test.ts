@@ -4,7 +4,10 @@ import { reportOf } from '@starling/ports/contract';
 import { expect, it } from 'vitest';
 import { Fleet, Traffic } from './index.ts';
 
-function fleetOf(wrap: (directory: NodeDirectory) => NodeDirectory = (directory) => directory) {
+function fleetOf(
+  wrap: (directory: NodeDirectory) => NodeDirectory = (directory) => directory,
+  more: { readonly startedBy?: string } = {},
+) {
   const clock = new FakeClock(1_000_000);
   const directory = new MemoryNodeDirectory(clock);
   const traffic = new Traffic();
@@ -15,7 +18,15 @@ function fleetOf(wrap: (directory: NodeDirectory) => NodeDirectory = (directory)
     problem: (what: string) => void problems.push(what),
     defect: (kind: string) => void problems.push(kind),
   };
-  const about = { nodeId: 'me', host: 'h', parts: ['edge'], version: '1', startedAt: 5, memoryBytes: () => 77 };
+  const about = {
+    nodeId: 'me',
+    host: 'h',
+    parts: ['edge'],
+    version: '1',
+    startedAt: 5,
+    memoryBytes: () => 77,
+    ...more,
+  };
   const fleet = new Fleet({ directory: wrap(directory), traffic, clock, observer, about });
   /** Lets the answers that are there already be taken. */
   const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -92,4 +103,38 @@ it('says once that the directory is away, goes on trying, and knows nothing old'
   clock.advance(5_500);
   await settle();
   expect(fleet.nodes.map(({ nodeId }) => nodeId)).toContain('me');
+});
+
+it.each([
+  { others: [], has: false },
+  { others: [reportOf('edge', { parts: ['edge'] })], has: true },
+  { others: [reportOf('api', { parts: ['api'] })], has: false },
+  { others: [reportOf('stopping', { parts: ['edge'], isStopping: true })], has: false },
+  { others: [reportOf('sibling', { parts: ['edge'], startedBy: 'us' })], has: false },
+  { others: [reportOf('cousin', { parts: ['edge'], startedBy: 'them' })], has: true },
+])('[CL5] knows whether another node takes its connections: $others.0.nodeId', async ({ others, has }) => {
+  const { fleet, directory } = fleetOf((inner) => inner, { startedBy: 'us' });
+  for (const other of others) await directory.report(other);
+  await fleet.tellStopping();
+  expect(await directory.nodes()).toContainEqual(expect.objectContaining({ nodeId: 'me', isStopping: true }));
+  expect(await fleet.hasSuccessor(1_000)).toBe(has);
+});
+
+it('[CL5] goes by what it knew where the directory does not answer whether another node takes its connections', async () => {
+  let isAway = false;
+  const never = new Promise<never>(() => {});
+  const { fleet, clock, directory, settle } = fleetOf((inner) => ({
+    report: (report) => (isAway ? never : inner.report(report)),
+    remove: (nodeId) => inner.remove(nodeId),
+    nodes: () => (isAway ? never : inner.nodes()),
+  }));
+  await directory.report(reportOf('edge', { parts: ['edge'] }));
+  fleet.start();
+  await settle();
+  isAway = true;
+  const asked = fleet.hasSuccessor(1_000);
+  clock.advance(1_000);
+  expect(await asked).toBe(true);
+  clock.advance(20_000);
+  expect(fleet.hadSuccessor).toBe(false);
 });

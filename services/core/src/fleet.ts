@@ -5,7 +5,7 @@ import type { Traffic } from './traffic.ts';
 import { UsageMeter } from './usage.ts';
 
 /** What of a node's report the engine does not know. */
-export type NodeAbout = Omit<NodeReport, 'apps' | 'connections' | 'memoryBytes'> & {
+export type NodeAbout = Omit<NodeReport, 'apps' | 'connections' | 'memoryBytes' | 'isStopping'> & {
   readonly memoryBytes: () => number;
 };
 
@@ -27,6 +27,7 @@ export class Fleet {
   /** By app: connections on the other nodes. */
   #elsewhere = new Map<string, number>();
   #isAway = false;
+  #isStopping = false;
   #isStopped = false;
 
   constructor(deps: FleetDeps) {
@@ -52,6 +53,40 @@ export class Fleet {
   /** As they reported last, a few seconds old at most; empty while the directory has been away for longer. */
   get nodes(): readonly NodeReport[] {
     return this.#isFresh() ? this.#nodes : [];
+  }
+
+  /** Tells the others that this node is about to stop. Never rejects. */
+  async tellStopping(): Promise<void> {
+    this.#isStopping = true;
+    await this.#report().catch(() => {
+      // Without its directory no node knows of others.
+    });
+  }
+
+  /**
+   * Whether another node takes the connections that leave this one: one that serves them, goes on, and does not end
+   * together with this one. Asks anew, for so long, and else goes by what is known. Never rejects.
+   */
+  async hasSuccessor(limitMs: number): Promise<boolean> {
+    const { clock, directory } = this.#deps;
+    let cancel = (): void => {};
+    const late = new Promise<readonly NodeReport[]>((resolve) => {
+      cancel = clock.after(limitMs, () => resolve(this.nodes));
+    });
+    const nodes = await Promise.race([directory.nodes().catch(() => this.nodes), late]);
+    cancel();
+    return nodes.some((node) => this.#isSuccessor(node));
+  }
+
+  /** As `hasSuccessor`, at once: by what was known a few seconds ago. */
+  get hadSuccessor(): boolean {
+    return this.nodes.some((node) => this.#isSuccessor(node));
+  }
+
+  #isSuccessor({ nodeId, parts, startedBy, isStopping }: NodeReport): boolean {
+    const { about } = this.#deps;
+    if (nodeId === about.nodeId || isStopping === true || !parts.includes('edge')) return false;
+    return startedBy === undefined || startedBy !== about.startedBy;
   }
 
   /** An app's connections on all other nodes, as they last reported. */
@@ -89,7 +124,13 @@ export class Fleet {
     const apps = this.#meter.read(clock.now());
     let connections = 0;
     for (const each of traffic.byApp().values()) connections += each.connections;
-    await directory.report({ ...known, connections, memoryBytes: memoryBytes(), apps });
+    await directory.report({
+      ...known,
+      ...(this.#isStopping && { isStopping: true }),
+      connections,
+      memoryBytes: memoryBytes(),
+      apps,
+    });
   }
 }
 

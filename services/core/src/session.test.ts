@@ -346,24 +346,32 @@ describe('liveness', () => {
     expect(peer.session.answered()).toBeNull();
   });
 
-  it('[CL5] tells every session to reconnect, spread over the drain time, and new ones to back off', async () => {
+  it.each([
+    { count: 100, overMs: 10_000, tookMs: 500, why: '200 a second' },
+    { count: 100, overMs: 100, tookMs: 100, why: 'as fast as the drain time asks for' },
+    { count: 100, overMs: 0, tookMs: 0, why: 'at once without a drain time' },
+  ])('[CL5] tells every session to reconnect where another node takes it: $why', async ({ count, overMs, tookMs }) => {
     const { clock, connect, open, sessions, settle } = createWorld();
-    const peers = await Promise.all(Array.from({ length: 100 }, () => connect()));
+    const peers = await Promise.all(Array.from({ length: count }, () => connect()));
     const closed = (): number => peers.filter((peer) => peer.closedWith?.code === 4200).length;
-    const drained = sessions.drain(10_000);
-    for (const expected of [0, 25, 50, 75, 100]) {
+    const drained = sessions.drain({ hasSuccessor: true, overMs });
+    for (let atMs = 0; atMs < tookMs; atMs += 50) {
       await settle();
-      expect(Math.abs(closed() - expected)).toBeLessThan(5);
-      const latecomer = open();
-      expect(latecomer.closedWith?.code).toBe(4100);
-      for (let step = 0; step < 50; step++) {
-        clock.advance(50);
-        await settle();
-      }
+      expect(closed()).toBe((count * (atMs + 50)) / tookMs);
+      expect(open().closedWith?.code).toBe(4200);
+      clock.advance(50);
     }
     await drained;
-    expect(closed()).toBe(100);
+    expect(closed()).toBe(count);
     expect(sessions.size).toBe(0);
+  });
+
+  it('[CL5] tells every session at once to come back in a second where no other node takes it', async () => {
+    const { connect, open, sessions } = createWorld();
+    const peers = await Promise.all(Array.from({ length: 100 }, () => connect()));
+    await sessions.drain({ hasSuccessor: false, overMs: 10_000 });
+    expect(peers.map((peer) => peer.closedWith?.code)).toEqual(peers.map(() => 4100));
+    expect(open().closedWith?.code).toBe(4100);
   });
 });
 

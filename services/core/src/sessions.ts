@@ -55,6 +55,14 @@ export const defaultOutboxLimits: OutboxLimits = {
 
 /** How often a drain closes some more. */
 const drainStepMs = 50;
+/** A second. A successor can take so many, however few there are. */
+const drainRateMin = 200;
+
+export interface Drain {
+  /** Whether another node takes those that leave. */
+  readonly hasSuccessor: boolean;
+  readonly overMs: number;
+}
 /** How soon sessions that could not be told anew are tried again. */
 const retellPauseMs = 1_000;
 
@@ -68,7 +76,8 @@ export class Sessions {
   /** By app and address group. */
   readonly #byAddress = new Map<string, number>();
   readonly #byApp = new Map<string, number>();
-  #isDraining = false;
+  /** What newcomers are refused with, from the moment a drain begins. */
+  #drainCode: 'going_away' | 'restarting' | undefined;
   /** Gaps after which sessions have not all been told yet. */
   #gaps = 0;
   #isRetelling = false;
@@ -121,8 +130,7 @@ export class Sessions {
     const group = addressGroup(greeting.address);
     const session = new Session(this.#deps, transport, greeting, this.#capacity.open(group));
     const refusal = this.#count(session, group);
-    // Not "reconnect now": where this node is the only one, it would be asked again at once until it is gone.
-    if (this.#isDraining) session.refuse('over_capacity', 'The server is restarting: try again');
+    if (this.#drainCode !== undefined) session.refuse(this.#drainCode, problems[this.#drainCode].text);
     else if (refusal !== null) session.refuse(refusal.code, refusal.message);
     else void session.open(token);
     return session;
@@ -138,26 +146,29 @@ export class Sessions {
   }
 
   /**
-   * Closes every session with "reconnect now", evenly over `overMs`, and tells new ones to back off. Resolves when
-   * the last has been told.
+   * Closes every session, and refuses those that come meanwhile with the same words. With a successor: "reconnect now",
+   * 200 a second, or as many as it takes to be done in `overMs`. Without: all at once, "wait a second and reconnect", so
+   * that they find the next process rather than nobody. Resolves when the last has been told.
    */
-  async drain(overMs: number): Promise<void> {
-    this.#isDraining = true;
-    const startedAt = this.#deps.clock.now();
+  async drain({ hasSuccessor, overMs }: Drain): Promise<void> {
+    const code = hasSuccessor ? 'going_away' : 'restarting';
+    this.#drainCode = code;
+    const { clock } = this.#deps;
+    const startedAt = clock.elapsed();
     const total = this.#open.size;
+    const perSecond = hasSuccessor ? Math.max(drainRateMin, (total * 1_000) / overMs) : Number.POSITIVE_INFINITY;
     while (this.#open.size > 0) {
-      const elapsedMs = this.#deps.clock.now() - startedAt + drainStepMs;
-      const mayRemain = overMs <= 0 ? 0 : Math.floor(total * Math.max(0, 1 - elapsedMs / overMs));
-      let surplus = this.#open.size - mayRemain;
+      const mayRemain = total - (perSecond * (clock.elapsed() - startedAt + drainStepMs)) / 1_000;
+      let surplus = this.#open.size - Math.max(0, Math.floor(mayRemain));
       for (const session of this.#open) {
         if (surplus-- <= 0) break;
         try {
-          session.refuse('going_away', problems.going_away.text);
+          session.refuse(code, problems[code].text);
         } catch (err) {
           session.broken(err);
         }
       }
-      if (this.#open.size > 0) await new Promise<void>((resolve) => this.#deps.clock.after(drainStepMs, resolve));
+      if (this.#open.size > 0) await new Promise<void>((resolve) => clock.after(drainStepMs, resolve));
     }
   }
 

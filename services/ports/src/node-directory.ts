@@ -33,6 +33,10 @@ export interface NodeReport {
   /** What it serves, such as `edge` and `api`. */
   readonly parts: readonly string[];
   readonly version: string;
+  /** Of workers: the process that started them, and ends with all of them. */
+  readonly startedBy?: string;
+  /** It serves those that it has, for a while, and wants no others. */
+  readonly isStopping?: boolean;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
   readonly connections: number;
@@ -65,13 +69,24 @@ const maxReportBytes = 16 * 1_048_576;
 export function parseNodeReport(text: string): NodeReport | undefined {
   const read = readJson(text, maxReportBytes);
   if (read === null || !isFields(read.value)) return undefined;
-  const { nodeId, host, parts, version, startedAt, connections, memoryBytes, apps } = read.value;
+  const { nodeId, host, parts, version, startedBy, isStopping, startedAt, connections, memoryBytes, apps } = read.value;
   if (!isTextUpTo(nodeId, 128) || !isTextUpTo(host, 256) || !isTextUpTo(version, 64)) return undefined;
   if (!isWhole(startedAt) || !isWhole(connections) || !isWhole(memoryBytes)) return undefined;
   if (!Array.isArray(parts) || !parts.every((part) => isTextUpTo(part, 64)) || !Array.isArray(apps)) return undefined;
   const appsRead = apps.map(parseAppOnNode);
   if (!appsRead.every((app) => app !== undefined)) return undefined;
-  return { nodeId, host, parts, version, startedAt, connections, memoryBytes, apps: appsRead };
+  return {
+    nodeId,
+    host,
+    parts,
+    version,
+    ...(isTextUpTo(startedBy, 128) && { startedBy }),
+    ...(isStopping === true && { isStopping }),
+    startedAt,
+    connections,
+    memoryBytes,
+    apps: appsRead,
+  };
 }
 
 const minuteCounts = ['at', 'peakConnections', 'messagesIn', 'bytesIn', 'messagesOut', 'bytesOut', 'refused'] as const;

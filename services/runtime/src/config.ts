@@ -1,6 +1,7 @@
 /** Settings: read from the environment once, all problems said together. Nothing else reads the environment. */
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { defaultHost, defaultPort, givenSettings } from './environment.ts';
 
 export type ReadConfig<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly text: string };
 
@@ -9,7 +10,7 @@ export function readConfig<T extends z.ZodObject>(
   schema: T,
   env: Readonly<Record<string, string | undefined>>,
 ): ReadConfig<z.output<T>> {
-  const read = schema.safeParse(given(env));
+  const read = schema.safeParse(givenSettings(env));
   if (read.success) return { ok: true, value: read.data };
   const lines = read.error.issues.map(({ path, message }) => {
     const name = String(path[0] ?? '');
@@ -32,19 +33,6 @@ export function loadConfig<T extends z.ZodObject>(
   if (read.ok) return read.value;
   process.stderr.write(read.text);
   process.exit(1);
-}
-
-function given(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const values: Record<string, string> = {};
-  for (const [name, value] of Object.entries(env)) {
-    // Compose files and shells pass a variable on as empty when it is not set.
-    if (value !== undefined && value.trim() !== '') values[name] = value.trim();
-  }
-  // Kubernetes sets NAME_PORT=tcp://… in every pod beside a Service called NAME: not meant for us.
-  if (values['STARLING_PORT']?.startsWith('tcp://')) delete values['STARLING_PORT'];
-  // What hosting platforms set.
-  if (values['STARLING_PORT'] === undefined && values['PORT'] !== undefined) values['STARLING_PORT'] = values['PORT'];
-  return values;
 }
 
 // ── Kinds of fields ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -94,8 +82,8 @@ const trustProxy = () =>
 
 /** What every program that listens can be told. */
 export const serverSettings = {
-  STARLING_HOST: z.string().default('127.0.0.1').describe('The address to listen on; 0.0.0.0 for all of them.'),
-  STARLING_PORT: port().default(6001).describe('The port to listen on. PORT is honoured when this is not set.'),
+  STARLING_HOST: z.string().default(defaultHost).describe('The address to listen on; 0.0.0.0 for all of them.'),
+  STARLING_PORT: port().default(defaultPort).describe('The port to listen on. PORT is honoured when this is not set.'),
   STARLING_LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error')
     .default('info')

@@ -124,7 +124,10 @@ export interface Ending {
  * it belongs to one thing that failed. An exception that nobody caught may have left anything half done, so clients are
  * told to come back, for a second, and the process ends with 1. A lost stdout or stderr ends nothing.
  */
-export async function runProgram(observer: PinoObserver, build: (ending: Ending) => Lifecycle): Promise<void> {
+export async function runProgram(
+  observer: PinoObserver,
+  build: (ending: Ending) => Lifecycle | Promise<Lifecycle>,
+): Promise<void> {
   const { log } = observer;
   const running: { lifecycle?: Lifecycle; signalledAtMs?: number; isCrashing?: boolean } = {};
   const stopAndExit = async (status: number): Promise<void> => {
@@ -161,7 +164,7 @@ export async function runProgram(observer: PinoObserver, build: (ending: Ending)
   process.on('unhandledRejection', (err) => observer.defect('rejection', err));
   process.on('uncaughtException', (err) => crash(err ?? new Error('Something that is no error was thrown')));
   try {
-    running.lifecycle = build({ giveUp: () => void stopAndExit(1), crash: () => crash() });
+    running.lifecycle = await build({ giveUp: () => void stopAndExit(1), crash: () => crash() });
     await running.lifecycle.start();
   } catch (err) {
     if (err instanceof StartError) log.fatal(`Cannot start: ${err.message}`);

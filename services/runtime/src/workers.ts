@@ -7,14 +7,8 @@ import { HandOver, SharedPort } from './hand-over.ts';
 import { Line } from './line.ts';
 import type { PinoObserver } from './log.ts';
 import type { OwnPort, Port } from './port.ts';
+import { environmentOf, readSeat } from './seat.ts';
 import { StartError } from './start-error.ts';
-
-/** In the environment of a worker: which one it is, from 1; what it is reached by; and which process started it. */
-const [seatName, authorityName, startedByName] = [
-  'STARLING_WORKER',
-  'STARLING_WORKER_AUTHORITY',
-  'STARLING_WORKER_STARTED_BY',
-] as const;
 
 /** What a worker knows of the process that started it. */
 export interface Supervisor {
@@ -30,17 +24,15 @@ export interface Supervisor {
 
 /** Undefined in a process that was started by hand. Call it once. */
 export function findSupervisor(observer: PinoObserver): Supervisor | undefined {
-  const { [seatName]: seat, [authorityName]: authority, [startedByName]: id } = process.env;
-  if (seat === undefined || authority === undefined || id === undefined || process.send === undefined) return undefined;
-  // Nothing that a worker starts is a worker.
-  for (const name of [seatName, authorityName, startedByName]) delete process.env[name];
+  const seat = readSeat();
+  if (seat === undefined) return undefined;
   const line = new Line(process, observer);
   line.answer(aliveQuestion, () => true);
   return {
-    number: Number(seat),
-    id,
+    number: seat.number,
+    id: seat.startedBy,
     line,
-    port: new SharedPort(process, authority, observer),
+    port: new SharedPort(process, seat.authority, observer),
     onGone: (run) => void process.once('disconnect', fence(observer, 'listener', run)),
   };
 }
@@ -202,11 +194,7 @@ export class Workers {
   /** Throws where the system has no room for another process. */
   #startOne(number: number): void {
     const { observer, onStarted, port, start = startAnother } = this.#options;
-    const child = start(number, {
-      [seatName]: String(number),
-      [authorityName]: port.authority,
-      [startedByName]: this.#id,
-    });
+    const child = start(number, environmentOf({ number, authority: port.authority, startedBy: this.#id }));
     const line = new Line(child, observer);
     const ended = new Promise<void>((resolve) => {
       child.once('exit', () => resolve());

@@ -64,11 +64,13 @@ import {
   type MetricsSnapshot,
   type MetricsText,
   mergeMetrics,
+  type OwnPort,
   openHttpServer,
   openLateness,
   openMemoryGauge,
   openMetricsServer,
   type PinoObserver,
+  type Port,
   Readiness,
   StartError,
   type Supervisor,
@@ -84,6 +86,7 @@ import {
   settleFirstApp,
   wantedApp,
 } from './first-app.ts';
+import { leave, leaveLimitMs } from './leave.ts';
 import { version } from './version.ts';
 
 /** What a program may serve: connections, the HTTP API, the admin API. */
@@ -104,19 +107,26 @@ export interface First {
 /** Told the address, such as `http://127.0.0.1:6001`. */
 export type OnReady = (url: string, first: First) => void;
 
+export interface Place {
+  readonly settings: Settings;
+  readonly parts: readonly Part[];
+  readonly observer: PinoObserver;
+  readonly onReady: OnReady;
+}
+
 /** Nothing has started when it returns. What only one process may have, a worker has from its `supervisor`. */
 export function compose(
-  settings: Settings,
-  parts: readonly Part[],
-  supervisor: Supervisor | undefined,
-  logged: PinoObserver,
-  onReady: OnReady,
+  { settings, parts, observer: logged, onReady }: Place,
+  port: Port,
+  supervisor?: Supervisor,
 ): Lifecycle {
   const { log } = logged;
   const { STARLING_TLS_CERT: certFile, STARLING_TLS_KEY: keyFile, STARLING_PATH_PREFIX: pathPrefix } = settings;
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
   const nodeId = randomUUID();
   const lifecycle = new Lifecycle(log);
+  // Open already, and last to close: who comes while nothing can serve yet, or any more, is not refused.
+  lifecycle.add('port', () => () => port.close());
   const clock = new SystemClock(logged);
   const observer = new DebugTap(logged, { clock, nodeId });
   const traffic = new Traffic();
@@ -152,6 +162,7 @@ export function compose(
       host: hostname(),
       parts,
       version,
+      ...(supervisor !== undefined && { startedBy: supervisor.id }),
       startedAt: clock.now(),
       memoryBytes: () => process.memoryUsage.rss(),
     },
@@ -223,8 +234,11 @@ export function compose(
   );
   // Of workers the process that started them has the port.
   if (supervisor === undefined) serveMetrics(settings, text, { lifecycle, logged });
-  lifecycle.onCrash(() => server.stopListening());
-  lifecycle.onCrash(() => sessions.drain(0));
+  lifecycle.onCrash(() => {
+    port.close();
+    // Those of a worker find the others, or the one that takes its place.
+    return sessions.drain({ hasSuccessor: supervisor !== undefined || fleet.hadSuccessor, overMs: 0 });
+  });
   lifecycle.add('server', async () => {
     if (parts.includes('edge')) {
       const writer = openSocketWriter(settings.STARLING_FANOUT);
@@ -239,7 +253,7 @@ export function compose(
       );
     }
     if (admin !== undefined) await server.app.register(admin.control.routes);
-    const url = await server.listen(settings.STARLING_HOST, settings.STARLING_PORT);
+    const url = await server.serve(port);
     admin?.listensAt(url);
     if (supervisor === undefined && kept !== undefined) {
       await settleSecrets(kept, { settings, hasAdmin: admin !== undefined, clock }, first).catch(explainedDatabase);
@@ -262,8 +276,11 @@ export function compose(
   }
   lifecycle.add('fleet', () => fleet.start());
   // Last to open and so first to close: while connections are told to go elsewhere, the rest still works.
-  lifecycle.add('connections', () => () => sessions.drain(drainMs), drainMs + 5_000);
-  lifecycle.add('readiness', () => () => readiness.stop());
+  lifecycle.add(
+    'service',
+    () => () => leave({ readiness, fleet, server, port, sessions, clock, overMs: drainMs }),
+    leaveLimitMs(drainMs),
+  );
   return lifecycle;
 }
 
@@ -297,14 +314,13 @@ async function readAll({ line }: Supervisor): Promise<string> {
  * Nothing has started when it returns. `onReady` is told when all of them are ready, `onGivenUp` that none is left.
  */
 export function composeWorkers(
-  settings: Settings,
-  parts: readonly Part[],
-  observer: PinoObserver,
-  onReady: OnReady,
+  { settings, parts, observer, onReady }: Place,
+  port: OwnPort,
   onGivenUp: () => void,
 ): Lifecycle {
   const { log } = observer;
   const lifecycle = new Lifecycle(log);
+  lifecycle.add('port', () => () => port.close());
   const metrics = new Metrics({ worker: 'supervisor' });
   metrics.watchDefects(observer.defects);
   const clock = new SystemClock(observer);
@@ -325,8 +341,9 @@ export function composeWorkers(
     bulletin,
   });
   // What a worker needs to stop in order: its drain, and then each of its steps its own limit.
-  const stopLimitMs = settings.STARLING_DRAIN_SECONDS * 1_000 + 30_000;
+  const stopLimitMs = leaveLimitMs(settings.STARLING_DRAIN_SECONDS * 1_000) + 30_000;
   const workers = new Workers({
+    port,
     count: settings.STARLING_WORKERS,
     observer,
     stopLimitMs,
