@@ -151,11 +151,11 @@ describe('starling start --workers 3', () => {
     expect(await readyz.json()).toMatchObject({ checks: { database: 'ok' } });
   });
 
-  test('[OP6] stops all of them in order: clients told to reconnect, exit 0, no process left', async () => {
+  test('[OP6] [CL5] stops all of them in order: clients told to reconnect in a second, exit 0, no process left', async () => {
     const connections = await Promise.all([1, 2, 3].map(() => Connection.open(starling.url, starling.app)));
     const pids = [1, 2, 3].map((worker) => pidOf(starling, worker));
     starling.child.kill('SIGTERM');
-    for (const connection of connections) expect(await connection.closes()).toBe(4200);
+    for (const connection of connections) expect(await connection.closes()).toBe(4100);
     expect(await starling.ended).toBe(0);
     expect(starling.stdout().match(/"worker":\d,"msg":"Stopped"/g)).toHaveLength(3);
     expect(pids.filter(lives)).toEqual([]);

@@ -1,5 +1,17 @@
-/** What a program needs before the rest is loaded: see there for what each is. Nothing here imports a package from npm. */
-export { listenAddress } from './environment.ts';
+/** What a program does before the rest of it is loaded. Nothing here imports a package from npm. */
+import { listenAddress } from './environment.ts';
+import { type OwnPort, openPort } from './port.ts';
+import { readSeat } from './seat.ts';
+
 export { surviveLostOutput } from './output.ts';
-export { type OwnPort, openPort } from './port.ts';
-export { readSeat } from './seat.ts';
+export type { OwnPort } from './port.ts';
+
+/** Undefined for a worker, which has no port of its own, and without a valid address, of which its rule speaks later. */
+export function openPortEarly(): Promise<OwnPort> | undefined {
+  const address = listenAddress(process.env);
+  if (address === undefined || readSeat() !== undefined) return undefined;
+  const opening = openPort({ ...address, env: process.env });
+  // Whoever waits for it says so, once that is loaded.
+  opening.catch(() => {});
+  return opening;
+}

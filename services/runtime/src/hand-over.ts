@@ -39,19 +39,34 @@ export class HandOver {
     port.serve((socket) => this.#give(socket));
   }
 
-  /** A worker that serves. Returns what is to be called when it has ended. */
-  add(child: ChildProcess): () => void {
+  /** A worker that serves, until it ends. */
+  add(child: ChildProcess): void {
     const receiver: Receiver = { child, underWay: new Map(), isTaking: true };
-    const onMessage = fence(this.#observer, 'control message', (message) => this.#received(receiver, message));
-    child.on('message', onMessage);
+    child.on(
+      'message',
+      fence(this.#observer, 'control message', (message) => this.#received(receiver, message)),
+    );
+    child.once(
+      'exit',
+      fence(this.#observer, 'listener', () => this.#ended(receiver)),
+    );
     this.#receivers.add(receiver);
     this.#port.hasRoom();
-    return () => {
-      child.off('message', onMessage);
-      this.#receivers.delete(receiver);
-      for (const id of [...receiver.underWay.keys()]) this.#putBack(receiver, id);
-      this.#closeWithLast();
-    };
+  }
+
+  /**
+   * What a worker said before its end may be read after it: that it has a connection it says before it reads the first
+   * byte, so what is put back when all is read is whole. The event 'disconnect' would tell, but does not come while Node
+   * waits for the worker to take a handle.
+   */
+  #ended(receiver: Receiver, turns = 1_000): void {
+    if (receiver.child.connected && turns > 0) {
+      setImmediate(fence(this.#observer, 'listener', () => this.#ended(receiver, turns - 1)));
+      return;
+    }
+    this.#receivers.delete(receiver);
+    for (const id of [...receiver.underWay.keys()]) this.#putBack(receiver, id);
+    this.#closeWithLast();
   }
 
   /** The port is closed when no worker takes any more. */

@@ -206,19 +206,19 @@ export class Workers {
     });
     const running: Running = { number, child, line, readyAtMs: undefined, ended };
     this.#running.add(running);
-    const closes = [onStarted(line)];
+    const close = onStarted(line);
     line.heed(readyNews, (about) => {
       if (!this.#running.has(running) || running.readyAtMs !== undefined) return;
       running.readyAtMs = performance.now();
       observer.log.info({ worker: number, pid: child.pid }, 'A worker is ready');
-      closes.push(this.#handOver.add(child));
+      this.#handOver.add(child);
       this.#starting.get(number)?.serves(about);
       this.#starting.delete(number);
     });
     void ended.then(
       fence(observer, 'listener', () => {
         this.#running.delete(running);
-        for (const close of closes) fence(observer, 'listener', close)();
+        fence(observer, 'listener', close)();
         this.#ended(number, running.readyAtMs, child);
       }),
     );

@@ -25,8 +25,8 @@ export function leaveLimitMs(overMs: number): number {
 /**
  * Not ready first, and everything is served as before for a moment. Then, where another node takes the connections, the
  * port is closed before the first of them is told to go: a balancer would send them back to the one that has become the
- * emptiest. Where there is no other, all are told at once, and the port stays open until the process ends: a connection
- * that is refused costs pusher-js fifteen seconds.
+ * emptiest. Where there is no other, all are told at once, as is whoever comes in that moment: what a connection that is
+ * refused costs pusher-js is fifteen seconds.
  */
 export async function leave({ readiness, fleet, server, port, sessions, clock, overMs }: Leaving): Promise<void> {
   readiness.stop();

@@ -74,7 +74,7 @@ describe('[OP17] starling start', () => {
     await new Promise((resolve) => setTimeout(resolve, 0));
     expect(cpuTicks(pid) - ticks).toBeLessThan((performance.now() - began) / 10 + 20);
     starling.child.kill('SIGTERM');
-    expect(await peer.closed).toBe(4200);
+    expect(await peer.closed).toBe(4100);
     const [code] = await once(starling.child, 'exit');
     expect(code).toBe(0);
   });
@@ -134,7 +134,7 @@ describe('a defect', () => {
     const starling = await program.start({ env: { ...planted(), STARLING_DRAIN_SECONDS: '600' } });
     const peers = await Promise.all(Array.from({ length: 20 }, () => connectPeer(starling.url, starling.app.key)));
     starling.child.kill('SIGUSR2');
-    expect(await Promise.all(peers.map(({ closed }) => closed))).toEqual(peers.map(() => 4200));
+    expect(await Promise.all(peers.map(({ closed }) => closed))).toEqual(peers.map(() => 4100));
     expect(await starling.ended).toBe(1);
     const fatal = starling
       .stdout()
