@@ -53,7 +53,7 @@ export async function seeThemBack(
   await eventually('all are back', limitMs, async () => {
     const all = await figuresOf(clients);
     return (
-      all.every(({ absences, state }) => absences.length > 0 && state === 'connected') ||
+      all.every(({ absences }) => absences.length > 0 && absences.every(({ toMs }) => toMs !== undefined)) ||
       all.map(({ client, state }) => `${client.user}: ${state}`).join()
     );
   }).catch(() => undefined);

@@ -22,7 +22,8 @@ test('clients of a worker that is killed come back within 5 s, and those of the 
   process.kill(Number(pid), 'SIGKILL');
   await eventually('those it had are back', limitMs, async () => {
     const left = (await figuresOf(witnesses)).filter(({ absences }) => absences.length > 0);
-    return (left.length > 0 && left.every(({ state }) => state === 'connected')) || `${left.length} have left`;
+    const isBack = left.every(({ absences }) => absences.every(({ toMs }) => toMs !== undefined));
+    return (left.length > 0 && isBack) || `${left.length} have left`;
   });
   const figures = await figuresOf(witnesses);
   console.log(`two workers, one gets SIGKILL\n${clientTable(figures)}`);

@@ -3,6 +3,7 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fence, type Observer } from '@starling/ports';
 import { problems, StarlingError } from '@starling/protocol';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
@@ -44,6 +45,11 @@ export interface HttpServer {
   readonly openSockets: number;
   /** Takes the port's connections, from when it resolves: with the address, as `http://127.0.0.1:6001`. */
   serve(port: Port): Promise<string>;
+  /**
+   * Resolves when each connection has begun a request, or after the limit: of one that was made just before the port was
+   * closed the request may be on its way.
+   */
+  heardAll(limitMs: number): Promise<void>;
   /** No new connections; requests in flight are answered; idle connections are ended. */
   close(): Promise<void>;
 }
@@ -52,6 +58,9 @@ export interface HttpServer {
 const requestsPerSocketMax = 100_000;
 /** Of a refused request: a body up to this size is read and thrown away, so that its connection can go on. */
 const discardedBytesMax = 2 * 1024 * 1024;
+
+/** How often those are looked for that have not said anything. */
+const silencePollMs = 20;
 
 /** Builds it; nothing listens yet. */
 export function openHttpServer(options: HttpServerOptions): HttpServer {
@@ -209,6 +218,11 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
         return true;
       });
       return `${tls === undefined ? 'http' : 'https'}://${port.authority}`;
+    },
+    heardAll: async (limitMs) => {
+      const beganAt = performance.now();
+      const isSilent = (socket: Socket) => socket.bytesRead === 0;
+      while ([...bounds.open].some(isSilent) && performance.now() - beganAt < limitMs) await delay(silencePollMs);
     },
     close: async () => {
       stopWatching?.();

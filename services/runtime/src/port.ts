@@ -69,12 +69,16 @@ export class OwnPort implements Port {
   readonly #waiting = new Set<Socket>();
   #take: Take | undefined;
   #isClosed = false;
+  #acceptedCount = 0;
   #onError: (err: unknown) => void = () => {};
 
   constructor(server: Server, host: string) {
     this.#server = server;
     this.#host = host;
-    server.on('connection', (socket) => this.#accepted(socket));
+    server.on('connection', (socket) => {
+      this.#acceptedCount++;
+      this.#accepted(socket);
+    });
     server.on('error', (err) => this.#onError(err));
   }
 
@@ -108,9 +112,22 @@ export class OwnPort implements Port {
   }
 
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#server.close();
+    // From the end of this turn on, whatever part of it this is.
+    setImmediate(() => this.#closeWhenEmpty(this.#acceptedCount));
     for (const socket of this.#waiting) socket.destroy();
+  }
+
+  /**
+   * What the system has let in and nobody has accepted, it resets when the port is closed. One is accepted in each turn of
+   * the event loop, so after a turn without there is none.
+   */
+  #closeWhenEmpty(acceptedBefore: number, turns = backlog): void {
+    setImmediate(() => {
+      if (this.#acceptedCount === acceptedBefore || turns === 0) this.#server.close();
+      else this.#closeWhenEmpty(this.#acceptedCount, turns - 1);
+    });
   }
 
   #accepted(socket: Socket): void {

@@ -239,29 +239,6 @@ export function compose(
     // Those of a worker find the others, or the one that takes its place.
     return sessions.drain({ hasSuccessor: supervisor !== undefined || fleet.hadSuccessor, overMs: 0 });
   });
-  lifecycle.add('server', async () => {
-    if (parts.includes('edge')) {
-      const writer = openSocketWriter(settings.STARLING_FANOUT);
-      log.info({ path: writer.path, reason: writer.reason }, 'How events reach many sockets');
-      await server.app.register(
-        edge({ sessions, observer, ws: { writer, compresses: settings.STARLING_COMPRESSION } }),
-      );
-    }
-    if (parts.includes('api')) {
-      await server.app.register(
-        api({ appStore, revoker, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
-      );
-    }
-    if (admin !== undefined) await server.app.register(admin.control.routes);
-    const url = await server.serve(port);
-    admin?.listensAt(url);
-    if (supervisor === undefined && kept !== undefined) {
-      await settleSecrets(kept, { settings, hasAdmin: admin !== undefined, clock }, first).catch(explainedDatabase);
-    }
-    onReady(url, first);
-    return () => server.close();
-  });
-
   const lateAfterMs = settings.STARLING_FAIRNESS_LAG_MS;
   if (lateAfterMs > 0) {
     const fairness = new Fairness({ traffic, clock }, lateAfterMs);
@@ -277,9 +254,33 @@ export function compose(
   lifecycle.add('fleet', () => fleet.start());
   // Last to open and so first to close: while connections are told to go elsewhere, the rest still works.
   lifecycle.add(
-    'service',
-    () => () => leave({ readiness, fleet, server, port, sessions, clock, overMs: drainMs }),
-    leaveLimitMs(drainMs),
+    'server',
+    async () => {
+      if (parts.includes('edge')) {
+        const writer = openSocketWriter(settings.STARLING_FANOUT);
+        log.info({ path: writer.path, reason: writer.reason }, 'How events reach many sockets');
+        await server.app.register(
+          edge({ sessions, observer, ws: { writer, compresses: settings.STARLING_COMPRESSION } }),
+        );
+      }
+      if (parts.includes('api')) {
+        await server.app.register(
+          api({ appStore, revoker, broker, presenceStore, rateLimiter, traffic, clock, observer, pathPrefix }),
+        );
+      }
+      if (admin !== undefined) await server.app.register(admin.control.routes);
+      const url = await server.serve(port);
+      admin?.listensAt(url);
+      if (supervisor === undefined && kept !== undefined) {
+        await settleSecrets(kept, { settings, hasAdmin: admin !== undefined, clock }, first).catch(explainedDatabase);
+      }
+      onReady(url, first);
+      return async () => {
+        await leave({ readiness, fleet, server, port, sessions, clock, overMs: drainMs });
+        await server.close();
+      };
+    },
+    leaveLimitMs(drainMs) + 5_000,
   );
   return lifecycle;
 }

@@ -5,6 +5,8 @@ import type { HttpServer, Port, Readiness } from '@starling/runtime';
 
 /** So long balancers have to see that it is not ready, and publishers to hear `Connection: close` with an answer. */
 const graceMs = 1_000;
+/** For the requests of connections that were made last. */
+const hearLimitMs = 500;
 /** For the directory of nodes to say who else there is. */
 const successorLimitMs = 1_000;
 
@@ -19,7 +21,7 @@ export interface Leaving {
 }
 
 export function leaveLimitMs(overMs: number): number {
-  return graceMs + successorLimitMs + overMs + 5_000;
+  return graceMs + successorLimitMs + hearLimitMs + overMs + 5_000;
 }
 
 /**
@@ -33,6 +35,9 @@ export async function leave({ readiness, fleet, server, port, sessions, clock, o
   await fleet.tellStopping();
   if (server.openSockets > 0) await new Promise<void>((resolve) => clock.after(graceMs, resolve));
   const hasSuccessor = await fleet.hasSuccessor(successorLimitMs);
-  if (hasSuccessor) port.close();
+  if (hasSuccessor || sessions.size === 0) {
+    port.close();
+    await server.heardAll(hearLimitMs);
+  }
   await sessions.drain({ hasSuccessor, overMs });
 }

@@ -201,8 +201,8 @@ describe('starling start', () => {
     await starling.said('"msg":"Stopping"');
     expect((await fetch(`${url}/readyz`)).status).toBe(503);
     for (const peer of peers) {
-      expect(await peer.received('pusher:error')).toMatchObject({ data: { code: 4200 } });
-      expect(await peer.closed).toBe(4200);
+      expect(await peer.received('pusher:error')).toMatchObject({ data: { code: 4100 } });
+      expect(await peer.closed).toBe(4100);
     }
     inFlight.end(event.slice(10));
     const [response] = await once(inFlight, 'response');
