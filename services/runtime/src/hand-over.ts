@@ -134,7 +134,7 @@ export class HandOver {
   }
 
   #closeWithLast(): void {
-    if (this.#isLast && ![...this.#receivers].some(({ isTaking }) => isTaking)) this.#port.close();
+    if (this.#isLast && ![...this.#receivers].some(({ isTaking }) => isTaking)) void this.#port.close();
   }
 }
 
@@ -159,7 +159,7 @@ export class SharedPort implements Port {
     this.#take = take;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#take = undefined;
     this.#say({ starling: 'closed' });
   }

@@ -226,7 +226,7 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
     },
     close: async () => {
       stopWatching?.();
-      served?.close();
+      await served?.close();
       server.removeListener('upgrade', onUpgrade);
       const closed = app.close();
       // Browsers and proxies open connections ahead. To Node only one that has had a request can be idle, so it would

@@ -82,12 +82,14 @@ export class Lifecycle {
     for (let step = this.#toClose.pop(); step !== undefined; step = this.#toClose.pop()) {
       const { name, close, closeLimitMs } = step;
       const limit = new AbortController();
+      const beganAt = performance.now();
       try {
         const isInTime = await Promise.race([
           Promise.resolve(close()).then(() => true),
           delay(closeLimitMs, false, { signal: limit.signal }),
         ]);
         if (!isInTime) this.#log.warn({ step: name, closeLimitMs }, 'Did not stop in time');
+        else this.#log.debug({ step: name, tookMs: Math.round(performance.now() - beganAt) }, 'Closed');
       } catch (err) {
         this.#log.error({ step: name, err }, 'Did not stop cleanly');
       } finally {

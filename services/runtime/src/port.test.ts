@@ -77,8 +77,8 @@ test('[OP21] ends those that wait when it closes, and leaves alone those that we
   await waitingAre(other, 1);
   const closed = once(waiting, 'close');
   waiting.resume();
-  other.close();
-  port.close();
+  await other.close();
+  await port.close();
   await closed;
   await waitingAre(other, 0);
   taken?.end('still here');
@@ -93,5 +93,5 @@ test('[OP22] refuses more sockets of a service manager than it serves, and one t
   await expect(openPort({ host: '127.0.0.1', port: 0, env: passed('2') })).rejects.toThrow(StartError);
   // Meant for another process.
   const port = await openPort({ host: '127.0.0.1', port: 0, env: { LISTEN_FDS: '1', LISTEN_PID: '1' } });
-  port.close();
+  await port.close();
 });

@@ -12,8 +12,8 @@ export interface Port {
   readonly authority: string;
   /** From now on each connection goes to `take`, first those that have waited. */
   serve(take: Take): void;
-  /** No connections any more. Those that still wait are ended. */
-  close(): void;
+  /** No connections any more, from when it resolves. Those that still wait are ended. */
+  close(): Promise<void>;
 }
 
 /**
@@ -57,7 +57,7 @@ export async function openPort({ host, port, env = {} }: PortOptions): Promise<O
     throw explained(err, host, port, 'STARLING_PORT', 'STARLING_HOST');
   });
   if (typeof server.address() === 'string') {
-    opened.close();
+    await opened.close();
     throw new StartError('The socket passed by LISTEN_FDS is none of TCP: let ListenStream name a port');
   }
   return opened;
@@ -68,7 +68,7 @@ export class OwnPort implements Port {
   readonly #host: string;
   readonly #waiting = new Set<Socket>();
   #take: Take | undefined;
-  #isClosed = false;
+  #closing: Promise<void> | undefined;
   #acceptedCount = 0;
   #onError: (err: unknown) => void = () => {};
 
@@ -111,28 +111,30 @@ export class OwnPort implements Port {
     this.#accepted(socket);
   }
 
-  close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    // From the end of this turn on, whatever part of it this is.
-    setImmediate(() => this.#closeWhenEmpty(this.#acceptedCount));
-    for (const socket of this.#waiting) socket.destroy();
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
   }
 
   /**
    * What the system has let in and nobody has accepted, it resets when the port is closed. One is accepted in each turn of
-   * the event loop, so after a turn without there is none.
+   * the event loop, so after a whole turn without there is none.
    */
-  #closeWhenEmpty(acceptedBefore: number, turns = backlog): void {
-    setImmediate(() => {
-      if (this.#acceptedCount === acceptedBefore || turns === 0) this.#server.close();
-      else this.#closeWhenEmpty(this.#acceptedCount, turns - 1);
-    });
+  async #close(): Promise<void> {
+    for (const socket of this.#waiting) socket.destroy();
+    await nextTurn();
+    let before: number;
+    let turns = 0;
+    do {
+      before = this.#acceptedCount;
+      await nextTurn();
+    } while (this.#acceptedCount > before && ++turns < backlog);
+    this.#server.close();
   }
 
   #accepted(socket: Socket): void {
     if (this.#waiting.size === 0 && this.#take?.(socket) === true) return;
-    if (this.#isClosed || this.#waiting.size >= waitingMax) {
+    if (this.#closing !== undefined || this.#waiting.size >= waitingMax) {
       socket.destroy();
       return;
     }
@@ -160,6 +162,10 @@ export class OwnPort implements Port {
       socket.off('timeout', destroyThis);
     }
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function destroyThis(this: Socket): void {

@@ -56,9 +56,9 @@ export class SocketBounds {
     return true;
   }
 
-  /** Resolves when those that are open now have been closed. */
+  /** Resolves when none is open. */
   async allClosed(): Promise<void> {
-    await Promise.all([...this.open].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+    for (const socket of this.open) await new Promise((resolve) => socket.once('close', resolve));
   }
 
   /** The headers of a request have arrived on it. */

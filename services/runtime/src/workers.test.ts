@@ -103,7 +103,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await workers.stop();
-  port.close();
+  await port.close();
 });
 
 describe('Workers', () => {

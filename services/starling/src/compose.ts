@@ -235,7 +235,7 @@ export function compose(
   // Of workers the process that started them has the port.
   if (supervisor === undefined) serveMetrics(settings, text, { lifecycle, logged });
   lifecycle.onCrash(() => {
-    port.close();
+    void port.close();
     // Those of a worker find the others, or the one that takes its place.
     return sessions.drain({ hasSuccessor: supervisor !== undefined || fleet.hadSuccessor, overMs: 0 });
   });

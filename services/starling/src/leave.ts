@@ -36,7 +36,7 @@ export async function leave({ readiness, fleet, server, port, sessions, clock, o
   if (server.openSockets > 0) await new Promise<void>((resolve) => clock.after(graceMs, resolve));
   const hasSuccessor = await fleet.hasSuccessor(successorLimitMs);
   if (hasSuccessor || sessions.size === 0) {
-    port.close();
+    await port.close();
     await server.heardAll(hearLimitMs);
   }
   await sessions.drain({ hasSuccessor, overMs });

@@ -28,7 +28,7 @@ function build(): { holder: string; starling: string; folder: string } {
 }
 
 test.each(['SIGTERM', 'SIGKILL'] as const)(
-  'clients come back to a process that gets %s, by a passed socket',
+  '[OP22] clients come back to a process that gets %s, by a passed socket',
   async (signal) => {
     const { holder, starling, folder } = build();
     const port = await freePort();

@@ -21,7 +21,7 @@ function impatient(settings: string): string {
     .replace(/^(\s*)timeout (client|server|tunnel) .*$/gm, `$1timeout $2 ${proxySeconds}s`);
 }
 
-test('nobody who is idle is cut by a proxy of ordinary patience', async () => {
+test('[CL2] nobody who is idle is cut by a proxy of ordinary patience', async () => {
   const rig = await Rig.open(await openBrowser(), {
     proxyOptions: { change: impatient },
     env: {

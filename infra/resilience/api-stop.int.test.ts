@@ -6,7 +6,7 @@ import { type Publish, Publisher } from './publishers.ts';
 const publisherCount = 40;
 const stopCount = 5;
 
-test('an API that gets SIGTERM resets no publisher that keeps its connection, and answers all that was sent', async () => {
+test('[OP6] an API that gets SIGTERM resets no publisher that keeps its connection, and answers all that was sent', async () => {
   const cluster = await Cluster.open();
   onTestFinished(() => cluster.close());
   const publishes: Publish[] = [];
