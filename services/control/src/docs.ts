@@ -17,13 +17,17 @@ const pagePolicy = {
   'frame-ancestors': "'none'",
 };
 
+const json = 'application/json; charset=utf-8';
+
 /** `/openapi.json`, and the page at `/docs`. */
 export async function serveDocs(server: FastifyInstance, version: string): Promise<void> {
-  const document = openApi(version, '.');
+  // Written once: it is large, and strangers may ask for it.
+  const document = Buffer.from(JSON.stringify(openApi(version, '.')));
   // The page's own copy lies a folder deeper. Their type of a document ends at OpenAPI 3.0; it is only passed through.
-  const copy = openApi(version, '..') as never;
-  await server.register(swagger, { mode: 'static', specification: { document: copy } });
-  server.get('/openapi.json', { exposeHeadRoute: false }, async () => document);
+  const copy = openApi(version, '..');
+  const copyText = Buffer.from(JSON.stringify(copy));
+  await server.register(swagger, { mode: 'static', specification: { document: copy as never } });
+  server.get('/openapi.json', { exposeHeadRoute: false }, async (_request, reply) => reply.type(json).send(document));
   await server.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: pagePolicy,
@@ -35,6 +39,9 @@ export async function serveDocs(server: FastifyInstance, version: string): Promi
       onRequest: async (request, reply) => {
         const [path = ''] = request.url.split('?');
         if (path.endsWith('/docs')) return reply.redirect('docs/');
+        // Theirs write it anew for each request.
+        if (path.endsWith('/docs/json')) return reply.type(json).send(copyText);
+        if (path.endsWith('/docs/yaml')) return reply.callNotFound();
         return undefined;
       },
     },

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, request as requestHttp } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { StarlingError } from '@starling/protocol';
 import { afterEach, describe, expect, test } from 'vitest';
 import { toHttpReply } from './http-reply.ts';
@@ -296,6 +296,94 @@ describe('/healthz, /readyz and /metrics', () => {
       }
       expect((await make({ pathPrefix: '/realtime' }).app.inject({ url })).statusCode).toBe(404);
     }
+  });
+});
+
+describe('[OP25] requests sent without waiting for answers', () => {
+  async function talk(url: string): Promise<{ socket: Socket; text: () => string }> {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    let text = '';
+    socket.setEncoding('latin1').on('data', (data: string) => {
+      text += data;
+    });
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    return { socket, text: () => text };
+  }
+  const ask = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
+
+  test('are handled one after another, and answered in their order', async () => {
+    const { server, app } = make();
+    const under = { way: 0, most: 0 };
+    app.get('/:number', async (request) => {
+      under.most = Math.max(under.most, ++under.way);
+      await new Promise((resolve) => setImmediate(resolve));
+      under.way--;
+      return (request.params as { number: string }).number;
+    });
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
+    const { socket, text } = await talk(url);
+    const numbers = Array.from({ length: 17 }, (_, index) => String(100 + index));
+    socket.write(numbers.map((number) => ask(`/${number}`)).join(''));
+    await expect.poll(() => text().match(/\r\n\r\n(\d+)/g)?.length).toBe(17);
+    expect([...text().matchAll(/\r\n\r\n(\d\d\d)/g)].map(([, number]) => number)).toEqual(numbers);
+    expect(under.most).toBe(1);
+    // The connection goes on.
+    socket.write(ask('/200'));
+    await expect.poll(text).toMatch(/200$/);
+    socket.destroy();
+  });
+
+  test('let others in between each two', async () => {
+    const { server, app } = make();
+    let handled = 0;
+    app.get('/count', async () => ++handled);
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
+    const { socket } = await talk(url);
+    let turns = 0;
+    const turn = (): void => {
+      turns++;
+      if (handled < 10) setImmediate(turn);
+    };
+    turn();
+    socket.write(ask('/count').repeat(10));
+    await expect.poll(() => handled).toBe(10);
+    expect(turns).toBeGreaterThanOrEqual(10);
+    socket.destroy();
+  });
+
+  test('are cut beyond 16 that wait, whatever came with them, and nothing else notices', async () => {
+    const { server, app } = make();
+    let handled = 0;
+    app.get('/count', async () => String(++handled).repeat(1_000));
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
+    const { socket } = await talk(url);
+    const closed = once(socket, 'close');
+    socket.write(ask('/count').repeat(1_400));
+    await closed;
+    expect(handled).toBeLessThanOrEqual(1);
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+
+  test('end with their connection', async () => {
+    const { server, app, observer } = make();
+    const slow = held();
+    let handled = 0;
+    app.get('/slow', async () => {
+      handled++;
+      await slow.run();
+      return 'late';
+    });
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
+    const { socket } = await talk(url);
+    socket.write(ask('/slow').repeat(5));
+    await slow.hasBegun;
+    socket.destroy();
+    await expect.poll(() => server.openSockets).toBe(0);
+    slow.finish();
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    expect(handled).toBe(1);
+    expect(observer.defects.size).toBe(0);
   });
 });
 

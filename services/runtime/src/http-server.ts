@@ -10,6 +10,7 @@ import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fast
 import { sendReply, toHttpReply } from './http-reply.ts';
 import { type Log, PinoObserver } from './log.ts';
 import { type GuardedMetrics, metricsAnswer } from './metrics-server.ts';
+import { oneAtATime } from './pipelining.ts';
 import type { Port } from './port.ts';
 import type { Readiness } from './readiness.ts';
 import { SocketBounds, type SocketLimits } from './socket-bounds.ts';
@@ -90,7 +91,7 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
         ? createServer(settings)
         : createTlsServer({ ...settings, ...readTls(tls), handshakeTimeout: headersTimeout });
     server.maxRequestsPerSocket = requestsPerSocketMax;
-    const onRequest: RequestListener = (request, response) => {
+    const onRequest = oneAtATime((request, response) => {
       try {
         bounds.finished(request.socket);
         if (request.httpVersionMajor < 1) {
@@ -104,7 +105,7 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
         observer.defect('request', err);
         request.socket.destroy();
       }
-    };
+    });
     server.on('request', onRequest);
     // In the place of Node's own listener, which asks for the body at once: it is asked for when it is wanted.
     server.on('checkContinue', onRequest);
