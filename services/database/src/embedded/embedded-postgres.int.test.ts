@@ -182,6 +182,19 @@ describe('the embedded Postgres', () => {
     expect(await ids(database)).toEqual(['org_a']);
   });
 
+  test('[DB9] one that answers is not killed for what this process did not read while it stood still', async () => {
+    const database = await open(join(makeFolder(), 'data'), { everyMs: 1, hangMs: 2_000 });
+    const before = database.firstPid();
+    // Longer than a Postgres may be silent, and a question is under way at almost every moment.
+    const until = performance.now() + 2_500;
+    while (performance.now() < until);
+    await expect.poll(() => answers(database)).toBe(true);
+    // Longer than it takes to find it silent.
+    for (let count = 0; count < 5; count++) await database.sql`select pg_sleep(0.2)`;
+    expect(database.firstPid()).toBe(before);
+    expect(database.embedded?.restartCount).toBe(0);
+  });
+
   test('[DB5] one that freezes in the middle of a transaction refuses the rest of it, and keeps nothing of it', async () => {
     const database = await open(join(makeFolder(), 'data'));
     const frozen = database.tx(async (sql) => {

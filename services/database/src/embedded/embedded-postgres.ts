@@ -187,7 +187,7 @@ export class EmbeddedPostgres {
       limit.abort();
     }
     watchParent(child, this.#socketFolder);
-    this.#scheduleBeat(performance.now());
+    this.#scheduleBeat(0);
   }
 
   #spawn(): ChildProcess {
@@ -228,16 +228,22 @@ export class EmbeddedPostgres {
     }
   }
 
-  #scheduleBeat(answeredAtMs: number): void {
+  /**
+   * `silentMs`: for how long it has been asked without an answer. Added up from what each question allows, and not read
+   * from a clock: when it was this process that stood still, its answer is there, unread, and one question is lost.
+   */
+  #scheduleBeat(silentMs: number): void {
     const { everyMs, hangMs } = this.#limits;
     const child = this.#child;
     this.#timer = setTimeout(() => {
       const limitMs = Math.max(500, Math.min(5_000, hangMs / 2));
+      const askedAtMs = performance.now();
       this.#options.probe(limitMs).then(
-        () => this.#isCurrent(child) && this.#scheduleBeat(performance.now()),
+        () => this.#isCurrent(child) && this.#scheduleBeat(0),
         () => {
           if (!this.#isCurrent(child)) return;
-          if (performance.now() - answeredAtMs < hangMs) return this.#scheduleBeat(answeredAtMs);
+          const silent = silentMs + everyMs + Math.min(limitMs, performance.now() - askedAtMs);
+          if (silent < hangMs) return this.#scheduleBeat(silent);
           this.#isHung = true;
           killAll(this.#home.cluster, child);
         },
