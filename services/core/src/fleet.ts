@@ -1,6 +1,14 @@
 /** The nodes there are, this one among them: it tells the others of itself every few seconds, and reads what they tell. */
 import { randomInt } from 'node:crypto';
-import { type Clock, type NodeDirectory, type NodeReport, type Observer, reportSeconds } from '@starling/ports';
+import {
+  type Clock,
+  longAgo,
+  msSince,
+  type NodeDirectory,
+  type NodeReport,
+  type Observer,
+  reportSeconds,
+} from '@starling/ports';
 import type { Traffic } from './traffic.ts';
 import { UsageMeter } from './usage.ts';
 
@@ -23,7 +31,7 @@ export class Fleet {
   readonly #deps: FleetDeps;
   readonly #meter: UsageMeter;
   #nodes: readonly NodeReport[] = [];
-  #readAt = Number.NEGATIVE_INFINITY;
+  #readAt = longAgo;
   /** By app: connections on the other nodes. */
   #elsewhere = new Map<string, number>();
   #isAway = false;
@@ -60,7 +68,7 @@ export class Fleet {
   }
 
   #isFresh(): boolean {
-    return this.#deps.clock.now() - this.#readAt <= reportSeconds * 1_000;
+    return msSince(this.#readAt, this.#deps.clock) <= reportSeconds * 1_000;
   }
 
   /** Never rejects, and whatever happens goes on. */
@@ -70,7 +78,7 @@ export class Fleet {
       await this.#report();
       const nodes = await directory.nodes();
       this.#nodes = nodes;
-      this.#readAt = clock.now();
+      this.#readAt = clock.elapsed();
       this.#elsewhere = connectionsByApp(nodes.filter(({ nodeId }) => nodeId !== about.nodeId));
       this.#isAway = false;
     } catch (err) {

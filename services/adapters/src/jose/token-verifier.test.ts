@@ -5,12 +5,13 @@ import type { App, TokenSettings } from '@starling/ports';
 import { appOf, tokenOf, tokenVerifierContract } from '@starling/ports/contract';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { FakeClock } from '../memory/fake-clock.ts';
 import { fetchKeys } from './fetch-keys.ts';
 import { JoseTokenVerifier, type JoseTokenVerifierOptions } from './token-verifier.ts';
 
 const silent = { notes: false, note: () => {}, problem: () => {}, defect: () => {} };
 
-tokenVerifierContract('JoseTokenVerifier', () => new JoseTokenVerifier(silent));
+tokenVerifierContract('JoseTokenVerifier', () => new JoseTokenVerifier(new FakeClock(), silent));
 
 interface Pair {
   readonly jwk: JWK;
@@ -80,10 +81,13 @@ describe('tokens of an identity provider', () => {
       ...silent,
       problem: (what: string, { err }: { err?: unknown }) => problems.push(`${what}: ${err}`),
     };
-    const verifier = new JoseTokenVerifier(observer, { mayBePrivate: true, ...options });
+    const clock = new FakeClock(startMs);
+    const verifier = new JoseTokenVerifier(clock, observer, { mayBePrivate: true, ...options });
+    /** By then so much time has gone by, where that is later than the last. */
     return async (token: string, settings: Partial<TokenSettings> = {}, atMs = startMs): Promise<string> => {
       const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...named, ...settings } });
-      const checked = await verifier.verify(app, token, atMs);
+      clock.advance(Math.max(0, atMs - clock.now()));
+      const checked = await verifier.verify(app, token, clock.now());
       if (!checked.ok) return checked.refusal.code;
       expect(checked.value).toMatchObject({ user: { userId: 'u' }, signer: { jwksUrl: settings.jwksUrl ?? url } });
       return 'ok';
@@ -101,7 +105,8 @@ describe('tokens of an identity provider', () => {
     expect(await verify(await pairs.stranger.sign({}, { kid: 'rsa' }))).toBe('token_invalid');
     expect(await verify(await pairs.rsa.sign({}, { kid: 'ec' }))).toBe('token_invalid');
     const app = appOf('1');
-    expect(await new JoseTokenVerifier(silent).verify(app, await pairs.rsa.sign(), startMs)).toMatchObject({
+    const clock = new FakeClock(startMs);
+    expect(await new JoseTokenVerifier(clock, silent).verify(app, await pairs.rsa.sign(), clock.now())).toMatchObject({
       refusal: { code: 'token_invalid' },
     });
   });
@@ -136,8 +141,9 @@ describe('tokens of an identity provider', () => {
     const { issuer, audience } = named;
     for (const tokens of [{}, { issuer }, { audience }, { issuer, audience: '' }, { issuer: '', audience }]) {
       const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...tokens } });
-      const verifier = new JoseTokenVerifier(silent, { mayBePrivate: true });
-      expect(await verifier.verify(app, token, startMs)).toMatchObject({ refusal: { code: 'token_invalid' } });
+      const clock = new FakeClock(startMs);
+      const verifier = new JoseTokenVerifier(clock, silent, { mayBePrivate: true });
+      expect(await verifier.verify(app, token, clock.now())).toMatchObject({ refusal: { code: 'token_invalid' } });
     }
     expect(requests).toBe(0);
     expect(await verify(token)).toBe('ok');

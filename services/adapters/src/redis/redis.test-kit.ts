@@ -1,5 +1,5 @@
 /** Nodes over a real Redis, for tests: each fixture has a prefix of its own, and everything opened is closed. */
-import type { BrokerMessage, Cancel, Clock, DefectKind, Observer, Topic } from '@starling/ports';
+import type { BrokerMessage, Cancel, Clock, DefectKind, ElapsedMs, Observer, Topic, WallMs } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { SystemClock } from '../system-clock.ts';
 import { parseRedisUrl } from './address.ts';
@@ -59,11 +59,11 @@ export class StoppableClock implements Clock {
   #isStopped = false;
   #due: Array<() => void> = [];
 
-  now(): number {
+  now(): WallMs {
     return this.#clock.now();
   }
 
-  elapsed(): number {
+  elapsed(): ElapsedMs {
     return this.#clock.elapsed();
   }
 
