@@ -8,6 +8,7 @@ rateLimiterContract('MemoryRateLimiter', 1, async () => {
   return {
     nodes: [new MemoryRateLimiter(clock)],
     advance: async (durationMs) => clock.advance(durationMs),
+    stepWall: (byMs) => clock.stepWall(byMs),
     close: async () => undefined,
   };
 });

@@ -53,6 +53,19 @@ export class ListeningObserver implements Observer {
   }
 }
 
+/** Of a machine whose wall clock is set by hand. */
+export class SteppedClock extends SystemClock {
+  #offsetMs = 0;
+
+  override now(): WallMs {
+    return (super.now() + this.#offsetMs) as WallMs;
+  }
+
+  stepWall(byMs: number): void {
+    this.#offsetMs += byMs;
+  }
+}
+
 /** A node that is stopped and goes on, as by SIGSTOP and SIGCONT: what falls due meanwhile is done when it goes on. */
 export class StoppableClock implements Clock {
   readonly #clock = new SystemClock();
@@ -105,11 +118,11 @@ export interface OpenLink {
   close(): Promise<void>;
 }
 
-export async function openLink(url: string, prefix: string): Promise<OpenLink> {
+export async function openLink(url: string, prefix: string, clock: Clock = new SystemClock()): Promise<OpenLink> {
   const address = parseRedisUrl(`${url}/?prefix=${prefix}`);
   if (!address.ok) throw new Error(address.message);
   const observer = new ListeningObserver();
-  const link = new RedisLink(address.value, { clock: new SystemClock(), observer });
+  const link = new RedisLink(address.value, { clock, observer });
   const close = await link.start();
   return { link, broker: new RedisBroker(link, observer), observer, close };
 }
