@@ -248,7 +248,7 @@ describe('one machine of a cluster', () => {
 
   itNoticesNothing(() => place);
 
-  test.each([-120, +120, -3_600, +3_600])('[CK1] a step of %i s and then a cut from Redis', async (seconds) => {
+  test.each([-120, +120, -3_600, +3_600])('[CK1] [CK3] a step of %i s and then a cut from Redis', async (seconds) => {
     const residents = await Residents.open(place);
     clock.step(seconds);
     stepped.proxy.cut();

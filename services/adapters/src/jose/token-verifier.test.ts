@@ -1,11 +1,11 @@
 /** Against a provider that is a real server on this machine, which a test may have misbehave in any way. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { FakeClock } from '@starling/adapters/memory';
 import type { App, TokenSettings } from '@starling/ports';
 import { appOf, tokenOf, tokenVerifierContract } from '@starling/ports/contract';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { FakeClock } from '../memory/fake-clock.ts';
 import { fetchKeys } from './fetch-keys.ts';
 import { JoseTokenVerifier, type JoseTokenVerifierOptions } from './token-verifier.ts';
 
