@@ -231,6 +231,29 @@ describe('tokens of an identity provider', () => {
     expect(problems[0]).toMatch(/status 503/);
   });
 
+  it.each([-25, 25])(
+    '[CK1] [TK6] keeps keys, and pauses, as long as ever when the clock is set by %i h',
+    async (hours) => {
+      const clock = new FakeClock(startMs);
+      const verifier = new JoseTokenVerifier(clock, silent, { mayBePrivate: true });
+      const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...named } });
+      const codeOf = async (pair: Pair) => {
+        const iat = Math.floor(clock.now() / 1_000);
+        const checked = await verifier.verify(app, await pair.sign({ iat, exp: iat + 60 }), clock.now());
+        return checked.ok ? 'ok' : checked.refusal.code;
+      };
+      expect(await codeOf(pairs.rsa)).toBe('ok');
+      clock.stepWall(hours * 3_600_000);
+      expect(await codeOf(pairs.rsa)).toBe('ok');
+      publish(pairs.stranger.jwk);
+      expect(await codeOf(pairs.stranger)).toBe('token_unverifiable');
+      expect(requests).toBe(1);
+      clock.advance(30_000);
+      expect(await codeOf(pairs.stranger)).toBe('ok');
+      expect(requests).toBe(2);
+    },
+  );
+
   const answers: Record<string, (response: ServerResponse) => void> = {
     'an error': (response) => response.writeHead(500).end(),
     'a redirect': (response) => response.writeHead(302, { location: url }).end(),
