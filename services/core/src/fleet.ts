@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto';
 import {
   type Clock,
+  type ElapsedMs,
   longAgo,
   msSince,
   type NodeDirectory,
@@ -13,7 +14,7 @@ import type { Traffic } from './traffic.ts';
 import { UsageMeter } from './usage.ts';
 
 /** What of a node's report the engine does not know. */
-export type NodeAbout = Omit<NodeReport, 'apps' | 'connections' | 'memoryBytes'> & {
+export type NodeAbout = Omit<NodeReport, 'apps' | 'connections' | 'memoryBytes' | 'uptimeSeconds'> & {
   readonly memoryBytes: () => number;
 };
 
@@ -31,6 +32,8 @@ export class Fleet {
   readonly #deps: FleetDeps;
   readonly #meter: UsageMeter;
   #nodes: readonly NodeReport[] = [];
+  /** About when the process was. */
+  readonly #begunAt: ElapsedMs;
   #readAt = longAgo;
   /** By app: connections on the other nodes. */
   #elsewhere = new Map<string, number>();
@@ -40,6 +43,7 @@ export class Fleet {
   constructor(deps: FleetDeps) {
     this.#deps = deps;
     this.#meter = new UsageMeter(deps.traffic);
+    this.#begunAt = deps.clock.elapsed();
   }
 
   /** Returns the function that takes this node out again. */
@@ -97,7 +101,8 @@ export class Fleet {
     const apps = this.#meter.read(clock.now());
     let connections = 0;
     for (const each of traffic.byApp().values()) connections += each.connections;
-    await directory.report({ ...known, connections, memoryBytes: memoryBytes(), apps });
+    const uptimeSeconds = Math.floor(msSince(this.#begunAt, clock) / 1_000);
+    await directory.report({ ...known, uptimeSeconds, connections, memoryBytes: memoryBytes(), apps });
   }
 }
 

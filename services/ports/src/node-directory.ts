@@ -35,6 +35,8 @@ export interface NodeReport {
   readonly version: string;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
+  /** Whole seconds since then, by the node's monotonic clock; absent from a node of a version that did not tell it. */
+  readonly uptimeSeconds?: number;
   readonly connections: number;
   /** Of the process, as the system counts it. */
   readonly memoryBytes: number;
@@ -65,13 +67,15 @@ const maxReportBytes = 16 * 1_048_576;
 export function parseNodeReport(text: string): NodeReport | undefined {
   const read = readJson(text, maxReportBytes);
   if (read === null || !isFields(read.value)) return undefined;
-  const { nodeId, host, parts, version, startedAt, connections, memoryBytes, apps } = read.value;
+  const { nodeId, host, parts, version, startedAt, uptimeSeconds, connections, memoryBytes, apps } = read.value;
   if (!isTextUpTo(nodeId, 128) || !isTextUpTo(host, 256) || !isTextUpTo(version, 64)) return undefined;
   if (!isWhole(startedAt) || !isWhole(connections) || !isWhole(memoryBytes)) return undefined;
+  if (uptimeSeconds !== undefined && !isWhole(uptimeSeconds)) return undefined;
   if (!Array.isArray(parts) || !parts.every((part) => isTextUpTo(part, 64)) || !Array.isArray(apps)) return undefined;
   const appsRead = apps.map(parseAppOnNode);
   if (!appsRead.every((app) => app !== undefined)) return undefined;
-  return { nodeId, host, parts, version, startedAt, connections, memoryBytes, apps: appsRead };
+  const report = { nodeId, host, parts, version, startedAt, connections, memoryBytes, apps: appsRead };
+  return uptimeSeconds === undefined ? report : { ...report, uptimeSeconds };
 }
 
 const minuteCounts = ['at', 'peakConnections', 'messagesIn', 'bytesIn', 'messagesOut', 'bytesOut', 'refused'] as const;

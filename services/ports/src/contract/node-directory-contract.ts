@@ -56,6 +56,7 @@ export function nodeDirectoryContract(name: string, make: () => Promise<NodeDire
       };
       const full = reportOf('a', {
         host: 'ö"\n',
+        uptimeSeconds: 7,
         apps: [{ appId: '1', connections: 7, subscriptions: 9, minutes: [minute, { ...minute, at: 120_000 }] }],
       });
       await one.report(reportOf('a'));
