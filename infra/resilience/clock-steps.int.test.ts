@@ -211,28 +211,30 @@ function itNoticesNothing(open: () => Place): void {
 const appEnv = { STARLING_APP_ID: app.id, STARLING_APP_KEY: app.key, STARLING_APP_SECRET: app.secret };
 
 describe('a process that is alone', () => {
-  const clock = WallClock.open();
+  let clock: WallClock;
   let program: Program;
   let place: Place;
   beforeAll(async () => {
+    clock = WallClock.open();
     program = openProgram();
     const { url } = await program.start({ env: { ...appEnv, ...clock.env } });
     place = { clock, stepped: url, other: url, api: url };
   });
   afterAll(async () => {
     await program?.close();
-    clock.close();
+    clock?.close();
   });
 
   itNoticesNothing(() => place);
 });
 
 describe('one machine of a cluster', () => {
-  const clock = WallClock.open();
+  let clock: WallClock;
   let cluster: Cluster;
   let stepped: Node;
   let place: Place;
   beforeAll(async () => {
+    clock = WallClock.open();
     cluster = await Cluster.open();
     const other = await cluster.start('edge');
     stepped = await cluster.start('edge', clock.env);
@@ -242,7 +244,7 @@ describe('one machine of a cluster', () => {
   afterAll(async () => {
     const defects = cluster?.defects();
     await cluster?.close();
-    clock.close();
+    clock?.close();
     expect(defects).toEqual([]);
   });
 
