@@ -1,5 +1,6 @@
 /** Habits the house keeps, line by line: where the environment, time and chance may be read, what may be unfinished. */
-import { code, isBuild, isTest, type SourceFile } from './source.ts';
+import { monotonicReaders, realClocks, wallReaders } from './clocks.ts';
+import { code, isBuild, isProof, isTest, type SourceFile } from './source.ts';
 
 interface Habit {
   readonly fault: string;
@@ -13,6 +14,7 @@ const inFolder = (...folders: string[]) => {
   return (path: string) => folders.some((folder) => path.startsWith(`${folder}/`));
 };
 const isPure = inFolder('sdk/protocol', 'services/core');
+const isTimed = (path: string) => inFolder('sdk', 'services')(path) && !isProof(path) && !isBuild(path);
 
 const habits: readonly Habit[] = [
   {
@@ -28,9 +30,30 @@ const habits: readonly Habit[] = [
   },
   {
     fault: 'time and chance come through a port or an argument',
-    pattern:
-      /\b(?:setTimeout|setInterval|setImmediate|Date\s*\.\s*now|performance\s*\.\s*now|Math\s*\.\s*random)\b|\bnew\s+Date\s*\(\s*\)/,
+    pattern: /\b(?:setTimeout|setInterval|setImmediate|Math\s*\.\s*random)\b/,
     holdsIn: (path) => isPure(path) && !isTest(path),
+  },
+  {
+    fault: 'the wall clock of the machine is read in the files that infra/checks/clocks.ts names: take a Clock',
+    pattern:
+      /\bDate\s*\.\s*now\b|\bnew\s+Date\b(?!\s*\(\s*[^\s)])|(?<!new\s+)\bDate\s*\(|=\s*(?:globalThis\s*\.\s*)?Date\s*;/,
+    holdsIn: (path) => isTimed(path) && !realClocks.has(path),
+  },
+  {
+    fault: 'the monotonic clock of the machine is read in the places that infra/checks/clocks.ts names: take a Clock',
+    pattern: /\bperformance\s*\.\s*(?:now|timeOrigin)\b|\bhrtime\b|\bprocess\s*\.\s*uptime\b|=\s*performance\s*;/,
+    holdsIn: (path) => isTimed(path) && !realClocks.has(path) && !inFolder(...monotonicReaders.keys())(path),
+  },
+  {
+    fault:
+      'now() is read in the files that infra/checks/clocks.ts names, each with its reason: durations take elapsed()',
+    pattern: /(?<!\b(?:Date|performance)\s*)\.\s*now\s*\(\s*\)|\{[^}\n]*\bnow\b[^}\n]*\}\s*=\s*\S*[cC]lock\b/,
+    holdsIn: (path) =>
+      isTimed(path) &&
+      path.startsWith('services/') &&
+      !inFolder('services/control', ...monotonicReaders.keys())(path) &&
+      !realClocks.has(path) &&
+      !wallReaders.has(path),
   },
   {
     fault: 'what is unfinished carries initials, a date and the condition that ends it: TODO(ab, 2026-01-31): …',

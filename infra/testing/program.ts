@@ -143,10 +143,20 @@ function openToPass(folder: string): string {
   return folder;
 }
 
-/** Path and query of a signed request. `more` of the query stands behind the rest: its names must sort behind `auth_`. */
-export function signedPath(app: Credentials, method: string, path: string, body = '', more = ''): string {
+/**
+ * Path and query of a signed request. `more` of the query stands behind the rest: its names must sort behind `auth_`.
+ * `nowMs`: the time of the signature, for a server whose wall clock is another than ours.
+ */
+export function signedPath(
+  app: Credentials,
+  method: string,
+  path: string,
+  body = '',
+  more = '',
+  nowMs = Date.now(),
+): string {
   const digest = body === '' ? '' : `&body_md5=${createHash('md5').update(body).digest('hex')}`;
-  const time = Math.floor(Date.now() / 1000);
+  const time = Math.floor(nowMs / 1000);
   const query = `auth_key=${app.key}&auth_timestamp=${time}&auth_version=1.0${digest}${more && `&${more}`}`;
   const signature = createHmac('sha256', app.secret).update(`${method}\n${path}\n${query}`).digest('hex');
   return `${path}?${query}&auth_signature=${signature}`;

@@ -147,6 +147,22 @@ describe('coming back', () => {
     expect(client.channel('room')?.subscribed).toBe(true);
   });
 
+  test.each([-3_600_000, 3_600_000])(
+    '[CK5] silence is measured right though the clock is set by %i ms',
+    async (byMs) => {
+      const client = await connect({ activityTimeout: 20_000, pongTimeout: 5_000 });
+      const changes = states(client);
+      vi.setSystemTime(Date.now() + byMs);
+      await vi.advanceTimersByTimeAsync(60_000);
+      await server.settled();
+      expect(changes).toEqual([]);
+      vi.setSystemTime(Date.now() + byMs);
+      server.silence();
+      await vi.advanceTimersByTimeAsync(25_000);
+      expect(changes).toEqual(['connected > connecting']);
+    },
+  );
+
   test('disconnect() ends everything, whenever it is called', async () => {
     const client = await connect();
     client.connection.bind('error', () => client.disconnect());

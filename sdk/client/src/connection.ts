@@ -7,7 +7,7 @@ import { type Link, openLink, type ServerFrame } from './link.ts';
 import { Listeners } from './listeners.ts';
 import type { Settings } from './options.ts';
 import { retryDelayMs, stepAfter } from './retry.ts';
-import { after } from './surroundings.ts';
+import { after, steadyMs } from './surroundings.ts';
 import { listenToWakes } from './wakes.ts';
 
 export type ConnectionState = 'initialized' | 'connecting' | 'connected' | 'unavailable' | 'failed' | 'disconnected';
@@ -186,7 +186,7 @@ export class Connection extends Listeners<ConnectionEvents> {
 
   private receive(frame: ServerFrame): void {
     this.heardSinceProbe = true;
-    this.heardAtMs = Date.now();
+    this.heardAtMs = steadyMs();
     if (this.phase.name === 'opening') this.handshake(frame);
     else this.route(frame);
   }
@@ -202,7 +202,7 @@ export class Connection extends Listeners<ConnectionEvents> {
       this.lost(1002, reason, new StarlingError('handshake_failed', reason));
     } else {
       this.stopStep();
-      this.phase = { name: 'open', link: phase.link, sinceMs: Date.now() };
+      this.phase = { name: 'open', link: phase.link, sinceMs: steadyMs() };
       const { activityTimeoutMs } = this.needs.settings;
       this.activityTimeoutMs = Math.min(activityTimeoutMs, Number(activity_timeout) * 1_000 || activityTimeoutMs);
       this.socket_id = socket_id;
@@ -234,7 +234,7 @@ export class Connection extends Listeners<ConnectionEvents> {
   /** Looks again when silence would have lasted too long: one timer, however many frames come. */
   private watch(): void {
     this.stopWatch();
-    const quietMs = Date.now() - this.heardAtMs;
+    const quietMs = steadyMs() - this.heardAtMs;
     if (quietMs >= this.activityTimeoutMs) this.probe(this.needs.settings.pongTimeoutMs);
     else this.stopWatch = after(this.activityTimeoutMs - quietMs, () => this.watch());
   }
@@ -259,7 +259,7 @@ export class Connection extends Listeners<ConnectionEvents> {
     error = problem(code, reason || `The connection was closed with ${code}`),
   ): void {
     const { phase, isTls } = this;
-    const hasLasted = phase.name === 'open' && Date.now() - phase.sinceMs >= lastingMs;
+    const hasLasted = phase.name === 'open' && steadyMs() - phase.sinceMs >= lastingMs;
     if (hasLasted) this.attempt = 0;
     const step = stepAfter({ code, attempt: this.attempt, isTls, hasLasted }, this.needs.settings, Math.random());
     this.leavePhase();

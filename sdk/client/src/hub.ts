@@ -9,7 +9,7 @@ import {
   problems,
   type SubscribeCommand,
 } from '@starling/protocol';
-import { parseJson, type WebSocketConstructor } from './surroundings.ts';
+import { type Moment, msSince, parseJson, steadyMs, thisMoment, type WebSocketConstructor } from './surroundings.ts';
 
 /** What a tab says. `open` is for whoever leads. */
 export type TabMessage =
@@ -68,7 +68,7 @@ interface Channel {
   /** With what the server let somebody in. */
   readonly accepted: Set<string>;
   /** Told once by the server, and by the hub to those who join later. */
-  lastEvent: { readonly text: string; readonly atMs: number } | null;
+  lastEvent: { readonly text: string; readonly at: Moment } | null;
   lastCount: string | null;
 }
 
@@ -82,6 +82,13 @@ interface Socket {
 }
 
 type Fields = Readonly<Record<string, unknown>>;
+
+/** What the server said of the token it has taken. */
+interface Token {
+  readonly data: Fields;
+  readonly since: Moment;
+  readonly lastsMs: number;
+}
 
 /** A tab that leaves sooner after its ping has not given up on the answer. */
 const patienceMs = 1_000;
@@ -103,7 +110,7 @@ export class Hub {
   private readonly renewing: Tab[] = [];
   private serial = 0;
   private established: string | null = null;
-  private token: { readonly data: Fields; readonly endsAtMs: number } | null = null;
+  private token: Token | null = null;
   private heardAtMs = 0;
   private hasEnded = false;
 
@@ -156,7 +163,7 @@ export class Hub {
   private leave(tab: Tab): void {
     if (this.hasEnded || !this.tabs.delete(tab.id)) return;
     tab.stopWatch();
-    if (tab.pingedAtMs !== null && this.heardAtMs <= tab.pingedAtMs && Date.now() - tab.pingedAtMs >= patienceMs) {
+    if (tab.pingedAtMs !== null && this.heardAtMs <= tab.pingedAtMs && steadyMs() - tab.pingedAtMs >= patienceMs) {
       this.end(4201, 'The server did not answer a ping of one of the tabs');
       return;
     }
@@ -174,7 +181,7 @@ export class Hub {
     switch (command.type) {
       case 'ping': {
         const isAsked = [...this.tabs.values()].some(({ pingedAtMs }) => pingedAtMs !== null);
-        tab.pingedAtMs ??= Date.now();
+        tab.pingedAtMs ??= steadyMs();
         if (!isAsked) this.send(text);
         break;
       }
@@ -258,7 +265,7 @@ export class Hub {
     for (const tab of tabs) channel.joined.add(tab);
     this.tell(tabs, text);
     if (lastEvent !== null) {
-      const isFresh = Date.now() - lastEvent.atMs < limits.cacheSeconds * 1_000;
+      const isFresh = msSince(lastEvent.at) < limits.cacheSeconds * 1_000;
       this.tell(tabs, isFresh ? lastEvent.text : encodeCacheMiss(name));
     }
     if (lastCount !== null) this.tell(tabs, lastCount);
@@ -292,7 +299,7 @@ export class Hub {
   // ── From the server ────────────────────────────────────────────────────────────────────────────────────────────
 
   private hear(text: string): void {
-    this.heardAtMs = Date.now();
+    this.heardAtMs = steadyMs();
     const frame = Object(parseJson(text)) as { event?: string; channel?: string; data?: unknown };
     const { event = '', channel: name } = frame;
     const data = Object(typeof frame.data === 'string' ? parseJson(frame.data) : frame.data) as Fields;
@@ -371,7 +378,7 @@ export class Hub {
     if (channel !== undefined) {
       if (event === 'pusher_internal:subscription_count') channel.lastCount = text;
       const isKept = event === 'pusher:cache_miss' || (!isOwn && !event.startsWith('client-'));
-      if (channel.isCache && isKept) channel.lastEvent = { text, atMs: Date.now() };
+      if (channel.isCache && isKept) channel.lastEvent = { text, at: thisMoment() };
     }
     const isMeant = (tab: Tab) =>
       channel?.joined.has(tab) === true || (isUserChannel(name) && (this.hasToken || tab.isSignedIn));
@@ -381,7 +388,7 @@ export class Hub {
   private renewed(event: string, data: Fields, text: string, all: readonly Tab[]): void {
     const asked = this.renewing.shift();
     if (event === 'starling:auth_success') {
-      this.token = { data, endsAtMs: Date.now() + Number(data['expires_in']) * 1_000 };
+      this.token = { data, since: thisMoment(), lastsMs: Number(data['expires_in']) * 1_000 };
     }
     this.tell(asked === undefined ? all : [asked], text);
   }
@@ -395,8 +402,8 @@ export class Hub {
     return signedIn ? idOf(signedIn) : typeof byToken === 'string' ? byToken : undefined;
   }
 
-  private tokenFrame({ data, endsAtMs }: { readonly data: Fields; readonly endsAtMs: number }): string {
-    const expires_in = Math.max(1, Math.floor((endsAtMs - Date.now()) / 1_000));
+  private tokenFrame({ data, since, lastsMs }: Token): string {
+    const expires_in = Math.max(1, Math.floor((lastsMs - msSince(since)) / 1_000));
     return frameOf('starling:auth_success', { ...data, expires_in });
   }
 

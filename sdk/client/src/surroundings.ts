@@ -29,6 +29,7 @@ interface Surroundings {
   readonly location?: { readonly protocol: string };
   readonly addEventListener?: EventSource['addEventListener'];
   readonly removeEventListener?: EventSource['removeEventListener'];
+  readonly performance: { now(): number };
   readonly console?: { warn(...values: readonly unknown[]): void };
   setTimeout(callback: () => void, delayMs: number): unknown;
   clearTimeout(timer: unknown): void;
@@ -44,6 +45,26 @@ const longestDelayMs = 2 ** 31 - 1;
 export function after(delayMs: number, callback: () => void): () => void {
   const timer = surroundings.setTimeout(callback, Math.min(delayMs, longestDelayMs));
   return () => surroundings.clearTimeout(timer);
+}
+
+/** Milliseconds since some moment in the past, by a clock that is never set. It may stand still while the device sleeps. */
+export function steadyMs(): number {
+  return surroundings.performance.now();
+}
+
+/** A moment by both clocks: the wall clock goes on while the device sleeps, and is set back and on. */
+export interface Moment {
+  readonly steadyMs: number;
+  readonly wallMs: number;
+}
+
+export function thisMoment(): Moment {
+  return { steadyMs: steadyMs(), wallMs: Date.now() };
+}
+
+/** By whichever clock says more. For what may be had again: too old does harm, asked for once too often does none. */
+export function msSince(moment: Moment): number {
+  return Math.max(steadyMs() - moment.steadyMs, Date.now() - moment.wallMs);
 }
 
 /** Undefined for text that is not JSON. */

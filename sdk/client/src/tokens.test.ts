@@ -142,6 +142,28 @@ test('a token that the server found expired is not shown again', async () => {
   expect(client.connection.state).toBe('connected');
 });
 
+test('[CK5] a token is shown no longer than it lives, though the clock is set back or the device has slept', async () => {
+  const provider = vi.fn(() => makeToken({ lifetimeSeconds: 600 }));
+  await connect({ tokenProvider: provider });
+  client.disconnect();
+  vi.setSystemTime(Date.now() - 3_600_000);
+  client.connect();
+  await server.settled();
+  expect(provider).toHaveBeenCalledTimes(1);
+  client.disconnect();
+  await pass(600_000);
+  client.connect();
+  await server.settled();
+  expect(provider).toHaveBeenCalledTimes(2);
+  client.disconnect();
+  // As after a sleep, through which only the wall clock went on.
+  vi.setSystemTime(Date.now() + 3_600_000);
+  client.connect();
+  await server.settled();
+  expect(provider).toHaveBeenCalledTimes(3);
+  expect(client.connection.state).toBe('connected');
+});
+
 test('a provider that refuses a renewal is left alone, and the connection with it', async () => {
   const provider = vi.fn(() => Promise.resolve(makeToken()));
   const errors = await connect({ tokenProvider: provider });

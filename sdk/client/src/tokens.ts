@@ -1,7 +1,7 @@
 /** Keeps a capability token in hand that is valid now, and gives the server the next one before it ends. */
 import { StarlingError } from './errors.ts';
 import { retryDelayMs } from './retry.ts';
-import { after, parseJson } from './surroundings.ts';
+import { after, type Moment, msSince, parseJson, thisMoment } from './surroundings.ts';
 
 /** May be asked again at any time. An error with `status` 401 or 403 ends the asking; any other is tried again. */
 export type TokenProvider = () => string | Promise<string>;
@@ -17,7 +17,8 @@ export interface Claims {
 interface Held {
   readonly token: string;
   readonly claims: Claims;
-  readonly freshUntilMs: number;
+  readonly since: Moment;
+  readonly freshMs: number;
 }
 
 export interface TokenNeeds {
@@ -49,7 +50,7 @@ export class Tokens {
   /** The one in hand while it is fresh, else a new one. Rejects with `token_refused` or `token_unavailable`. */
   async current(): Promise<string> {
     const { held } = this;
-    return held !== null && Date.now() < held.freshUntilMs ? held.token : (await this.ask()).token;
+    return held !== null && msSince(held.since) < held.freshMs ? held.token : (await this.ask()).token;
   }
 
   /** Whether the token allows to subscribe. The server decides; this only tells whom to ask. */
@@ -95,7 +96,7 @@ export class Tokens {
   accepted(expiresInSeconds: number): void {
     const lifetimeMs = expiresInSeconds * 1_000;
     const freshMs = lifetimeMs - leadMs(lifetimeMs);
-    if (this.held !== null) this.held = { ...this.held, freshUntilMs: Date.now() + freshMs };
+    if (this.held !== null) this.held = { ...this.held, since: thisMoment(), freshMs };
     this.stopRefresh();
     this.stopRefresh = after(freshMs, () => this.refresh());
   }
@@ -114,7 +115,7 @@ export class Tokens {
       const claims = claimsOf(token);
       // By the token's own length: this clock may be far from the server's.
       const lifetimeMs = ((claims.exp ?? 0) - (claims.iat ?? 0)) * 1_000;
-      this.held = { token, claims, freshUntilMs: Date.now() + lifetimeMs - leadMs(lifetimeMs) };
+      this.held = { token, claims, since: thisMoment(), freshMs: lifetimeMs - leadMs(lifetimeMs) };
       return this.held;
     } catch (err) {
       const { status, message = String(err) } = Object(err) as { status?: number; message?: string };

@@ -1,5 +1,5 @@
 /** The time of the machine. */
-import { type Cancel, type Clock, fence, type Observer } from '@starling/ports';
+import { type Cancel, type Clock, type ElapsedMs, fence, type Observer, type WallMs } from '@starling/ports';
 
 /** The longest delay a timer of Node takes; it runs a longer one at once. */
 const longestDelayMs = 2 ** 31 - 1;
@@ -13,8 +13,8 @@ export class SystemClock implements Clock {
     this.#observer = observer;
   }
 
-  now(): number {
-    return Date.now();
+  now(): WallMs {
+    return Date.now() as WallMs;
   }
 
   after(delayMs: number, run: () => void): Cancel {
@@ -25,13 +25,13 @@ export class SystemClock implements Clock {
       timer = setTimeout(() => (leftMs > stepMs ? arm(leftMs - stepMs) : fenced()), stepMs);
       timer.unref();
     };
-    // One more, because a timer may run up to a millisecond early by the reading of Date.now().
+    // One more, because a timer may run up to a millisecond early by the reading of `elapsed`.
     arm(Math.max(0, Math.ceil(delayMs)) + 1);
     return () => clearTimeout(timer);
   }
 
-  elapsed(): number {
-    return performance.now();
+  elapsed(): ElapsedMs {
+    return performance.now() as ElapsedMs;
   }
 
   soon(run: () => void): void {

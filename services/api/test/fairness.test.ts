@@ -1,4 +1,5 @@
 import { Fairness } from '@starling/core';
+import { later } from '@starling/ports';
 import { expect, onTestFinished, test } from 'vitest';
 import { app3, startApi } from './started-api.ts';
 
@@ -7,8 +8,11 @@ test('[LI8] while the process is late, requests of the app that floods get 429 u
   const flood = { ...app3, id: '4', keys: [{ key: floodKey, secret: floodSecret, isEnabled: true }] };
   const { traffic, clock, trigger, call, deliveries } = await startApi({ apps: [app3, flood] });
   // Each look at the clock is a millisecond later: what is between two of them took one.
-  let ms = 0;
-  clock.elapsed = () => ms++;
+  let ms = clock.elapsed();
+  clock.elapsed = () => {
+    ms = later(ms, 1);
+    return ms;
+  };
   const loop = { lateMs: 500 };
   onTestFinished(new Fairness({ traffic, clock }, 200).start(() => loop.lateMs));
   const body = JSON.stringify({ name: 'e', channel: 'room', data: '' });

@@ -68,7 +68,7 @@ export class Rollout {
   }
 
   #heard(appId: string, version: number, nodeId: string): void {
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.elapsed();
     const former = this.#byApp.get(appId);
     // A node that is behind will speak again.
     if (former !== undefined && former.version > version) return;

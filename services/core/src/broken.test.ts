@@ -1,6 +1,6 @@
 /** What throws where nothing may: it costs one connection, message or run, and nobody else anything. */
 import { FakeClock } from '@starling/adapters/memory';
-import { channelTopic, userTopic } from '@starling/ports';
+import { channelTopic, later, userTopic } from '@starling/ports';
 import { expect, it } from 'vitest';
 import { TimingWheel } from './timing-wheel.ts';
 import { createWorld, lineCodec, TestPeer, type World } from './world.test-kit.ts';
@@ -138,8 +138,8 @@ it('[OP12] the timing wheel gives all that is due to its owner, whatever one thr
     },
     ({ name }) => seen.push(`defect of ${name}`),
   );
-  for (const name of ['bad', 'good']) wheel.schedule({ name }, clock.now() + 100);
-  wheel.schedule({ name: 'later' }, clock.now() + 5_000);
+  for (const name of ['bad', 'good']) wheel.schedule({ name }, later(clock.elapsed(), 100));
+  wheel.schedule({ name: 'later' }, later(clock.elapsed(), 5_000));
   clock.advance(10_000);
   expect(seen).toEqual(['bad', 'defect of bad', 'good', 'later']);
 });

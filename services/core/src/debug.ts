@@ -8,9 +8,12 @@ import {
   type Clock,
   type DefectKind,
   debugTopic,
+  type ElapsedMs,
   isFields,
   isTextUpTo,
   isWhole,
+  later,
+  longAgo,
   type Observer,
   readJson,
 } from '@starling/ports';
@@ -40,7 +43,8 @@ const maxEntryBytes = 65_536;
 const mostWatched = 10_000;
 
 class Watched {
-  until = 0;
+  until = longAgo;
+  /** Whole seconds of the clock that is never set. */
   second = 0;
   told = 0;
   dropped = 0;
@@ -72,7 +76,7 @@ export class DebugTap implements Observer {
       if (known === undefined && this.#watched.size >= mostWatched) return;
       const watched = known ?? new Watched();
       this.#watched.set(notice.appId, watched);
-      watched.until = this.#deps.clock.now() + watchMs;
+      watched.until = later(this.#deps.clock.elapsed(), watchMs);
     });
   }
 
@@ -92,7 +96,7 @@ export class DebugTap implements Observer {
     const { app, data, ...rest } = details;
     if (this.#inner.notes) this.#inner.note(what, { app, ...rest });
     if (this.#watched.size === 0 || typeof app !== 'string') return;
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.elapsed();
     // Of all of them: one that fell silent, or is gone, would keep `notes` on for ever.
     for (const [appId, { until }] of this.#watched) if (until < now) this.#watched.delete(appId);
     const watched = this.#watched.get(app);
@@ -100,8 +104,9 @@ export class DebugTap implements Observer {
       this.#tell(app, watched, now, what, typeof data === 'string' ? { ...rest, ...shortened(data) } : rest);
   }
 
-  #tell(appId: string, watched: Watched, at: number, what: string, details: Record<string, unknown>): void {
-    const second = Math.floor(at / 1_000);
+  #tell(appId: string, watched: Watched, now: ElapsedMs, what: string, details: Record<string, unknown>): void {
+    const at = this.#deps.clock.now();
+    const second = Math.floor(now / 1_000);
     if (second !== watched.second) {
       const { dropped } = watched;
       watched.second = second;

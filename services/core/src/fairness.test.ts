@@ -1,4 +1,5 @@
 import { FakeClock } from '@starling/adapters/memory';
+import { later } from '@starling/ports';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Fairness, refuseOverShare } from './fairness.ts';
 import { Traffic } from './traffic.ts';
@@ -124,8 +125,11 @@ describe('fairness between apps', () => {
     expect(before).toEqual([0.2, 0.2]);
 
     // A clock that goes on by a millisecond with each look at it: one for each piece of work.
-    let ms = 0;
-    world.clock.elapsed = () => ms++;
+    let ms = world.clock.elapsed();
+    world.clock.elapsed = () => {
+      ms = later(ms, 1);
+      return ms;
+    };
     one.say({ event: 'pusher:ping', data: {} });
     expect(spentBy('1001')).toBe(1.2);
     await world.broker.publish('1001:room' as never, { kind: 'event', payload: Buffer.from('{"event":"e"}') });
@@ -147,8 +151,11 @@ describe('fairness between apps', () => {
       await world.broker.publish(`${appId}:room` as never, { kind: 'event', payload: Buffer.from('{"event":"e"}') });
     }
     const before = parts.map(({ spentMs }) => spentMs);
-    let ms = 0;
-    world.clock.elapsed = () => 8 * ms++;
+    let ms = world.clock.elapsed();
+    world.clock.elapsed = () => {
+      ms = later(ms, 8);
+      return ms;
+    };
     world.clock.flush();
     expect(parts.map(({ spentMs }, index) => Math.round(spentMs - (before[index] ?? 0)))).toEqual([6, 2]);
     for (const wrong of [-5, Number.NaN]) parts[0]?.spent(wrong);

@@ -48,15 +48,29 @@ it('tells of itself at once and every few seconds, and is gone when it stops', a
     refused: 0,
   };
   const apps = [{ appId: '1', connections: 1, subscriptions: 0, minutes: [minute] }];
-  const mine = { nodeId: 'me', host: 'h', parts: ['edge'], version: '1', startedAt: 5, memoryBytes: 77 };
+  const mine = {
+    nodeId: 'me',
+    host: 'h',
+    parts: ['edge'],
+    version: '1',
+    startedAt: 5,
+    uptimeSeconds: 0,
+    memoryBytes: 77,
+  };
   expect(await directory.nodes()).toEqual([{ ...mine, connections: 1, apps }]);
   expect(fleet.nodes).toHaveLength(1);
   traffic.of('1').opened();
+  // Not by the wall clock, which may be set.
+  clock.stepWall(3_600_000);
   for (let time = 0; time < 10; time++) {
     clock.advance(5_500);
     await settle();
   }
-  expect(await directory.nodes()).toMatchObject([{ connections: 2 }]);
+  const [last] = await directory.nodes();
+  expect(last?.connections).toBe(2);
+  // As old as the last report, at most six seconds less.
+  expect(last?.uptimeSeconds).toBeGreaterThanOrEqual(49);
+  expect(last?.uptimeSeconds).toBeLessThanOrEqual(55);
   await stop();
   expect(await directory.nodes()).toEqual([]);
   clock.advance(60_000);

@@ -1,11 +1,20 @@
 /** The nodes there are, this one among them: it tells the others of itself every few seconds, and reads what they tell. */
 import { randomInt } from 'node:crypto';
-import { type Clock, type NodeDirectory, type NodeReport, type Observer, reportSeconds } from '@starling/ports';
+import {
+  type Clock,
+  type ElapsedMs,
+  longAgo,
+  msSince,
+  type NodeDirectory,
+  type NodeReport,
+  type Observer,
+  reportSeconds,
+} from '@starling/ports';
 import type { Traffic } from './traffic.ts';
 import { UsageMeter } from './usage.ts';
 
 /** What of a node's report the engine does not know. */
-export type NodeAbout = Omit<NodeReport, 'apps' | 'connections' | 'memoryBytes' | 'isStopping'> & {
+export type NodeAbout = Omit<NodeReport, 'apps' | 'connections' | 'memoryBytes' | 'isStopping' | 'uptimeSeconds'> & {
   readonly memoryBytes: () => number;
 };
 
@@ -23,7 +32,9 @@ export class Fleet {
   readonly #deps: FleetDeps;
   readonly #meter: UsageMeter;
   #nodes: readonly NodeReport[] = [];
-  #readAt = Number.NEGATIVE_INFINITY;
+  /** About when the process was. */
+  readonly #begunAt: ElapsedMs;
+  #readAt = longAgo;
   /** By app: connections on the other nodes. */
   #elsewhere = new Map<string, number>();
   #isAway = false;
@@ -33,6 +44,7 @@ export class Fleet {
   constructor(deps: FleetDeps) {
     this.#deps = deps;
     this.#meter = new UsageMeter(deps.traffic);
+    this.#begunAt = deps.clock.elapsed();
   }
 
   /** Returns the function that takes this node out again. */
@@ -95,7 +107,7 @@ export class Fleet {
   }
 
   #isFresh(): boolean {
-    return this.#deps.clock.now() - this.#readAt <= reportSeconds * 1_000;
+    return msSince(this.#readAt, this.#deps.clock) <= reportSeconds * 1_000;
   }
 
   /** Never rejects, and whatever happens goes on. */
@@ -105,7 +117,7 @@ export class Fleet {
       await this.#report();
       const nodes = await directory.nodes();
       this.#nodes = nodes;
-      this.#readAt = clock.now();
+      this.#readAt = clock.elapsed();
       this.#elsewhere = connectionsByApp(nodes.filter(({ nodeId }) => nodeId !== about.nodeId));
       this.#isAway = false;
     } catch (err) {
@@ -127,6 +139,7 @@ export class Fleet {
     await directory.report({
       ...known,
       ...(this.#isStopping && { isStopping: true }),
+      uptimeSeconds: Math.floor(msSince(this.#begunAt, clock) / 1_000),
       connections,
       memoryBytes: memoryBytes(),
       apps,

@@ -12,6 +12,8 @@ import {
   type Codec,
   type Frame,
   isUserTopic,
+  longAgo,
+  msSince,
   type Observer,
   probeTopic,
   type Topic,
@@ -115,7 +117,7 @@ class Room {
   isLinked = false;
   /** Settles with the broker call under way. There is never more than one for a topic. */
   linking: Promise<void> | null = null;
-  emptiedAt = 0;
+  emptiedAt = longAgo;
 
   constructor(topic: Topic) {
     this.topic = topic;
@@ -196,7 +198,7 @@ export class Hub {
     subscription.forget();
     const room = this.#rooms.get(subscription.topic);
     if (room === undefined || !room.subscriptions.delete(subscription) || room.subscriptions.size > 0) return;
-    room.emptiedAt = this.#deps.clock.now();
+    room.emptiedAt = this.#deps.clock.elapsed();
     this.#emptied.add(room);
     this.#sweepLater();
     // Who joins and leaves ever new channels would keep them all for that second, and pay for none.
@@ -271,7 +273,7 @@ export class Hub {
     const { traffic, outbox } = last;
     traffic.delivered += delivered;
     traffic.deliveredBytes += deliveredBytes;
-    traffic.spent(clock.elapsed() - beganMs);
+    traffic.spent(msSince(beganMs, clock));
     outbox.sharesFlush(traffic);
   }
 
@@ -392,7 +394,7 @@ export class Hub {
       this.#isSweeping = false;
       const { clock } = this.#deps;
       for (const room of this.#emptied) {
-        if (clock.now() - room.emptiedAt < lingerMs) continue;
+        if (msSince(room.emptiedAt, clock) < lingerMs) continue;
         this.#emptied.delete(room);
         void this.#dismantle(room);
       }
@@ -411,7 +413,7 @@ export class Hub {
       this.#deps.observer.problem('broker unsubscribe failed', { err, topic: room.topic });
       // Tried again after the next linger, unless someone has come back by then.
       if (room.subscriptions.size === 0) {
-        room.emptiedAt = this.#deps.clock.now();
+        room.emptiedAt = this.#deps.clock.elapsed();
         this.#emptied.add(room);
         this.#sweepLater();
       }

@@ -2,7 +2,16 @@
  * What waits to be written. Frames of one event-loop turn leave together in one write; sessions that get the same
  * frames share the bytes of that write.
  */
-import type { Clock, Codec, Fanout, Frame, Observer, Transport } from '@starling/ports';
+import {
+  type Clock,
+  type Codec,
+  type ElapsedMs,
+  type Fanout,
+  type Frame,
+  msSince,
+  type Observer,
+  type Transport,
+} from '@starling/ports';
 import type { AppTraffic } from './traffic.ts';
 
 /**
@@ -229,7 +238,7 @@ export class Flusher {
       this.#observer.defect('connection', err);
     }
     for (const lane of this.#lanes.values()) lane.settle();
-    this.#bills.settle(this.clock.elapsed() - beganMs);
+    this.#bills.settle(msSince(beganMs, this.clock));
   }
 
   watch(outbox: Outbox): void {
@@ -244,9 +253,9 @@ export class Flusher {
   }
 
   #check(): void {
-    const oldest = this.clock.now() - this.limits.maxStallMs;
+    const { maxStallMs } = this.limits;
     for (const outbox of this.#stalled) {
-      if (outbox.stalledAt > oldest) continue;
+      if (outbox.stalledAt === null || msSince(outbox.stalledAt, this.clock) < maxStallMs) continue;
       try {
         outbox.overflow();
       } catch (err) {
@@ -299,8 +308,8 @@ export class Outbox {
   #isClosed = false;
   /** What of the node's waiting bytes is this session's. */
   #waitingBytes = 0;
-  /** When the transport's buffer was last seen to begin filling; 0 while it is empty. */
-  stalledAt = 0;
+  /** When the transport's buffer was last seen to begin filling; null while it is empty. */
+  stalledAt: ElapsedMs | null = null;
 
   constructor(transport: Transport, flusher: Flusher, owner: OutboxOwner) {
     this.transport = transport;
@@ -349,15 +358,15 @@ export class Outbox {
     // What one message makes wait is no sign of slowness, unless there is no room for it at all.
     if (frameCount > 0 ? waiting > flusher.allowedBytes : flusher.waitingBytes > flusher.limits.maxTotalBytes) {
       this.overflow();
-    } else if (this.stalledAt === 0) {
-      this.stalledAt = flusher.clock.now();
+    } else if (this.stalledAt === null) {
+      this.stalledAt = flusher.clock.elapsed();
       flusher.watch(this);
     }
   }
 
   /** The transport's buffer is empty again. */
   drained(): void {
-    this.stalledAt = 0;
+    this.stalledAt = null;
     this.#count(0);
     this.#lane.flusher.unwatch(this);
     this.flush();

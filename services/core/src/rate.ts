@@ -1,3 +1,5 @@
+import type { ElapsedMs } from '@starling/ports';
+
 /** A rate limit of one session, kept in one number (the generic cell rate algorithm). */
 export class Rate {
   /** When the budget would be whole again, were nothing more taken. */
@@ -7,7 +9,7 @@ export class Rate {
    * Takes `count` of `perSecond`, of which up to `burst` may come at once; false, and nothing taken, when not so many are
    * left.
    */
-  take(nowMs: number, perSecond: number, burst: number, count = 1): boolean {
+  take(nowMs: ElapsedMs, perSecond: number, burst: number, count = 1): boolean {
     if (perSecond <= 0) return false;
     const stepMs = 1_000 / perSecond;
     const wholeAtMs = Math.max(this.#wholeAtMs, nowMs) + count * stepMs;
@@ -17,7 +19,7 @@ export class Rate {
   }
 
   /** Milliseconds until `take` of the same would give so many. */
-  waitMs(nowMs: number, perSecond: number, burst: number, count = 1): number {
+  waitMs(nowMs: ElapsedMs, perSecond: number, burst: number, count = 1): number {
     return Math.max(0, this.#wholeAtMs - nowMs - ((burst - count) * 1_000) / perSecond);
   }
 }

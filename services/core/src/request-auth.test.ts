@@ -1,10 +1,11 @@
 import { MemoryAppStore } from '@starling/adapters/memory';
+import type { WallMs } from '@starling/ports';
 import { appOf } from '@starling/ports/contract';
 import { describe, expect, test } from 'vitest';
 import { authenticateRequest, checkBody, type SignedRequest } from './request-auth.ts';
 
 // The published vectors: app 3 at this moment.
-const nowMs = 1_353_088_179_000;
+const nowMs = 1_353_088_179_000 as WallMs;
 const auth = 'auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0';
 const app = appOf('3', { keys: [{ key: '278d425bdf160c739803', secret: '7ad3773142a6692b25b8', isEnabled: true }] });
 const store = new MemoryAppStore([app]);

@@ -1,6 +1,6 @@
 /** Decides whether a request to the HTTP API was signed by a key of the app that its path names. */
 import { hash } from 'node:crypto';
-import type { App, AppStore } from '@starling/ports';
+import type { App, AppStore, WallMs } from '@starling/ports';
 import { type Checked, limits, quote, refuse, requestSignatureText } from '@starling/protocol';
 import { isSameText, sign } from './authorize.ts';
 
@@ -36,7 +36,7 @@ const requiredNames = ['auth_key', 'auth_timestamp', 'auth_version', 'auth_signa
 export async function authenticateRequest(
   appStore: Pick<AppStore, 'byKey' | 'byId'>,
   request: SignedRequest,
-  nowMs: number,
+  nowMs: WallMs,
 ): Promise<Checked<AuthenticatedRequest>> {
   const mark = request.url.indexOf('?');
   const path = mark < 0 ? request.url : request.url.slice(0, mark);
@@ -105,7 +105,7 @@ function lacks(missing: readonly string[]): string {
 function checkStated(
   stated: ReadonlyMap<string, string>,
   hasBody: boolean,
-  nowMs: number,
+  nowMs: WallMs,
 ): Checked<{ readonly key: string; readonly signature: string }> {
   const missing: string[] = requiredNames.filter((name) => !stated.get(name));
   if (hasBody && !stated.has('body_md5')) missing.push('body_md5');

@@ -1,6 +1,15 @@
 /** The server side of one connection, from the handshake to the last seat given back: read it from top to bottom. */
 import { randomInt } from 'node:crypto';
-import type { App, AppStore, RateLimiter, Transport, VerifiedToken } from '@starling/ports';
+import {
+  type App,
+  type AppStore,
+  type ElapsedMs,
+  later,
+  msSince,
+  type RateLimiter,
+  type Transport,
+  type VerifiedToken,
+} from '@starling/ports';
 import {
   type AuthCommand,
   type Checked,
@@ -138,11 +147,11 @@ export class Session implements Peer {
   #early: string[] | null = null;
   readonly #frames = new Rate();
   #clientEvents: Rate | null = null;
-  #heardAt: number;
-  /** When the unanswered probe was sent; 0 when there is none. */
-  #probedAt = 0;
-  /** When an unauthorised connection is closed; 0 when it need not be. */
-  #authorizeBy = 0;
+  #heardAt: ElapsedMs;
+  /** When the unanswered probe was sent; null when there is none. */
+  #probedAt: ElapsedMs | null = null;
+  /** When an unauthorised connection is closed; null when it need not be. */
+  #authorizeBy: ElapsedMs | null = null;
   /** Orders given but not yet carried out, over all channels. */
   #waiting = 0;
   #signins: Promise<void> = Promise.resolve();
@@ -155,7 +164,7 @@ export class Session implements Peer {
     this.greeting = greeting;
     this.traffic = deps.traffic.unknownApp;
     this.outbox = new Outbox(transport, deps.flusher, this);
-    this.#heardAt = deps.clock.now();
+    this.#heardAt = deps.clock.elapsed();
   }
 
   /** The app of an open session. */
@@ -263,7 +272,9 @@ export class Session implements Peer {
     this.traffic.keyUses.set(this.greeting.key, clock.now());
     this.send(encodeConnectionEstablished(this.socketId, settings.activityTimeoutSeconds));
     if (this.#token !== null) this.#sayToken(this.#token);
-    else if (this.app.admitsAuthorizedOnly) this.#authorizeBy = clock.now() + settings.authorizationTimeoutMs;
+    else if (this.app.admitsAuthorizedOnly) {
+      this.#authorizeBy = later(clock.elapsed(), settings.authorizationTimeoutMs);
+    }
     this.#scheduleCheck();
     if (observer.notes) {
       const { client, version, address } = this.greeting;
@@ -281,7 +292,7 @@ export class Session implements Peer {
    * more than its own bytes, as of one that came compressed.
    */
   receive(text: string, workBytes = text.length): void {
-    const now = this.deps.clock.now();
+    const now = this.deps.clock.elapsed();
     this.#heardAt = now;
     if (this.#state === 'closed') return;
     if (this.#state === 'opening') {
@@ -291,7 +302,6 @@ export class Session implements Peer {
       }
       return;
     }
-    const beganMs = this.deps.clock.elapsed();
     try {
       this.traffic.framesIn++;
       this.traffic.receivedBytes += text.length;
@@ -302,13 +312,13 @@ export class Session implements Peer {
     } catch (err) {
       this.#fail(err, 'handling a frame');
     } finally {
-      this.traffic.spent(this.deps.clock.elapsed() - beganMs);
+      this.traffic.spent(msSince(now, this.deps.clock));
     }
   }
 
   /** Any other sign of life. It counts as a frame. */
   touch(): void {
-    const now = this.deps.clock.now();
+    const now = this.deps.clock.elapsed();
     this.#heardAt = now;
     if (this.#state !== 'closed') this.#admitFrame(now, 0);
   }
@@ -330,7 +340,7 @@ export class Session implements Peer {
     return this.#token?.capabilities.has('publish') === true;
   }
 
-  #admitFrame(now: number, workBytes: number): boolean {
+  #admitFrame(now: ElapsedMs, workBytes: number): boolean {
     const { framesPerSecond } = this.deps.settings;
     // Nothing is known of the app yet, and what may come then is little.
     const { channelsPerConnection, clientEventsPerSecond, publishesPerSecond } = this.#app?.limits ?? noAppYet;
@@ -532,7 +542,7 @@ export class Session implements Peer {
       return refuseByLimit('data_too_large', 'The data of this client event is too large', 'bytes', state).refusal;
     }
     this.#clientEvents ??= new Rate();
-    const now = this.deps.clock.now();
+    const now = this.deps.clock.elapsed();
     const perSecond = app.limits.clientEventsPerSecond;
     if (this.#clientEvents.take(now, perSecond, perSecond)) return null;
     const reset = perSecond <= 0 ? null : resetSeconds(this.#clientEvents.waitMs(now, perSecond, perSecond));
@@ -673,28 +683,30 @@ export class Session implements Peer {
 
   /** Signed in, with a token, or in a private or presence channel. */
   authorized(): void {
-    this.#authorizeBy = 0;
+    this.#authorizeBy = null;
   }
 
   /** Called by the wheel when something about this session may be due. */
   check(): void {
     if (this.#state !== 'open') return;
-    const now = this.deps.clock.now();
-    if (this.#authorizeBy !== 0 && now >= this.#authorizeBy) {
+    const { clock } = this.deps;
+    const now = clock.elapsed();
+    if (this.#authorizeBy !== null && now >= this.#authorizeBy) {
       this.refuse('authorization_timeout');
       return;
     }
-    if (this.#token !== null && now >= this.#token.expiresAtMs) {
+    // By the wall clock, as whoever made it meant; a clock that was set on is noticed with the next check.
+    if (this.#token !== null && clock.now() >= this.#token.expiresAtMs) {
       this.refuse('token_expired');
       return;
     }
-    const { activityTimeoutSeconds, activityGraceMs, pongTimeoutMs } = this.deps.settings;
-    if (this.#probedAt !== 0 && this.#heardAt >= this.#probedAt) this.#probedAt = 0;
-    if (this.#probedAt !== 0 && now >= this.#probedAt + pongTimeoutMs) {
+    const { pongTimeoutMs } = this.deps.settings;
+    if (this.#probedAt !== null && this.#heardAt >= this.#probedAt) this.#probedAt = null;
+    if (this.#probedAt !== null && now >= later(this.#probedAt, pongTimeoutMs)) {
       this.refuse('pong_timeout');
       return;
     }
-    if (this.#probedAt === 0 && now >= this.#heardAt + activityTimeoutSeconds * 1_000 + activityGraceMs) {
+    if (this.#probedAt === null && now >= this.#quietBy()) {
       this.#probedAt = now;
       this.transport.probe();
       // Native pings reach every client; the JSON one is for those behind a proxy that answers pings itself.
@@ -703,14 +715,21 @@ export class Session implements Peer {
     this.#scheduleCheck();
   }
 
+  /** Until when nothing need be heard of the peer before it is probed. */
+  #quietBy(): ElapsedMs {
+    const { activityTimeoutSeconds, activityGraceMs } = this.deps.settings;
+    return later(this.#heardAt, activityTimeoutSeconds * 1_000 + activityGraceMs);
+  }
+
   #scheduleCheck(): void {
-    const { activityTimeoutSeconds, activityGraceMs, pongTimeoutMs } = this.deps.settings;
-    const quietBy =
-      this.#probedAt === 0
-        ? this.#heardAt + activityTimeoutSeconds * 1_000 + activityGraceMs
-        : this.#probedAt + pongTimeoutMs;
-    const authorizeBy = this.#authorizeBy === 0 ? quietBy : this.#authorizeBy;
-    this.deps.wheel.schedule(this, Math.min(quietBy, authorizeBy, this.#token?.expiresAtMs ?? quietBy));
+    const { clock, settings, wheel } = this.deps;
+    let dueAt = this.#probedAt === null ? this.#quietBy() : later(this.#probedAt, settings.pongTimeoutMs);
+    if (this.#authorizeBy !== null && this.#authorizeBy < dueAt) dueAt = this.#authorizeBy;
+    if (this.#token !== null) {
+      const expiresAt = later(clock.elapsed(), this.#token.expiresAtMs - clock.now());
+      if (expiresAt < dueAt) dueAt = expiresAt;
+    }
+    wheel.schedule(this, dueAt);
   }
 
   // ── Closing ────────────────────────────────────────────────────────────────────────────────────────────────────

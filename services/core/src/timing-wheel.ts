@@ -1,5 +1,5 @@
 /** One timer for all sessions: those due in the same second share a bucket. */
-import type { Clock } from '@starling/ports';
+import type { Clock, ElapsedMs } from '@starling/ports';
 
 const tickMs = 1_000;
 
@@ -23,10 +23,10 @@ export class TimingWheel<T extends object> {
   }
 
   /** Replaces the item's earlier time, if it had one. */
-  schedule(item: T, dueAtMs: number): void {
+  schedule(item: T, dueAtMs: ElapsedMs): void {
     this.remove(item);
     if (this.#cancel === null) {
-      this.#lastTick = Math.floor(this.#clock.now() / tickMs);
+      this.#lastTick = Math.floor(this.#clock.elapsed() / tickMs);
       this.#cancel = this.#clock.after(tickMs, () => this.#turn());
     }
     const tick = Math.max(Math.ceil(dueAtMs / tickMs), this.#lastTick + 1);
@@ -50,7 +50,7 @@ export class TimingWheel<T extends object> {
 
   #turn(): void {
     this.#cancel = null;
-    const now = Math.floor(this.#clock.now() / tickMs);
+    const now = Math.floor(this.#clock.elapsed() / tickMs);
     this.#lastTick = Math.max(this.#lastTick, now);
     // After a pause of the process several ticks are due at once.
     const due = [...this.#buckets.keys()].filter((tick) => tick <= now).sort((a, b) => a - b);

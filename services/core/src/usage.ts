@@ -1,5 +1,5 @@
 /** What each app did on this node, minute by minute, read off the counters every few seconds: counting costs nothing more. */
-import type { AppOnNode, MinuteOfUse } from '@starling/ports';
+import type { AppOnNode, MinuteOfUse, WallMs } from '@starling/ports';
 import type { AppTraffic, Traffic } from './traffic.ts';
 
 type Growing = Omit<MinuteOfUse, 'at' | 'peakConnections'>;
@@ -18,7 +18,7 @@ export class UsageMeter {
   }
 
   /** What happened since the last read counts to the minute of `nowMs`. Apps of which there is nothing to say are left out. */
-  read(nowMs: number): readonly AppOnNode[] {
+  read(nowMs: WallMs): readonly AppOnNode[] {
     const at = nowMs - (nowMs % minuteMs);
     const apps: AppOnNode[] = [];
     for (const appId of this.#last.keys()) {

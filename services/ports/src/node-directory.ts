@@ -39,6 +39,8 @@ export interface NodeReport {
   readonly isStopping?: boolean;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
+  /** Whole seconds since then, by the node's monotonic clock; absent from a node of a version that did not tell it. */
+  readonly uptimeSeconds?: number;
   readonly connections: number;
   /** Of the process, as the system counts it. */
   readonly memoryBytes: number;
@@ -69,9 +71,11 @@ const maxReportBytes = 16 * 1_048_576;
 export function parseNodeReport(text: string): NodeReport | undefined {
   const read = readJson(text, maxReportBytes);
   if (read === null || !isFields(read.value)) return undefined;
-  const { nodeId, host, parts, version, startedBy, isStopping, startedAt, connections, memoryBytes, apps } = read.value;
+  const { nodeId, host, parts, version, startedBy, isStopping } = read.value;
+  const { startedAt, uptimeSeconds, connections, memoryBytes, apps } = read.value;
   if (!isTextUpTo(nodeId, 128) || !isTextUpTo(host, 256) || !isTextUpTo(version, 64)) return undefined;
   if (!isWhole(startedAt) || !isWhole(connections) || !isWhole(memoryBytes)) return undefined;
+  if (uptimeSeconds !== undefined && !isWhole(uptimeSeconds)) return undefined;
   if (!Array.isArray(parts) || !parts.every((part) => isTextUpTo(part, 64)) || !Array.isArray(apps)) return undefined;
   const appsRead = apps.map(parseAppOnNode);
   if (!appsRead.every((app) => app !== undefined)) return undefined;
@@ -83,6 +87,7 @@ export function parseNodeReport(text: string): NodeReport | undefined {
     ...(isTextUpTo(startedBy, 128) && { startedBy }),
     ...(isStopping === true && { isStopping }),
     startedAt,
+    ...(uptimeSeconds !== undefined && { uptimeSeconds }),
     connections,
     memoryBytes,
     apps: appsRead,

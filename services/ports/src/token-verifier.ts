@@ -1,5 +1,6 @@
 import type { Checked, Claims } from '@starling/protocol';
 import type { App } from './app-store.ts';
+import type { WallMs } from './clock.ts';
 
 /** A token whose signature and claims hold. */
 export interface VerifiedToken extends Claims {
@@ -21,5 +22,5 @@ export interface TokenVerifier {
    * Refuses with `token_invalid`, `token_expired`, or `token_unverifiable` when the provider's keys cannot be had now.
    * Resolves within seconds, whatever becomes of the provider; never rejects.
    */
-  verify(app: App, token: string, nowMs: number): Promise<Checked<VerifiedToken>>;
+  verify(app: App, token: string, nowMs: WallMs): Promise<Checked<VerifiedToken>>;
 }

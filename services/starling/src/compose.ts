@@ -168,7 +168,9 @@ export function compose(
     },
   });
   const connectionsElsewhere = (appId: string): number => fleet.connectionsElsewhere(appId);
-  const tokenVerifier = new JoseTokenVerifier(observer, { mayBePrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS });
+  const tokenVerifier = new JoseTokenVerifier(clock, observer, {
+    mayBePrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS,
+  });
   const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
   const memory = {
     bytes: (settings.STARLING_CONNECTION_MEMORY_MB ?? 0) * 1_048_576 || gauge.limitBytes * memoryShares.connections,

@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { appOf } from '@starling/ports/contract';
 import { limits } from '@starling/protocol';
 import { expect, it, onTestFinished } from 'vitest';
+import { SystemClock } from '../system-clock.ts';
 import { JoseTokenVerifier } from './token-verifier.ts';
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
@@ -22,8 +23,9 @@ it.each(snippets)('[TK1] mints a good token as shown: %s', async (_name, code) =
   writeFileSync(file, code ?? '');
   const { mint } = await import(/* @vite-ignore */ pathToFileURL(file).href);
   const token = await mint('key-1', 'secret-1', '7');
-  const verifier = new JoseTokenVerifier({ notes: false, note: () => {}, problem: () => {}, defect: () => {} });
-  const checked = await verifier.verify(appOf('1'), token, Date.now());
+  const clock = new SystemClock();
+  const verifier = new JoseTokenVerifier(clock, { notes: false, note: () => {}, problem: () => {}, defect: () => {} });
+  const checked = await verifier.verify(appOf('1'), token, clock.now());
   if (!checked.ok) throw new Error(checked.refusal.message);
   expect(checked.value.user?.userId).toBe('7');
   expect(checked.value.capabilities.allows('subscribe', 'private-orders-9')).toBe(true);

@@ -1,5 +1,5 @@
 /** The key sets of identity providers, kept: strangers' tokens must neither hammer a provider nor wait on it in numbers. */
-import type { Observer } from '@starling/ports';
+import { type Clock, type ElapsedMs, longAgo, msSince, type Observer } from '@starling/ports';
 import { createLocalJWKSet, type JSONWebKeySet } from 'jose';
 
 export type KeyFinder = ReturnType<typeof createLocalJWKSet>;
@@ -27,8 +27,8 @@ interface KeySet {
   find: KeyFinder | null;
   keyIds: ReadonlySet<string>;
   /** When the request was sent that brought it. */
-  fetchedAt: number;
-  triedAt: number;
+  fetchedAt: ElapsedMs;
+  triedAt: ElapsedMs;
   /** Its value: whether it brought a set. */
   fetching: Promise<boolean> | null;
   waiting: number;
@@ -39,12 +39,19 @@ const maxSets = 1_000;
 
 export class KeySets {
   readonly #fetch: (url: string) => Promise<unknown>;
+  readonly #clock: Pick<Clock, 'elapsed'>;
   readonly #observer: Observer;
   readonly #limits: KeySetLimits;
   readonly #sets = new Map<string, KeySet>();
 
-  constructor(fetch: (url: string) => Promise<unknown>, observer: Observer, limits: KeySetLimits) {
+  constructor(
+    fetch: (url: string) => Promise<unknown>,
+    clock: Pick<Clock, 'elapsed'>,
+    observer: Observer,
+    limits: KeySetLimits,
+  ) {
     this.#fetch = fetch;
+    this.#clock = clock;
     this.#observer = observer;
     this.#limits = limits;
   }
@@ -53,17 +60,17 @@ export class KeySets {
    * `unknown`: the provider has just said that it has no such key. `unreachable`: it did not say, or may not be asked yet.
    * Never rejects.
    */
-  async find(url: string, keyId: string, nowMs: number): Promise<KeyFinder | 'unknown' | 'unreachable'> {
+  async find(url: string, keyId: string): Promise<KeyFinder | 'unknown' | 'unreachable'> {
     const { freshMs, keptMs, maxWaiting } = this.#limits;
     const set = this.#set(url);
-    const age = nowMs - set.fetchedAt;
+    const age = msSince(set.fetchedAt, this.#clock);
     if (set.find !== null && set.keyIds.has(keyId) && age < keptMs) {
-      if (age >= freshMs && this.#mayAsk(set, nowMs)) void this.#ask(set, nowMs);
+      if (age >= freshMs && this.#mayAsk(set)) void this.#ask(set);
       return set.find;
     }
-    if (set.waiting >= maxWaiting || !(set.fetching !== null || this.#mayAsk(set, nowMs))) return 'unreachable';
+    if (set.waiting >= maxWaiting || !(set.fetching !== null || this.#mayAsk(set))) return 'unreachable';
     set.waiting++;
-    const isAnswered = await (set.fetching ?? this.#ask(set, nowMs));
+    const isAnswered = await (set.fetching ?? this.#ask(set));
     set.waiting--;
     if (!isAnswered) return 'unreachable';
     return set.find !== null && set.keyIds.has(keyId) ? set.find : 'unknown';
@@ -72,8 +79,7 @@ export class KeySets {
   #set(url: string): KeySet {
     let set = this.#sets.get(url);
     if (set !== undefined) return set;
-    const never = Number.NEGATIVE_INFINITY;
-    set = { url, find: null, keyIds: new Set(), fetchedAt: never, triedAt: never, fetching: null, waiting: 0 };
+    set = { url, find: null, keyIds: new Set(), fetchedAt: longAgo, triedAt: longAgo, fetching: null, waiting: 0 };
     this.#sets.set(url, set);
     if (this.#sets.size > maxSets) {
       const [oldest = url] = this.#sets.keys();
@@ -82,20 +88,19 @@ export class KeySets {
     return set;
   }
 
-  #mayAsk({ fetching, triedAt }: KeySet, nowMs: number): boolean {
-    const agoMs = nowMs - triedAt;
-    // A clock that was set back must not silence us for as long.
-    return fetching === null && (agoMs < 0 || agoMs >= this.#limits.pauseMs);
+  #mayAsk({ fetching, triedAt }: KeySet): boolean {
+    return fetching === null && msSince(triedAt, this.#clock) >= this.#limits.pauseMs;
   }
 
-  #ask(set: KeySet, nowMs: number): Promise<boolean> {
-    set.triedAt = nowMs;
+  #ask(set: KeySet): Promise<boolean> {
+    const askedAt = this.#clock.elapsed();
+    set.triedAt = askedAt;
     set.fetching = this.#fetch(set.url)
       .then((answer) => {
         // Throws for what is no key set.
         set.find = createLocalJWKSet(answer as JSONWebKeySet);
         set.keyIds = new Set((answer as JSONWebKeySet).keys.map(({ kid }) => kid ?? ''));
-        set.fetchedAt = nowMs;
+        set.fetchedAt = askedAt;
         return true;
       })
       .catch((err: unknown) => {

@@ -1,6 +1,7 @@
 /** Against a provider that is a real server on this machine, which a test may have misbehave in any way. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { FakeClock } from '@starling/adapters/memory';
 import type { App, TokenSettings } from '@starling/ports';
 import { appOf, tokenOf, tokenVerifierContract } from '@starling/ports/contract';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
@@ -10,7 +11,7 @@ import { JoseTokenVerifier, type JoseTokenVerifierOptions } from './token-verifi
 
 const silent = { notes: false, note: () => {}, problem: () => {}, defect: () => {} };
 
-tokenVerifierContract('JoseTokenVerifier', () => new JoseTokenVerifier(silent));
+tokenVerifierContract('JoseTokenVerifier', () => new JoseTokenVerifier(new FakeClock(), silent));
 
 interface Pair {
   readonly jwk: JWK;
@@ -80,10 +81,13 @@ describe('tokens of an identity provider', () => {
       ...silent,
       problem: (what: string, { err }: { err?: unknown }) => problems.push(`${what}: ${err}`),
     };
-    const verifier = new JoseTokenVerifier(observer, { mayBePrivate: true, ...options });
+    const clock = new FakeClock(startMs);
+    const verifier = new JoseTokenVerifier(clock, observer, { mayBePrivate: true, ...options });
+    /** By then so much time has gone by, where that is later than the last. */
     return async (token: string, settings: Partial<TokenSettings> = {}, atMs = startMs): Promise<string> => {
       const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...named, ...settings } });
-      const checked = await verifier.verify(app, token, atMs);
+      clock.advance(Math.max(0, atMs - clock.now()));
+      const checked = await verifier.verify(app, token, clock.now());
       if (!checked.ok) return checked.refusal.code;
       expect(checked.value).toMatchObject({ user: { userId: 'u' }, signer: { jwksUrl: settings.jwksUrl ?? url } });
       return 'ok';
@@ -101,7 +105,8 @@ describe('tokens of an identity provider', () => {
     expect(await verify(await pairs.stranger.sign({}, { kid: 'rsa' }))).toBe('token_invalid');
     expect(await verify(await pairs.rsa.sign({}, { kid: 'ec' }))).toBe('token_invalid');
     const app = appOf('1');
-    expect(await new JoseTokenVerifier(silent).verify(app, await pairs.rsa.sign(), startMs)).toMatchObject({
+    const clock = new FakeClock(startMs);
+    expect(await new JoseTokenVerifier(clock, silent).verify(app, await pairs.rsa.sign(), clock.now())).toMatchObject({
       refusal: { code: 'token_invalid' },
     });
   });
@@ -136,8 +141,9 @@ describe('tokens of an identity provider', () => {
     const { issuer, audience } = named;
     for (const tokens of [{}, { issuer }, { audience }, { issuer, audience: '' }, { issuer: '', audience }]) {
       const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...tokens } });
-      const verifier = new JoseTokenVerifier(silent, { mayBePrivate: true });
-      expect(await verifier.verify(app, token, startMs)).toMatchObject({ refusal: { code: 'token_invalid' } });
+      const clock = new FakeClock(startMs);
+      const verifier = new JoseTokenVerifier(clock, silent, { mayBePrivate: true });
+      expect(await verifier.verify(app, token, clock.now())).toMatchObject({ refusal: { code: 'token_invalid' } });
     }
     expect(requests).toBe(0);
     expect(await verify(token)).toBe('ok');
@@ -224,6 +230,29 @@ describe('tokens of an identity provider', () => {
     expect(await verify(await token(atMs), {}, atMs + 30_000)).toBe('ok');
     expect(problems[0]).toMatch(/status 503/);
   });
+
+  it.each([-25, 25])(
+    '[CK1] [TK6] keeps keys, and pauses, as long as ever when the clock is set by %i h',
+    async (hours) => {
+      const clock = new FakeClock(startMs);
+      const verifier = new JoseTokenVerifier(clock, silent, { mayBePrivate: true });
+      const app: App = appOf('1', { tokens: { isEnabled: true, jwksUrl: url, ...named } });
+      const codeOf = async (pair: Pair) => {
+        const iat = Math.floor(clock.now() / 1_000);
+        const checked = await verifier.verify(app, await pair.sign({ iat, exp: iat + 60 }), clock.now());
+        return checked.ok ? 'ok' : checked.refusal.code;
+      };
+      expect(await codeOf(pairs.rsa)).toBe('ok');
+      clock.stepWall(hours * 3_600_000);
+      expect(await codeOf(pairs.rsa)).toBe('ok');
+      publish(pairs.stranger.jwk);
+      expect(await codeOf(pairs.stranger)).toBe('token_unverifiable');
+      expect(requests).toBe(1);
+      clock.advance(30_000);
+      expect(await codeOf(pairs.stranger)).toBe('ok');
+      expect(requests).toBe(2);
+    },
+  );
 
   const answers: Record<string, (response: ServerResponse) => void> = {
     'an error': (response) => response.writeHead(500).end(),

@@ -1,5 +1,5 @@
 /** Tokens signed by an app's own keys or by its identity provider, verified by jose. */
-import type { App, Observer, TokenVerifier, VerifiedToken } from '@starling/ports';
+import type { App, Clock, Observer, TokenVerifier, VerifiedToken, WallMs } from '@starling/ports';
 import { type Checked, limits, parseClaims, quote, refuse } from '@starling/protocol';
 import { decodeProtectedHeader, errors, type JWTVerifyOptions, jwtVerify } from 'jose';
 import { type FetchLimits, fetchKeys } from './fetch-keys.ts';
@@ -17,12 +17,14 @@ const providerAlgorithms: Algorithms = ['RS256', 'ES256', 'EdDSA', 'Ed25519'];
 export class JoseTokenVerifier implements TokenVerifier {
   readonly #keySets: KeySets;
 
-  constructor(observer: Observer, options: JoseTokenVerifierOptions = {}) {
+  /** `clock`: for how long key sets are kept; by which time tokens count is told with each. */
+  constructor(clock: Pick<Clock, 'elapsed'>, observer: Observer, options: JoseTokenVerifierOptions = {}) {
     const fetchLimits = { limitMs: 5_000, maxBytes: 262_144, mayBePrivate: false, ...options };
-    this.#keySets = new KeySets((url) => fetchKeys(url, fetchLimits), observer, { ...defaultKeySetLimits, ...options });
+    const keySetLimits = { ...defaultKeySetLimits, ...options };
+    this.#keySets = new KeySets((url) => fetchKeys(url, fetchLimits), clock, observer, keySetLimits);
   }
 
-  async verify(app: App, token: string, nowMs: number): Promise<Checked<VerifiedToken>> {
+  async verify(app: App, token: string, nowMs: WallMs): Promise<Checked<VerifiedToken>> {
     if (!app.tokens.isEnabled) return refuse('token_invalid', 'This app takes no tokens');
     if (token.length > limits.tokenBytes) {
       return refuse('token_invalid', `The token has ${token.length} bytes, the limit is ${limits.tokenBytes}`);
@@ -40,7 +42,7 @@ export class JoseTokenVerifier implements TokenVerifier {
     return this.#verifyByProvider(app, token, kid, nowMs);
   }
 
-  async #verifyByProvider(app: App, token: string, kid: string, nowMs: number): Promise<Checked<VerifiedToken>> {
+  async #verifyByProvider(app: App, token: string, kid: string, nowMs: WallMs): Promise<Checked<VerifiedToken>> {
     const { jwksUrl, issuer, audience } = app.tokens;
     if (jwksUrl === undefined) {
       return refuse('token_invalid', 'This app takes HS256 only: no JWKS URL of an identity provider is set');
@@ -49,7 +51,7 @@ export class JoseTokenVerifier implements TokenVerifier {
     if (!issuer || !audience) {
       return refuse('token_invalid', 'This app has a JWKS URL and no issuer, or no audience: its settings need both');
     }
-    const find = await this.#keySets.find(jwksUrl, kid, nowMs);
+    const find = await this.#keySets.find(jwksUrl, kid);
     if (find === 'unknown') return refuse('token_invalid', `kid: the JWKS of this app has no key ${quote(kid)}`);
     if (find === 'unreachable') return refuse('token_unverifiable');
     return check(token, find, { jwksUrl }, nowMs, {
@@ -64,7 +66,7 @@ async function check(
   token: string,
   key: Uint8Array | KeyFinder,
   signer: Signer,
-  nowMs: number,
+  nowMs: WallMs,
   rules: JWTVerifyOptions,
 ): Promise<Checked<VerifiedToken>> {
   const options = { ...rules, currentDate: new Date(nowMs), clockTolerance: limits.tokenSkewSeconds };

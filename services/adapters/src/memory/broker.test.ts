@@ -9,6 +9,7 @@ brokerContract('MemoryBroker', 1, async () => {
   return {
     nodes: [new MemoryBroker(clock)],
     advance: async (durationMs) => clock.advance(durationMs),
+    stepWall: (byMs) => clock.stepWall(byMs),
     close: async () => undefined,
   };
 });

@@ -5,6 +5,9 @@ import {
   type BrokerMessage,
   type Clock,
   type Deliver,
+  type ElapsedMs,
+  later,
+  longAgo,
   type PublishOptions,
   type RetainedMessage,
   type Topic,
@@ -29,7 +32,7 @@ export interface MemoryBrokerOptions {
 
 interface Retained {
   readonly message: BrokerMessage & { readonly position: number };
-  readonly expiresAt: number;
+  readonly expiresAt: ElapsedMs;
 }
 
 /** What a retained message costs beside its payload: its topic, its header, its place in the map. */
@@ -71,7 +74,7 @@ class Shelf {
   }
 
   /** Looks from the oldest to the first that is still good: one kept for a shorter time may wait behind its elder. */
-  sweep(now: number): void {
+  sweep(now: ElapsedMs): void {
     for (const [topic, { expiresAt }] of this.#retained) {
       if (expiresAt > now) break;
       this.delete(topic);
@@ -96,7 +99,7 @@ export class MemoryBroker implements Broker {
   #bytes = 0;
   #idCount = 0;
   /** By app: topic and id to when it may be used again, the one used longest ago first. */
-  readonly #messageIds = new Map<string, Map<string, number>>();
+  readonly #messageIds = new Map<string, Map<string, ElapsedMs>>();
   #isSweeping = false;
   #deliver: Deliver | null = null;
   readonly #undelivered: Array<readonly [Topic, BrokerMessage]> = [];
@@ -122,14 +125,14 @@ export class MemoryBroker implements Broker {
     const retained = { ...message, position: ++this.#position };
     // A copy: a small buffer may be a view of a large shared one, which would live as long as this message.
     const kept = { ...retained, payload: new Uint8Array(message.payload) };
-    this.#retain(topic, { message: kept, expiresAt: this.#clock.now() + retainSeconds * 1_000 });
+    this.#retain(topic, { message: kept, expiresAt: later(this.#clock.elapsed(), retainSeconds * 1_000) });
     this.#send(topic, retained);
   }
 
   async retained(topic: Topic): Promise<RetainedMessage | undefined> {
     const retained = this.#shelves.get(appIdOfTopic(topic))?.get(topic);
     if (retained === undefined) return undefined;
-    const leftMs = retained.expiresAt - this.#clock.now();
+    const leftMs = retained.expiresAt - this.#clock.elapsed();
     return leftMs > 0 ? { message: retained.message, ttlSeconds: Math.ceil(leftMs / 1_000) } : undefined;
   }
 
@@ -177,15 +180,15 @@ export class MemoryBroker implements Broker {
 
   #isFirst(topic: Topic, id: string): boolean {
     const appId = appIdOfTopic(topic);
-    const ids = this.#messageIds.get(appId) ?? new Map<string, number>();
+    const ids = this.#messageIds.get(appId) ?? new Map<string, ElapsedMs>();
     this.#messageIds.set(appId, ids);
     const name = `${topic.length}:${topic}${id}`;
-    const now = this.#clock.now();
-    if ((ids.get(name) ?? 0) > now) return false;
+    const now = this.#clock.elapsed();
+    if ((ids.get(name) ?? longAgo) > now) return false;
     const before = ids.size;
     // Taken out first, so that it goes to the end.
     ids.delete(name);
-    ids.set(name, now + limits.messageIdSeconds * 1_000);
+    ids.set(name, later(now, limits.messageIdSeconds * 1_000));
     const most = Math.min(this.#messageIdsPerApp, Math.max(1, (this.#messageIdsMax - this.#idCount + before) / 2));
     for (const [oldest, until] of ids) {
       if (until > now && ids.size <= most) break;
@@ -216,7 +219,7 @@ export class MemoryBroker implements Broker {
     this.#isSweeping = true;
     this.#clock.after(sweepIntervalMs, () => {
       this.#isSweeping = false;
-      const now = this.#clock.now();
+      const now = this.#clock.elapsed();
       for (const [appId, shelf] of this.#shelves) {
         const before = shelf.bytes;
         shelf.sweep(now);

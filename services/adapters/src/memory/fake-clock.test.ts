@@ -1,3 +1,4 @@
+import { msSince } from '@starling/ports';
 import { clockContract } from '@starling/ports/contract';
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from './fake-clock.ts';
@@ -20,6 +21,21 @@ describe('FakeClock', () => {
     expect(seen).toEqual([1_010, 1_020, 1_030]);
     expect(clock.now()).toBe(1_100);
     expect(clock.timerCount).toBe(0);
+  });
+
+  it('sets its wall clock alone: no time passes, and nothing runs', () => {
+    const clock = new FakeClock(1_000_000);
+    const start = clock.elapsed();
+    let runs = 0;
+    clock.after(10, () => runs++);
+    for (const byMs of [3_600_000, -7_200_000]) clock.stepWall(byMs);
+    expect(clock.now()).toBe(1_000_000 - 3_600_000);
+    expect(clock.elapsed()).toBe(start);
+    expect(runs).toBe(0);
+    clock.advance(10);
+    expect(runs).toBe(1);
+    expect(msSince(start, clock)).toBe(10);
+    expect(clock.now()).toBe(1_000_010 - 3_600_000);
   });
 
   it('runs those due together in the order in which they were asked for', () => {

@@ -1,5 +1,5 @@
 /** Time that stands still until a test moves it. */
-import type { Cancel, Clock } from '@starling/ports';
+import type { Cancel, Clock, ElapsedMs, WallMs } from '@starling/ports';
 
 interface Timer {
   readonly dueAt: number;
@@ -9,27 +9,32 @@ interface Timer {
 /** A chain of callbacks longer than this is one that feeds itself. */
 const maxRuns = 1_000_000;
 
+/** What no wall clock shows: whoever takes one kind of time for the other is decades off. */
+const startedAtMs = 10_000;
+
 export class FakeClock implements Clock {
-  #now: number;
+  #elapsed = startedAtMs;
+  /** What the wall clock shows more. */
+  #offset: number;
   /** The next due first; of those due together, the one asked for first. */
   readonly #timers: Timer[] = [];
   #soon: Array<() => void> = [];
 
   constructor(nowMs: number = Date.UTC(2026, 0, 1)) {
-    this.#now = nowMs;
+    this.#offset = nowMs - startedAtMs;
   }
 
-  now(): number {
-    return this.#now;
+  now(): WallMs {
+    return (this.#elapsed + this.#offset) as WallMs;
   }
 
   /** Stands still, too: work takes no time unless a test says so. */
-  elapsed(): number {
-    return this.#now;
+  elapsed(): ElapsedMs {
+    return this.#elapsed as ElapsedMs;
   }
 
   after(delayMs: number, run: () => void): Cancel {
-    const timer: Timer = { dueAt: this.#now + Math.max(0, delayMs), run };
+    const timer: Timer = { dueAt: this.#elapsed + Math.max(0, delayMs), run };
     const later = this.#timers.findIndex((other) => other.dueAt > timer.dueAt);
     this.#timers.splice(later === -1 ? this.#timers.length : later, 0, timer);
     return () => {
@@ -62,17 +67,22 @@ export class FakeClock implements Clock {
    * that waits for a promise gets its turn only when the test awaits.
    */
   advance(durationMs: number): void {
-    const end = this.#now + durationMs;
+    const end = this.#elapsed + durationMs;
     this.flush();
     for (let runs = 0; ; runs++) {
       const next = this.#timers[0];
       if (next === undefined || next.dueAt > end) break;
       if (runs > maxRuns) throw new Error('A timer without delay keeps setting itself');
       this.#timers.shift();
-      this.#now = next.dueAt;
+      this.#elapsed = next.dueAt;
       next.run();
       this.flush();
     }
-    this.#now = end;
+    this.#elapsed = end;
+  }
+
+  /** Sets the wall clock on, or back, as whoever keeps a machine's clock does: no time passes, and no timer runs. */
+  stepWall(byMs: number): void {
+    this.#offset += byMs;
   }
 }

@@ -7,6 +7,7 @@ nodeDirectoryContract('memory', async () => {
   return {
     directories: [directory, directory],
     advance: async (durationMs) => clock.advance(durationMs),
+    stepWall: (byMs) => clock.stepWall(byMs),
     close: async () => undefined,
   };
 });

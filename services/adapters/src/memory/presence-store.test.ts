@@ -6,8 +6,10 @@ import { FakeClock } from './fake-clock.ts';
 import { MemoryPresenceStore } from './presence-store.ts';
 
 presenceStoreContract('MemoryPresenceStore', 1, async () => {
-  const broker = new MemoryBroker(new FakeClock());
-  return { nodes: [{ store: new MemoryPresenceStore(broker), broker }], close: async () => undefined };
+  const clock = new FakeClock();
+  const broker = new MemoryBroker(clock);
+  const nodes = [{ store: new MemoryPresenceStore(broker), broker }];
+  return { nodes, stepWall: (byMs) => clock.stepWall(byMs), close: async () => undefined };
 });
 
 describe('MemoryPresenceStore', () => {

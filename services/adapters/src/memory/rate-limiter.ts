@@ -1,10 +1,11 @@
 /** Budgets of a single node. */
-import type { Clock, RateAnswer, RateLimiter } from '@starling/ports';
+import { type Clock, type ElapsedMs, longAgo, type RateAnswer, type RateLimiter } from '@starling/ports';
 
 interface Bucket {
   /** Thousandths of a unit taken and not yet refilled: whole numbers, so that no rounding gives or takes a turn. */
   debt: number;
-  readAt: number;
+  /** Whole milliseconds. */
+  readAt: ElapsedMs;
 }
 
 /** How long an empty bucket takes to be full, whatever its size. */
@@ -20,7 +21,7 @@ export class MemoryRateLimiter implements RateLimiter {
   readonly #clock: Clock;
   #recent = new Map<string, Bucket>();
   #older = new Map<string, Bucket>();
-  #recentSince = 0;
+  #recentSince = longAgo;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -52,7 +53,7 @@ export class MemoryRateLimiter implements RateLimiter {
   }
 
   #bucket(name: string, perSecond: number): Bucket {
-    const now = this.#clock.now();
+    const now = Math.floor(this.#clock.elapsed()) as ElapsedMs;
     this.#forget(now);
     const bucket = this.#recent.get(name) ?? this.#older.get(name) ?? { debt: 0, readAt: now };
     this.#older.delete(name);
@@ -62,16 +63,14 @@ export class MemoryRateLimiter implements RateLimiter {
       const [first = name] = this.#recent.keys();
       this.#recent.delete(first);
     }
-    // The machine's clock may be set back; time then counts on from where it is.
-    const passedMs = Math.max(0, now - bucket.readAt);
-    bucket.debt = Math.max(0, bucket.debt - passedMs * perSecond);
+    bucket.debt = Math.max(0, bucket.debt - (now - bucket.readAt) * perSecond);
     bucket.readAt = now;
     return bucket;
   }
 
-  #forget(now: number): void {
+  #forget(now: ElapsedMs): void {
     const ageMs = now - this.#recentSince;
-    if (ageMs >= 0 && ageMs < fullAfterMs) return;
+    if (ageMs < fullAfterMs) return;
     this.#older = ageMs >= 2 * fullAfterMs ? new Map() : this.#recent;
     this.#recent = new Map();
     this.#recentSince = now;

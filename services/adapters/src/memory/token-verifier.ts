@@ -1,10 +1,10 @@
 /** Tokens that an app's own key signed, verified in one step and without the world: those of a provider never count. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import type { App, TokenVerifier, VerifiedToken } from '@starling/ports';
+import type { App, TokenVerifier, VerifiedToken, WallMs } from '@starling/ports';
 import { type Checked, limits, parseClaims, refuse } from '@starling/protocol';
 
 export class MemoryTokenVerifier implements TokenVerifier {
-  async verify(app: App, token: string, nowMs: number): Promise<Checked<VerifiedToken>> {
+  async verify(app: App, token: string, nowMs: WallMs): Promise<Checked<VerifiedToken>> {
     if (!app.tokens.isEnabled) return refuse('token_invalid', 'This app takes no tokens');
     const parts = token.split('.');
     const [header = '', payload = '', signature = ''] = parts;

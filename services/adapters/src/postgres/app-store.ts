@@ -10,7 +10,19 @@ import {
   type ReadApp,
   readApps,
 } from '@starling/database';
-import type { App, AppStore, Bulletin, Cancel, Clock, Notice, Observer, Revocation, Revoker } from '@starling/ports';
+import {
+  type App,
+  type AppStore,
+  type Bulletin,
+  type Cancel,
+  type Clock,
+  longAgo,
+  msSince,
+  type Notice,
+  type Observer,
+  type Revocation,
+  type Revoker,
+} from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 
 export interface PostgresAppStoreDeps {
@@ -49,7 +61,7 @@ export class PostgresAppStore implements AppStore, Revoker {
   /** How far it has read the feed of changes. */
   #seq = 0;
   #isUp = false;
-  #readAtMs = 0;
+  #readAt = longAgo;
   /** The reading under way, and the one that begins after it: what is asked for now, the first may have missed. */
   #reading: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -92,7 +104,7 @@ export class PostgresAppStore implements AppStore, Revoker {
 
   /** Milliseconds since everything that had been changed was known here. */
   get ageMs(): number {
-    return this.#deps.clock.now() - this.#readAtMs;
+    return msSince(this.#readAt, this.#deps.clock);
   }
 
   async byKey(key: string): Promise<App | undefined> {
@@ -182,7 +194,7 @@ export class PostgresAppStore implements AppStore, Revoker {
 
   async #read(): Promise<void> {
     const { clock, observer } = this.#deps;
-    const startedAtMs = clock.now();
+    const startedAt = clock.elapsed();
     try {
       while (await this.#readBatch());
     } catch (err) {
@@ -191,7 +203,7 @@ export class PostgresAppStore implements AppStore, Revoker {
       throw err;
     }
     this.#isUp = true;
-    this.#readAtMs = startedAtMs;
+    this.#readAt = startedAt;
   }
 
   /** Whether there is more. */
@@ -202,7 +214,7 @@ export class PostgresAppStore implements AppStore, Revoker {
       select seq, app_id from app_changes where seq >= ${from} order by seq limit ${batchSize}`;
     // The last one read is still there, unless it was removed as old, or the database was put back to an earlier time.
     if (from === 0 || changes[0]?.seq !== from) {
-      const isFirst = this.#readAtMs === 0;
+      const isFirst = this.#readAt === longAgo;
       const failed = await this.#readAll();
       // Nobody waits to hear of what was there before this node was.
       if (!isFirst) this.#sayApplied(changes, failed);

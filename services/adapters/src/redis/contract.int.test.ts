@@ -9,19 +9,25 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import { type RedisCluster, RedisServer, startRedisCluster } from '../../../../infra/testing/redis-server.ts';
 import { RedisNodeDirectory } from './node-directory.ts';
 import { RedisRateLimiter } from './rate-limiter.ts';
-import { freshPrefix, type OpenLink, openLink, openNode } from './redis.test-kit.ts';
+import { freshPrefix, type OpenLink, openLink, openNode, SteppedClock } from './redis.test-kit.ts';
 
-async function openTwo(url: string): Promise<{ two: OpenLink[]; close: () => Promise<void> }> {
+async function openTwo(url: string) {
   const prefix = freshPrefix();
-  const two = [await openLink(url, prefix), await openLink(url, prefix)];
-  return { two, close: async () => void (await Promise.all(two.map((node) => node.close()))) };
+  const clock = new SteppedClock();
+  const two: OpenLink[] = [await openLink(url, prefix, clock), await openLink(url, prefix, clock)];
+  return {
+    two,
+    stepWall: (byMs: number) => clock.stepWall(byMs),
+    close: async () => void (await Promise.all(two.map((node) => node.close()))),
+  };
 }
 
 function contracts(name: string, url: () => string): void {
   brokerContract(`RedisBroker (${name})`, 2, async () => {
-    const { two, close } = await openTwo(url());
+    const { two, stepWall, close } = await openTwo(url());
     return {
       nodes: two.map(({ broker }) => broker),
+      stepWall,
       // Redis's own time: nobody can move it.
       advance: (durationMs) => new Promise((resolve) => setTimeout(resolve, durationMs)),
       close,
@@ -30,14 +36,17 @@ function contracts(name: string, url: () => string): void {
 
   presenceStoreContract(`RedisPresenceStore (${name})`, 2, async () => {
     const prefix = freshPrefix();
-    const nodes = [await openNode(url(), prefix), await openNode(url(), prefix)];
-    return { nodes, close: async () => void (await Promise.all(nodes.map((node) => node.close()))) };
+    const clock = new SteppedClock();
+    const nodes = [await openNode(url(), prefix, { clock }), await openNode(url(), prefix, { clock })];
+    const stepWall = (byMs: number) => clock.stepWall(byMs);
+    return { nodes, stepWall, close: async () => void (await Promise.all(nodes.map((node) => node.close()))) };
   });
 
   nodeDirectoryContract(`RedisNodeDirectory (${name})`, async () => {
-    const { two, close } = await openTwo(url());
+    const { two, stepWall, close } = await openTwo(url());
     const [one, other] = two as [OpenLink, OpenLink];
     return {
+      stepWall,
       directories: [one, other].map(({ link, observer }) => new RedisNodeDirectory(link, observer)) as [
         RedisNodeDirectory,
         RedisNodeDirectory,
@@ -61,6 +70,7 @@ function contracts(name: string, url: () => string): void {
     return {
       nodes: two.map(({ link }) => new RedisRateLimiter(link, clock)),
       advance: async (durationMs) => clock.advance(durationMs),
+      stepWall: (byMs) => clock.stepWall(byMs),
       close,
     };
   });

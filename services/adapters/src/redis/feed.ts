@@ -1,5 +1,5 @@
 /** One subscriber connection: what it is subscribed to, and that it is so again, whole, after every cut. */
-import { type Clock, fence, type Observer } from '@starling/ports';
+import { type Clock, type ElapsedMs, fence, msSince, type Observer } from '@starling/ports';
 import type { Redis } from 'ioredis';
 
 /** `plain`: SUBSCRIBE; `sharded`: SSUBSCRIBE, which a cluster delivers within one of its shards only. */
@@ -31,7 +31,7 @@ export class Feed {
   /** Counts the connections, so that what was begun on one is not finished on the next. */
   #connection = 0;
   #isWhole = false;
-  #cutAt: number | null = null;
+  #cutAt: ElapsedMs | null = null;
   #isStopped = false;
   /** Resolves when the first connection is made. */
   readonly opened: Promise<void>;
@@ -65,7 +65,7 @@ export class Feed {
       fence(observer, 'stream', () => {
         this.#connection++;
         this.#isWhole = false;
-        this.#cutAt ??= this.#deps.clock.now();
+        this.#cutAt ??= this.#deps.clock.elapsed();
       }),
     );
     client.on('moved', fence(observer, 'stream', onMoved));
@@ -153,7 +153,7 @@ export class Feed {
     }
     this.#isWhole = true;
     if (this.#cutAt === null) return;
-    const downMs = this.#deps.clock.now() - this.#cutAt;
+    const downMs = Math.round(msSince(this.#cutAt, this.#deps.clock));
     this.#cutAt = null;
     this.#deps.onGap(downMs, this.#size);
   }

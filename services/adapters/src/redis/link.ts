@@ -1,5 +1,5 @@
 /** One node's connections to Redis, and the one place where Redis's failures become ours. */
-import { type Clock, fence, type Observer } from '@starling/ports';
+import { type Clock, fence, longAgo, msSince, type Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { Cluster } from 'ioredis';
 import type { RedisAddress } from './address.ts';
@@ -40,7 +40,7 @@ export class RedisLink {
   #receive: Receive | null = null;
   readonly #gapListeners = new Set<() => void>();
   #gapCount = 0;
-  #complainedAt = Number.NEGATIVE_INFINITY;
+  #complainedAt = longAgo;
   #withheld = 0;
   #isRefreshing = false;
   #isStopped = false;
@@ -266,11 +266,10 @@ export class RedisLink {
   }
 
   #complain(err: unknown): void {
-    const now = this.#deps.clock.now();
     this.#withheld++;
-    if (now - this.#complainedAt < complaintIntervalMs) return;
+    if (msSince(this.#complainedAt, this.#deps.clock) < complaintIntervalMs) return;
     this.#deps.observer.problem('redis connection failed', { err: textOf(err), times: this.#withheld });
-    this.#complainedAt = now;
+    this.#complainedAt = this.#deps.clock.elapsed();
     this.#withheld = 0;
   }
 }

@@ -3,7 +3,7 @@
  * Redis, what is missing is put in, what is too much taken out, and leaves that could not be delivered are replayed.
  * Meanwhile joins and leaves wait a little.
  */
-import type { Clock, Observer, Topic } from '@starling/ports';
+import { type Clock, later, longAgo, type Observer, type Topic } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import type { RedisLink } from './link.ts';
 import type { LeaseTiming, NodeLease } from './node-lease.ts';
@@ -36,7 +36,7 @@ export class Mending {
   #underWay: Promise<void> | null = null;
   #waiting: Array<() => void> = [];
   /** Before it nobody comes or goes: other nodes may still be subscribing again and putting back their seats. */
-  #settledAt = 0;
+  #settledAt = longAgo;
   #isStopped = false;
 
   constructor(deps: MendingDeps) {
@@ -50,7 +50,8 @@ export class Mending {
   /** Other nodes may be subscribing again and putting back their seats for so long; never longer than the time for it. */
   settleIn(durationMs: number): void {
     const boundedMs = Math.min(durationMs, this.#deps.timing.settleMs);
-    this.#settledAt = Math.max(this.#settledAt, this.#deps.clock.now() + boundedMs);
+    const settledAt = later(this.#deps.clock.elapsed(), boundedMs);
+    if (settledAt > this.#settledAt) this.#settledAt = settledAt;
   }
 
   stop(): void {
@@ -104,7 +105,7 @@ export class Mending {
 
   async #mendOnce(): Promise<void> {
     for (const tag of new Set([...this.#deps.lease.tags, ...this.#deps.book.tags])) await this.#mendPartition(tag);
-    const settleLeftMs = this.#settledAt - this.#deps.clock.now();
+    const settleLeftMs = this.#settledAt - this.#deps.clock.elapsed();
     if (settleLeftMs > 0) await new Promise<void>((resolve) => this.#deps.clock.after(settleLeftMs, resolve));
     const leaving = [...this.#deps.book.all()].filter(({ state, isAsking }) => state === 'leaving' && !isAsking);
     await inBatches(leaving, async (booked) => {

@@ -1,5 +1,5 @@
 /** Nodes over a real Redis, for tests: each fixture has a prefix of its own, and everything opened is closed. */
-import type { BrokerMessage, Cancel, Clock, DefectKind, Observer, Topic } from '@starling/ports';
+import type { BrokerMessage, Cancel, Clock, DefectKind, ElapsedMs, Observer, Topic, WallMs } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { SystemClock } from '../system-clock.ts';
 import { parseRedisUrl } from './address.ts';
@@ -53,17 +53,30 @@ export class ListeningObserver implements Observer {
   }
 }
 
+/** Of a machine whose wall clock is set by hand. */
+export class SteppedClock extends SystemClock {
+  #offsetMs = 0;
+
+  override now(): WallMs {
+    return (super.now() + this.#offsetMs) as WallMs;
+  }
+
+  stepWall(byMs: number): void {
+    this.#offsetMs += byMs;
+  }
+}
+
 /** A node that is stopped and goes on, as by SIGSTOP and SIGCONT: what falls due meanwhile is done when it goes on. */
 export class StoppableClock implements Clock {
   readonly #clock = new SystemClock();
   #isStopped = false;
   #due: Array<() => void> = [];
 
-  now(): number {
+  now(): WallMs {
     return this.#clock.now();
   }
 
-  elapsed(): number {
+  elapsed(): ElapsedMs {
     return this.#clock.elapsed();
   }
 
@@ -105,11 +118,11 @@ export interface OpenLink {
   close(): Promise<void>;
 }
 
-export async function openLink(url: string, prefix: string): Promise<OpenLink> {
+export async function openLink(url: string, prefix: string, clock: Clock = new SystemClock()): Promise<OpenLink> {
   const address = parseRedisUrl(`${url}/?prefix=${prefix}`);
   if (!address.ok) throw new Error(address.message);
   const observer = new ListeningObserver();
-  const link = new RedisLink(address.value, { clock: new SystemClock(), observer });
+  const link = new RedisLink(address.value, { clock, observer });
   const close = await link.start();
   return { link, broker: new RedisBroker(link, observer), observer, close };
 }

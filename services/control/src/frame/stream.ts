@@ -1,6 +1,6 @@
 /** An answer that goes on: server-sent events, for as long as who reads them may. */
 import type { ServerResponse } from 'node:http';
-import { type Cancel, fence } from '@starling/ports';
+import { type Cancel, type ElapsedMs, fence, msSince } from '@starling/ports';
 import { type ProblemCode, problems } from '@starling/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { Operation } from '../contract/operation.ts';
@@ -129,7 +129,7 @@ class Reader implements Stream {
   #isStarted = false;
   #isOver = false;
   #skipped = 0;
-  #provenAt: number;
+  #provenAt: ElapsedMs;
   #checking: Promise<void> | undefined;
   #checksAgain = false;
 
@@ -140,7 +140,7 @@ class Reader implements Stream {
     this.#mayStill = mayStill;
     this.userId = call.principal?.userId ?? '';
     this.organisationId = call.organisationId;
-    this.#provenAt = clock.now();
+    this.#provenAt = clock.elapsed();
     // For as long as there is the answer: what it emits later, and nobody hears, ends the process.
     raw.on('error', () => raw.destroy());
     raw.on(
@@ -254,11 +254,11 @@ class Reader implements Stream {
       this.#checksAgain = false;
       try {
         const fault = await this.#mayStill();
-        this.#provenAt = this.#deps.clock.now();
+        this.#provenAt = this.#deps.clock.elapsed();
         if (fault !== undefined) this.finish(fault);
       } catch {
         // The database is away. Who watches to find out why is let, for a while.
-        if (this.#deps.clock.now() - this.#provenAt > unprovenMs) this.finish('unavailable');
+        if (msSince(this.#provenAt, this.#deps.clock) > unprovenMs) this.finish('unavailable');
       }
     } while (this.#checksAgain && !this.#isOver);
     this.#checking = undefined;

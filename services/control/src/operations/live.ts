@@ -66,13 +66,14 @@ export function liveRoutes(deps: LiveDeps): Implementation[] {
       const now = clock.now();
       const items = (await nodes.nodes())
         .toSorted((a, b) => a.startedAt - b.startedAt || (a.nodeId < b.nodeId ? -1 : 1))
-        .map(({ nodeId, host, parts, version, startedAt, connections, memoryBytes }) => ({
+        .map(({ nodeId, host, parts, version, startedAt, uptimeSeconds, connections, memoryBytes }) => ({
           id: nodeId,
           host,
           parts: [...parts],
           version,
           startedAt: new Date(startedAt).toISOString(),
-          uptimeSeconds: Math.max(0, Math.floor((now - startedAt) / 1_000)),
+          // Of an older version, by two machines' wall clocks.
+          uptimeSeconds: uptimeSeconds ?? Math.max(0, Math.floor((now - startedAt) / 1_000)),
           connections,
           memoryBytes,
         }));

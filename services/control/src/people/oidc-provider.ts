@@ -1,6 +1,6 @@
 /** Signing in elsewhere: OpenID Connect's authorization code flow with PKCE, for any provider that can be discovered. */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Clock } from '@starling/ports';
+import { type Clock, type ElapsedMs, msSince } from '@starling/ports';
 import { type Checked, refuse, StarlingError } from '@starling/protocol';
 import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify } from 'jose';
 import { z } from 'zod';
@@ -62,7 +62,7 @@ const algorithms = [
 export class OidcProvider {
   readonly #settings: OidcSettings;
   readonly #clock: Clock;
-  #metadata: { readonly value: Promise<Metadata>; readonly readAt: number } | undefined;
+  #metadata: { readonly value: Promise<Metadata>; readonly readAt: ElapsedMs } | undefined;
 
   constructor(settings: OidcSettings, clock: Clock) {
     this.#settings = settings;
@@ -165,10 +165,10 @@ export class OidcProvider {
   }
 
   #read(): Promise<Metadata> {
-    const at = this.#clock.now();
-    if (this.#metadata !== undefined && at - this.#metadata.readAt < freshMs) return this.#metadata.value;
+    const former = this.#metadata;
+    if (former !== undefined && msSince(former.readAt, this.#clock) < freshMs) return former.value;
     const value = this.#discover();
-    this.#metadata = { value, readAt: at };
+    this.#metadata = { value, readAt: this.#clock.elapsed() };
     // The next who asks tries again.
     value.catch(() => {
       if (this.#metadata?.value === value) this.#metadata = undefined;

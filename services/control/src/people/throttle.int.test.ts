@@ -65,4 +65,19 @@ describe('bounds on guessing', () => {
     await pruneTries(deps);
     expect(await takeAll()).toBe(0);
   });
+
+  test.each([-3_600_000, -5_000])('[CK1] [AU19] a clock set by %i ms keeps nobody out for as long', async (byMs) => {
+    const clock = new FakeClock();
+    const deps = depsOf(database, clock);
+    for (let count = 0; count < 5; count++) expect(await waitOf(takeTry(deps, 'a place'))).toBe(0);
+    for (let count = 0; count < 20; count++) expect(await waitOf(takeAllowance(deps, allowance, 'a'))).toBe(0);
+    clock.stepWall(byMs);
+    expect(await waitOf(takeTry(deps, 'a place'))).toBe(1);
+    expect(await waitOf(takeAllowance(deps, allowance, 'a'))).toBe(600);
+    clock.advance(1_000);
+    expect(await waitOf(takeTry(deps, 'a place'))).toBe(0);
+    clock.advance(599_000);
+    expect(await waitOf(takeAllowance(deps, allowance, 'a'))).toBe(0);
+    expect(await waitOf(takeAllowance(deps, allowance, 'a'))).toBe(600);
+  });
 });

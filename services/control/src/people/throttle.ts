@@ -51,7 +51,7 @@ export async function takeTry(deps: Deps, ...place: string[]): Promise<void> {
       or tries.last_at + make_interval(secs =>
         least(power(2, least(tries.count - ${freeTries}, 20)), ${longestWaitSeconds})) <= ${at}`;
   if (count > 0) return;
-  const kept = await read(deps, placeHash);
+  const kept = await read(deps, placeHash, at);
   const waitSeconds = Math.min(2 ** Math.min((kept?.count ?? freeTries) - freeTries, 20), longestWaitSeconds);
   throw tooMany(((kept?.lastAt ?? at).getTime() - at.getTime()) / 1_000 + waitSeconds);
 }
@@ -72,7 +72,7 @@ export async function takeAllowance(deps: Deps, { most, oneMoreEverySeconds }: A
         else tries.last_at + ${back} * make_interval(secs => ${oneMoreEverySeconds}) end
     where tries.count - ${back} < ${most}`;
   if (count > 0) return;
-  const kept = await read(deps, placeHash);
+  const kept = await read(deps, placeHash, at);
   const sinceSeconds = (at.getTime() - (kept?.lastAt ?? at).getTime()) / 1_000;
   throw tooMany(oneMoreEverySeconds - (Math.max(0, sinceSeconds) % oneMoreEverySeconds));
 }
@@ -99,7 +99,10 @@ export async function pruneTries(deps: Deps): Promise<void> {
     delete from sign_in_tries where last_at < ${now(deps)} - make_interval(hours => ${forgottenAfterHours})`;
 }
 
-async function read({ database }: Deps, placeHash: string) {
+/** What a refusal goes by. A last try that is still to come is of before the clock was set back: it counts from now. */
+async function read({ database }: Deps, placeHash: string, at: Date) {
+  await database.sql`
+    update sign_in_tries set last_at = ${at} where place_hash = ${placeHash} and last_at > ${at}`;
   const [kept] = await database.sql<{ count: number; lastAt: Date }[]>`
     select count, last_at as "lastAt" from sign_in_tries where place_hash = ${placeHash}`;
   return kept;

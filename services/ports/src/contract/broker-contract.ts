@@ -16,6 +16,8 @@ export interface BrokerFixture {
   readonly nodes: readonly Broker[];
   /** Lets so much time pass for what is retained: moves a fake clock, or waits where the store has a time of its own. */
   advance(durationMs: number): Promise<void>;
+  /** Sets the wall clock of every node on, or back. No time passes. */
+  stepWall(byMs: number): void;
   close(): Promise<void>;
 }
 
@@ -297,6 +299,18 @@ export function brokerContract(name: string, nodes: 1 | 2, make: () => Promise<B
         await broker.publish(news, eventOf('again'), { retainSeconds: 60 });
         const after = await broker.retained(news);
         expect(after?.message.position).toBeGreaterThan(before?.message.position ?? Number.NaN);
+      });
+
+      it.each([-3_600_000, 3_600_000])('[CK1] does not notice a wall clock set by %i ms', async (byMs) => {
+        await broker.subscribe(news);
+        await broker.publish(news, eventOf('kept'), { retainSeconds: 1, id: 'a' });
+        fixture.stepWall(byMs);
+        expect(await broker.retained(news)).toMatchObject({ ttlSeconds: 1 });
+        await broker.publish(news, eventOf('repeat'), { id: 'a' });
+        await reachTheEnd();
+        expect(inbox.texts(news)).toEqual(['kept']);
+        await fixture.advance(1_001);
+        expect(await broker.retained(news)).toBeUndefined();
       });
 
       it('counts the time anew with each retained message', async () => {

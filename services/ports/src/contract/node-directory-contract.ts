@@ -7,6 +7,8 @@ export interface NodeDirectoryFixture {
   readonly directories: readonly [NodeDirectory, NodeDirectory];
   /** Lets so much time pass for what is reported: moves a fake clock, or makes the store believe it. */
   advance(durationMs: number): Promise<void>;
+  /** Sets the wall clock of every node on, or back. No time passes. */
+  stepWall(byMs: number): void;
   close(): Promise<void>;
 }
 
@@ -54,6 +56,7 @@ export function nodeDirectoryContract(name: string, make: () => Promise<NodeDire
       };
       const full = reportOf('a', {
         host: 'ö"\n',
+        uptimeSeconds: 7,
         apps: [{ appId: '1', connections: 7, subscriptions: 9, minutes: [minute, { ...minute, at: 120_000 }] }],
       });
       await one.report(reportOf('a'));
@@ -70,6 +73,15 @@ export function nodeDirectoryContract(name: string, make: () => Promise<NodeDire
       await other.remove('a');
       await other.remove('nobody');
       expect(await idsSeenBy(one)).toEqual(['b']);
+    });
+
+    it.each([-3_600_000, 3_600_000])('[CK1] does not notice a wall clock set by %i ms', async (byMs) => {
+      await one.report(reportOf('a'));
+      fixture.stepWall(byMs);
+      expect(await idsSeenBy(one)).toEqual(['a']);
+      expect(await idsSeenBy(other)).toEqual(['a']);
+      await fixture.advance(reportSeconds * 1_000 + 1);
+      expect(await idsSeenBy(one)).toEqual([]);
     });
 
     it('forgets a node that has not reported for a while, until it does again', async () => {

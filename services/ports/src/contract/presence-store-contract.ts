@@ -18,6 +18,8 @@ import { decodeText, encodeText, eventOf, everyCharacter, Inbox, oddNames } from
 export interface PresenceFixture {
   /** As many as the suite was told, over one empty world; `broker` is the one that this node's store announces on. */
   readonly nodes: ReadonlyArray<{ readonly store: PresenceStore; readonly broker: Broker }>;
+  /** Sets the wall clock of every node on, or back. No time passes. */
+  stepWall(byMs: number): void;
   close(): Promise<void>;
 }
 
@@ -200,6 +202,15 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
           expect(await leave(`1.${index}`)).toMatchObject({ wasThere: true, memberRemoved: true });
         }
         expect(await membersIn(room)).toEqual([]);
+      });
+
+      it.each([-3_600_000, 3_600_000])('[CK1] does not notice a wall clock set by %i ms', async (byMs) => {
+        await join('1.1', memberOf('ada'));
+        fixture.stepWall(byMs);
+        const joined = await join('1.2', memberOf('bob'));
+        expect(joined.members.map(({ userId }) => userId)).toEqual(['ada', 'bob']);
+        expect(await leave('1.2')).toMatchObject({ wasThere: true, memberRemoved: true, connectionCount: 1 });
+        expect((await store.members(room)).members).toEqual([memberOf('ada')]);
       });
 
       it('has none of a topic that nobody is in', async () => {

@@ -8,6 +8,8 @@ export interface RateLimiterFixture {
   readonly nodes: readonly RateLimiter[];
   /** Moves the clock the limiters go by. It stands still otherwise, so that the numbers are exact. */
   advance(durationMs: number): Promise<void>;
+  /** Sets the wall clock of every node on, or back. No time passes. */
+  stepWall(byMs: number): void;
   close(): Promise<void>;
 }
 
@@ -106,6 +108,19 @@ export function rateLimiterContract(name: string, nodes: 1 | 2, make: () => Prom
       }
       expect(allowed).toBeGreaterThan((perSecond * elapsedMs) / 1_000 - perSecond);
     });
+
+    it.each([-3_600_000, -60_000, 60_000, 3_600_000])(
+      '[CK1] does not notice a wall clock set by %i ms',
+      async (byMs) => {
+        await limiter.take('a', 10, 10);
+        fixture.stepWall(byMs);
+        expect(await limiter.take('a', 1, 10)).toEqual({ isAllowed: false, remaining: 0, retryAfterMs: 100 });
+        await fixture.advance(100);
+        expect(await limiter.take('a', 1, 10)).toMatchObject({ isAllowed: true, remaining: 0 });
+        await fixture.advance(1_000);
+        expect(await limiter.take('a', 10, 10)).toMatchObject({ isAllowed: true, remaining: 0 });
+      },
+    );
 
     it('follows a budget that is changed', async () => {
       await limiter.take('a', 10, 10);

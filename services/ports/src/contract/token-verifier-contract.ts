@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto';
 import { limits } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
-import type { App, TokenVerifier } from '../index.ts';
+import type { App, TokenVerifier, WallMs } from '../index.ts';
 import { appOf } from './app-store-contract.ts';
 
 const base64url = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -15,7 +15,7 @@ export function tokenOf(header: object, payload: unknown, secret: string): strin
 
 export function tokenVerifierContract(name: string, make: () => TokenVerifier): void {
   describe(`${name} as a token verifier`, () => {
-    const nowMs = Date.UTC(2026, 0, 1);
+    const nowMs = Date.UTC(2026, 0, 1) as WallMs;
     const now = nowMs / 1_000;
     const app = appOf('1', {
       keys: [

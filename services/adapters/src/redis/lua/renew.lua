@@ -25,7 +25,14 @@ if not seen or now < seen or now - seen > silence_ms then
   grace = now + lease_ms
   redis.call('HSET', cluster, 'grace', number(grace))
   if seen and now < seen then
-    for _, other in ipairs(redis.call('ZRANGE', leases, 0, -1)) do redis.call('ZADD', leases, number(grace), other) end
+    -- Set back: what was to end soon would now end as much later, the claim of a node that died over its work too.
+    for _, key in ipairs({ leases, dying }) do
+      for _, other in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZADD', key, number(grace), other) end
+    end
+    if settle > now + settle_ms then
+      settle = now + settle_ms
+      redis.call('HSET', cluster, 'settle', number(settle))
+    end
   end
 end
 redis.call('HSET', cluster, 'seen', number(now))
