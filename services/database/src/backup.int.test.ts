@@ -1,4 +1,5 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -97,6 +98,21 @@ describe('a backup', () => {
     // What is made afterwards has numbers of its own.
     await into.sql`insert into audit_entries (actor, action, target) values ('{}', 'later', 't')`;
     await addApp(into, '4', other);
+  });
+
+  test('[DB13] takes the place of a file only, and says in words why it cannot be written', async () => {
+    const place = mkdtempSync(join(folder, 'place-'));
+    const device = join(place, 'full');
+    execFileSync('mkfifo', [device]);
+    const database = await closedOf(from.address.url);
+    await expect(backUp(database, device, keyText)).rejects.toThrow(`${device} is no file`);
+    expect(statSync(device).isFIFO()).toBe(true);
+    await expect(backUp(database, place, keyText)).rejects.toThrow(`${place} is no file`);
+    const nowhere = join(place, 'missing', 'x');
+    await expect(backUp(database, nowhere, keyText)).rejects.toThrow(
+      `${nowhere} cannot be written: there is no such folder`,
+    );
+    expect(readdirSync(place)).toEqual(['full']);
   });
 
   test('[DB13] a program that knows the feed up to any number finds every app behind it, also those that are gone', async () => {

@@ -2,7 +2,7 @@
  * Everything in the database as a file, and back: the rows of all tables as of one moment, as text. Any version of Postgres
  * takes it, so this is also the way from the embedded one to a server.
  */
-import { createReadStream, createWriteStream, renameSync, rmSync } from 'node:fs';
+import { createReadStream, createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -41,7 +41,10 @@ export interface BackupSummary {
   readonly rows: number;
 }
 
-/** Writes the file whole or not at all, readable by its owner only. The database is in use meanwhile. */
+/**
+ * Writes the file whole or not at all, readable by its owner only. The database is in use meanwhile. Rejects with
+ * `unavailable` where it cannot be written: in no folder, without room, or because it is something else than a file.
+ */
 export async function backUp(
   database: ClosedDatabase,
   file: string,
@@ -49,6 +52,7 @@ export async function backUp(
 ): Promise<BackupSummary> {
   const half = `${file}.${process.pid}.half`;
   const counted = { tables: 0, rows: 0 };
+  refuseOthersThanFiles(file);
   try {
     await withClient(database, async (sql) => {
       await sql.unsafe('begin isolation level repeatable read read only');
@@ -61,10 +65,38 @@ export async function backUp(
     });
     await synced(half);
     renameSync(half, file);
+  } catch (err) {
+    throw isOfFiles(err) ? new StarlingError('unavailable', `${file} cannot be written: ${wordsOf(err)}`) : err;
   } finally {
     rmSync(half, { force: true });
   }
   return counted;
+}
+
+/** The whole file takes the place of what was there: of a device or a folder it must not. */
+function refuseOthersThanFiles(file: string): void {
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined || found.isFile()) return;
+  throw new StarlingError('unavailable', `${file} is no file: name one that is to be written`);
+}
+
+type FileError = Error & { readonly code: string; readonly syscall: string };
+
+/** Of the file system, and not of a connection. */
+function isOfFiles(err: unknown): err is FileError {
+  return err instanceof Error && 'syscall' in err && ['open', 'write', 'fsync', 'rename'].includes(String(err.syscall));
+}
+
+const fileProblems: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such folder',
+  ENOTDIR: 'there is no such folder',
+  EACCES: 'that is not allowed',
+  EROFS: 'nothing can be written there',
+  ENOSPC: 'the disk is full',
+};
+
+function wordsOf({ code, message }: FileError): string {
+  return fileProblems[code] ?? message;
 }
 
 async function* textOf(

@@ -35,6 +35,14 @@ export function loadConfig<T extends z.ZodObject>(
   process.exit(1);
 }
 
+/**
+ * Names in this process's environment that look like settings of Starling and are none of the known ones: most likely
+ * misspelt, and without a word their value would count for nothing.
+ */
+export function unknownSettings(known: readonly string[]): string[] {
+  return Object.keys(givenSettings(process.env)).filter((name) => /^STARLING_/.test(name) && !known.includes(name));
+}
+
 // ── Kinds of fields ──────────────────────────────────────────────────────────────────────────────────────────────
 
 /** `true`, `yes`, `on`, `1` and their opposites. Not z.coerce.boolean(), to which "false" is true. */

@@ -10,6 +10,7 @@ export {
   serverSettings,
   settings,
   tlsIsWhole,
+  unknownSettings,
   workers,
 } from './config.ts';
 export { type HttpReply, toHttpReply } from './http-reply.ts';

@@ -10,6 +10,7 @@ import {
   PinoObserver,
   readyNews,
   runProgram,
+  unknownSettings,
 } from '@starling/runtime';
 import type { ReadArguments } from './arguments.ts';
 import { runBackup, runRestore } from './backup-commands.ts';
@@ -168,6 +169,9 @@ async function serve(
       return compose({ settings, parts, observer: workerObserver, onReady }, supervisor.port, supervisor);
     });
     return;
+  }
+  for (const name of unknownSettings(Object.keys(startSettings.shape))) {
+    log.warn(`${name} is no setting and counts for nothing: --help lists all there are`);
   }
   if (settings.STARLING_TRUST_PROXY === true) {
     log.warn(

@@ -105,6 +105,11 @@ describe('starling start', () => {
     expect((await trigger(starling)).status).toBe(200);
   });
 
+  test('[OP4] says which name looks like a setting and is none', async () => {
+    const starling = await program.start({ env: { STARLING_PRT: '1', STARLING_LOG_LEVEL: 'info' } });
+    expect(starling.stdout().match(/STARLING_\w+ is no setting/g)).toEqual(['STARLING_PRT is no setting']);
+  });
+
   test('[OP4] refuses settings it cannot keep, all in one text, and exits 1', async () => {
     const run = program.run(['start'], { env: { STARLING_PORT: 'x', STARLING_APP_KEY: 'k', STARLING_TLS_CERT: '/c' } });
     expect(await run.ended).toBe(1);
