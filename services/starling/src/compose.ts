@@ -76,6 +76,7 @@ import {
 } from '@starling/runtime';
 import { publicUrlOf } from './banner.ts';
 import type { ControlSettings, PartSettings, StartSettings } from './config.ts';
+import { demo } from './demo.ts';
 import {
   type Credentials,
   claimFirstSecret,
@@ -240,6 +241,7 @@ export function compose(
       );
     }
     if (admin !== undefined) await server.app.register(admin.control.routes);
+    if (parts.includes('edge') && parts.includes('api')) await server.app.register(demo);
     const url = await server.listen(settings.STARLING_HOST, settings.STARLING_PORT);
     admin?.listensAt(url);
     if (supervisor === undefined && kept !== undefined) {

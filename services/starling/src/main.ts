@@ -140,6 +140,7 @@ async function start(commandLine: Readonly<Record<string, string>>): Promise<voi
       banner({
         url,
         pathPrefix,
+        publicUrl: settings.STARLING_PUBLIC_URL,
         app: app && { ...app, secret: showsSecret ? app.secret : undefined },
         setupLink: setupToken && setupUrl(publicUrlOf(settings.STARLING_PUBLIC_URL, url, pathPrefix), setupToken),
         hasColour: stdout.isTTY === true && stdout.hasColors(),
