@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openProgram, type Program, type Starling } from '../testing/program.ts';
+import { RedisServer } from '../testing/redis-server.ts';
 import { serverLibrary } from './backend.ts';
 import { launchBrowser } from './client.ts';
 
@@ -40,13 +41,21 @@ async function visit(url: string, options: Parameters<Browser['newContext']>[0] 
   page.on('requestfailed', (failed) => faults.push(`${failed.url()} ${failed.failure()?.errorText}`));
   page.on('request', (asked) => origins.add(new URL(asked.url()).origin));
   page.on('websocket', (socket) => origins.add(new URL(socket.url()).origin.replace(/^ws/, 'http')));
-  await page.addInitScript(() => {
-    document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
-      console.error(`CSP ${violatedDirective} ${blockedURI}`);
-    });
-  });
+  // As text: it runs in the page, whose names are not ours.
+  await page.addInitScript(`document.addEventListener('securitypolicyviolation', (event) => {
+    console.error('CSP ' + event.violatedDirective + ' ' + event.blockedURI);
+  });`);
   await page.goto(url);
   return { page, faults, origins, close: () => context.close() };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 const pageOf = ({ url, app }: Pick<Starling, 'url' | 'app'>, key = app.key) => `${url}/?app=${app.id}&key=${key}`;
@@ -170,9 +179,10 @@ describe('[OP31] the page', () => {
     proxy.on('upgrade', (req, socket) => {
       if (!req.url?.startsWith('/realtime/')) return void socket.destroy();
       const asked = request({ port, path: req.url, headers: req.headers }).end();
-      asked.on('upgrade', (answer, upstream) => {
+      asked.on('upgrade', (answer, upstream, first) => {
         const lines = Object.entries(answer.headers).map(([name, value]) => `${name}: ${value}\r\n`);
         socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join('')}\r\n`);
+        socket.write(first);
         socket.on('error', () => upstream.destroy()).pipe(upstream);
         upstream.on('error', () => socket.destroy()).pipe(socket);
       });
@@ -194,6 +204,25 @@ describe('[OP31] the page', () => {
 });
 
 describe('[OP31] what the page is made of', () => {
+  test('is served by no program but start', async () => {
+    const redis = await RedisServer.start();
+    try {
+      const port = await freePort();
+      const app = { STARLING_APP_ID: '7', STARLING_APP_KEY: 'k', STARLING_APP_SECRET: 's' };
+      for (const part of ['edge', 'api']) {
+        const run = program.run([part], { env: { ...app, REDIS_URL: redis.url, STARLING_PORT: String(port) } });
+        await run.said('"msg":"Ready"');
+        for (const path of ['/', '/starling.min.js', '/demo/page.js']) {
+          expect([part, path, (await fetch(`http://127.0.0.1:${port}${path}`)).status]).toEqual([part, path, 404]);
+        }
+        run.child.kill('SIGKILL');
+        await run.ended;
+      }
+    } finally {
+      await redis.remove();
+    }
+  });
+
   test('has a policy of this origin alone, and is framed by nobody', async () => {
     const { status, headers } = await fetch(`${starling.url}/`);
     expect(status).toBe(200);

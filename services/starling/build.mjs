@@ -1,5 +1,15 @@
 /** Puts all our rooms into one file for Node; packages from npm stay outside it. */
-import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,6 +24,7 @@ const inputsFile = `${outfile}.inputs.json`;
 
 // A start builds first, and most starts have nothing new to build.
 if (isUpToDate()) process.exit(0);
+refuseReadOnly(dirname(outfile));
 
 const packages = ['services', 'sdk']
   .flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(root, folder, name)))
@@ -75,6 +86,20 @@ const manifests = packages.map(({ path }) => join(path, 'package.json').slice(ro
 const sources = [metafile, script.metafile].flatMap((made) => Object.keys(made.inputs));
 const inputs = [...new Set([...sources, ...copied, ...manifests, 'services/starling/build.mjs'])];
 writeFileSync(inputsFile, JSON.stringify(Object.fromEntries(inputs.map((path) => [path, stampOf(path)]))));
+
+/** What a start in a checkout that cannot be written has to say, instead of what the bundler would. */
+function refuseReadOnly(folder) {
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+  } catch (err) {
+    process.stderr.write(
+      `Starling is not built as its source is now, and ${folder} cannot be written (${err.code}): run "npm run build" ` +
+        'where it can be, before the checkout is made read-only\n',
+    );
+    process.exit(1);
+  }
+}
 
 /** A file that was added counts once another imports it, which then has changed; one to be copied, by its folder. */
 function isUpToDate() {
