@@ -1,7 +1,7 @@
 /** What an operator can mend ends a start with one line that names the setting and what to do. Each with the real thing. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -111,6 +111,32 @@ describe('the files of TLS', () => {
     expect(said).toMatch(new RegExp(`^Cannot start: ${setting}: `));
     expect(said).toContain(problem);
   });
+});
+
+/** Root may read everything, and is then made another user; any other user is one to begin with. */
+test('[OP30] a file of TLS that this user may not read', async () => {
+  const own = mkdtempSync(join(folder, 'closed-'));
+  const file = join(own, 'closed.key');
+  writeFileSync(file, '', { mode: 0o000 });
+  const [uid, asUser] =
+    process.getuid?.() === 0
+      ? [65_534, ['/usr/bin/setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']]
+      : [process.getuid?.(), []];
+  if (uid === 65_534) {
+    chmodSync(folder, 0o755);
+    chownSync(own, 65_534, 65_534);
+  }
+  const [command = '', ...args] = [...asUser, process.execPath, program.file, 'start'];
+  const { status, stdout } = spawnSync(command, args, {
+    cwd: own,
+    env: { STARLING_PORT: '0', STARLING_TLS_CERT: file, STARLING_TLS_KEY: file },
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  expect(status, stdout).toBe(1);
+  expect(stdout).toContain(
+    `Cannot start: STARLING_TLS_CERT: ${file} may not be read by the user that runs Starling (${uid}): give`,
+  );
 });
 
 describe('the data folder', () => {

@@ -79,7 +79,9 @@ export function makeDataFolder(dataDir: string): void {
     mkdirSync(own, { mode: folderMode() });
   } catch (err) {
     // Another process was first.
-    if (!existsSync(own)) throw err;
+    if (existsSync(own)) return;
+    if (!(err instanceof Error && 'code' in err && err.code === 'ENOENT')) throw err;
+    throw Object.assign(new Error('no folder can be made there', { cause: err }), { code: 'ENOTSUP' });
   }
 }
 
@@ -245,7 +247,6 @@ const folderProblems: Readonly<Record<string, string>> = {
   ENOTDIR: 'one of the names on the way to it is no folder',
   EEXIST: 'there is a file of that name',
   EISDIR: 'there is a folder in the place of a file',
-  ENOENT: 'no folder can be made there',
 };
 
 /** The same error, or one that names the setting. */

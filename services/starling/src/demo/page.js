@@ -10,8 +10,8 @@ const query = new URLSearchParams(location.search);
 const rowsMax = 200;
 const dataMax = 10_000;
 
-/** The client that is connected now, how many events came, and how the command is written. */
-const now = { client: undefined, count: 0, kind: 'curl' };
+/** The client that is connected now and its channel, how many events came, and how the command is written. */
+const now = { client: undefined, channel: '', count: 0, kind: 'curl' };
 
 // ── What is shown ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -45,6 +45,12 @@ function showCount() {
   byId('count').textContent = now.count === 0 ? '' : `${now.count.toLocaleString('en')} received`;
   byId('clear').hidden = now.count === 0;
   byId('waiting').hidden = now.count > 0;
+}
+
+function clear() {
+  list.replaceChildren();
+  now.count = 0;
+  showCount();
 }
 
 function addEvent(channel, name, data) {
@@ -115,6 +121,10 @@ function connect() {
 function open(key, channelName) {
   const starling = new Starling(key, { host: base.href, autoConnect: false });
   now.client = starling;
+  // What came on another channel would be taken for this one's.
+  if (now.channel !== channelName) clear();
+  now.channel = channelName;
+  byId('events-title').textContent = `Events on ${channelName}`;
   let wasConnected = false;
   let isRefused = false;
   // Of a client that was replaced nothing is shown any more.
@@ -258,9 +268,7 @@ for (const input of [keyInput, channelInput]) {
   });
 }
 byId('clear').addEventListener('click', () => {
-  list.replaceChildren();
-  now.count = 0;
-  showCount();
+  clear();
   byId('events').focus();
 });
 for (const name of ['curl', 'pusher']) {
