@@ -75,6 +75,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     '@starling/edge',
     '@starling/control',
     '@starling/database',
+    'fastify',
     'zod',
     'node:*',
   ],

@@ -22,12 +22,35 @@ const stamp = JSON.stringify([
 ]);
 
 const isUpToDate = existsSync(target) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
-const problem = isUpToDate ? undefined : compile();
-if (problem === undefined) writeFileSync(stampFile, stamp);
-else {
-  // What an earlier build left may be of another machine.
-  rmSync(target, { force: true });
+// A start builds first: one that has nothing to build writes nothing, as the folder may be read-only.
+const problem = isUpToDate ? undefined : built();
+if (problem !== undefined) {
+  discard();
   process.stdout.write(`The native fan-out is not built (${problem}): sockets will be written one by one\n`);
+}
+
+/** Undefined, or why not. */
+function built() {
+  try {
+    const fault = compile();
+    if (fault === undefined) writeFileSync(stampFile, stamp);
+    return fault;
+  } catch (err) {
+    if (err.code === undefined) throw err;
+    return `${dirname(target)} cannot be written: ${err.code}`;
+  }
+}
+
+/** What an earlier build left may be of another machine. */
+function discard() {
+  try {
+    rmSync(target, { force: true });
+  } catch (err) {
+    process.stderr.write(
+      `${target} is of another build and cannot be removed (${err.code}): remove it, or build it anew\n`,
+    );
+    process.exit(1);
+  }
 }
 
 function compile() {

@@ -1,5 +1,16 @@
 /** Puts all our rooms into a few files for Node; packages from npm stay outside them. */
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -8,11 +19,13 @@ const root = dirname(dirname(room));
 
 // Tests build a copy of their own.
 const outfile = join(room, process.argv[2] ?? 'dist/starling.js');
+const scriptFile = join(dirname(outfile), 'demo/starling.min.js');
 /** Of the last build: each file that went into it, from the root, with its size and the moment of its last change. */
 const inputsFile = `${outfile}.inputs.json`;
 
 // A start builds first, and most starts have nothing new to build.
 if (isUpToDate()) process.exit(0);
+refuseReadOnly(dirname(outfile));
 
 const packages = ['services', 'sdk']
   .flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(root, folder, name)))
@@ -59,19 +72,48 @@ const { metafile } = await build({
 const besides = {
   lua: 'adapters/src/redis/lua',
   migrations: 'database/src/migrations',
+  demo: 'starling/src/demo',
 };
 for (const [place, source] of Object.entries(besides)) {
   cpSync(join(root, 'services', source), join(dirname(outfile), place), { recursive: true });
 }
+/** What pages load from `/starling.min.js`: the script that the package of the client has, by the same options. */
+const script = await build({
+  absWorkingDir: root,
+  metafile: true,
+  entryPoints: [join(root, 'sdk/client/src/global.ts')],
+  outfile: scriptFile,
+  bundle: true,
+  target: 'es2022',
+  platform: 'browser',
+  format: 'iife',
+  minify: true,
+  logLevel: 'warning',
+});
 
 const copied = Object.values(besides).flatMap((source) => filesIn(join('services', source)));
 const manifests = packages.map(({ path }) => join(path, 'package.json').slice(root.length + 1));
-const inputs = [...Object.keys(metafile.inputs), ...copied, ...manifests, 'services/starling/build.mjs'];
+const sources = [metafile, script.metafile].flatMap((made) => Object.keys(made.inputs));
+const inputs = [...new Set([...sources, ...copied, ...manifests, 'services/starling/build.mjs'])];
 writeFileSync(inputsFile, JSON.stringify(Object.fromEntries(inputs.map((path) => [path, stampOf(path)]))));
+
+/** What a start in a checkout that cannot be written has to say, instead of what the bundler would. */
+function refuseReadOnly(folder) {
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+  } catch (err) {
+    process.stderr.write(
+      `Starling is not built as its source is now, and ${folder} cannot be written (${err.code}): run "npm run build" ` +
+        'where it can be, before the checkout is made read-only\n',
+    );
+    process.exit(1);
+  }
+}
 
 /** A file that was added counts once another imports it, which then has changed; one to be copied, by its folder. */
 function isUpToDate() {
-  if (!existsSync(inputsFile) || !existsSync(outfile)) return false;
+  if (![inputsFile, outfile, scriptFile].every((path) => existsSync(path))) return false;
   const stamps = Object.entries(JSON.parse(readFileSync(inputsFile, 'utf8')));
   return stamps.every(([path, stamp]) => stampOf(path) === stamp);
 }

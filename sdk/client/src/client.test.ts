@@ -203,6 +203,24 @@ describe('coming back', () => {
     });
   });
 
+  test.each([
+    ['http://realtime.test:6001/', 'ws://realtime.test:6001/app/key'],
+    ['http://realtime.test:6001', 'ws://realtime.test:6001/app/key'],
+    ['https://realtime.test/rt/', 'wss://realtime.test:443/rt/app/key'],
+    ['https://realtime.test/a/b//', 'wss://realtime.test:443/a/b/app/key'],
+  ])('a host is taken as an address bar shows it: %s', (host, expected) => {
+    const urls: string[] = [];
+    class Socket {
+      constructor(url: string) {
+        urls.push(url);
+      }
+      send(): void {}
+      close(): void {}
+    }
+    start({ WebSocket: Socket, host });
+    expect(urls.map((url) => url.split('?')[0])).toEqual([expected]);
+  });
+
   test('where there is no WebSocket the state is failed', () => {
     const client = start({ enabledTransports: ['xhr_polling'], autoConnect: false });
     const all = errors(client);

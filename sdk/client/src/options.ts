@@ -145,13 +145,14 @@ export function addressOf(options: Options): Address {
     return { host: wsHost ?? `ws-${cluster}.pusher.com`, port: wsPort, securePort: wssPort, path: wsPath, isTls };
   }
   const [, scheme, name, port, path = ''] =
-    /^(?:(https?|wss?):\/\/)?([^/:[\]]+|\[[^\]]+\])(?::(\d+))?(\/.*?)?\/?$/.exec(host) ?? [];
+    /^(?:(https?|wss?):\/\/)?([^/:[\]]+|\[[^\]]+\])(?::(\d+))?(\/.*)?$/.exec(host) ?? [];
   if (name === undefined) throw new TypeError(`host must be like "https://realtime.example.com:8443", not "${host}"`);
   return {
     host: name,
     port: Number(port ?? wsPort),
     securePort: Number(port ?? wssPort),
-    path: path + wsPath,
+    // Of `https://host/` the slash stands before nothing.
+    path: path.replace(/\/+$/, '') + wsPath,
     isTls: scheme === undefined ? isTls : scheme === 'https' || scheme === 'wss',
   };
 }

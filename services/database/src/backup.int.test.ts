@@ -192,7 +192,7 @@ describe('a backup', () => {
     await expect(restore(database, file, ringOf(Keyring.make()))).rejects.toThrow('sealed with another key');
     expect(await readApps(into.sql, keyring)).toMatchObject([{ id: '9', app: { name: 'mine' } }]);
     await expect(backUp(await closedOf(from.address.url), join(folder, 'nowhere/backup'), undefined)).rejects.toThrow(
-      'ENOENT',
+      'there is no such folder',
     );
   });
 });

@@ -31,3 +31,4 @@ export {
   sharedSocket,
 } from './open-database.ts';
 export { adoptKeyring, keptKeyring, keptKeyText, totpSecretPurpose } from './secret-key.ts';
+export { startProblem } from './start-problem.ts';

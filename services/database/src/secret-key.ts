@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { StarlingError } from '@starling/protocol';
 import { appSecretPurpose, lockApps, webhookSecretPurpose } from './apps.ts';
 import type { Database, Sql } from './database.ts';
-import { makeDataFolder } from './embedded/cluster.ts';
+import { explainedFolder, makeDataFolder } from './embedded/cluster.ts';
 import { Keyring } from './keyring.ts';
 
 const checkPurpose = 'installation';
@@ -27,7 +27,7 @@ const sealedColumns = [
 /** The key kept in the folder, made when it is the first time. Throws a StarlingError when the file is another's. */
 export function keptKeyring(dataDir: string): Keyring {
   const path = resolve(dataDir, 'secret-key');
-  const text = readIfThere(path) ?? keep(dataDir, path);
+  const text = readIfThere(path) ?? keptIn(dataDir, path);
   const parsed = Keyring.parse(text.trim());
   if (parsed.ok) return parsed.value;
   // Never replaced: every secret in the database was sealed with it.
@@ -81,6 +81,14 @@ export function keptKeyText(dataDir: string): string | undefined {
   return readIfThere(resolve(dataDir, 'secret-key'))?.trim();
 }
 
+function keptIn(dataDir: string, path: string): string {
+  try {
+    return keep(dataDir, path);
+  } catch (err) {
+    throw explainedFolder(err, resolve(dataDir));
+  }
+}
+
 function keep(dataDir: string, path: string): string {
   makeDataFolder(dataDir);
   const half = `${path}.${process.pid}`;
@@ -107,7 +115,8 @@ function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (err) {
-    if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return undefined;
-    throw new StarlingError('internal', `${path} cannot be read: ${err instanceof Error ? err.message : err}`);
+    // A file in the place of the folder is said of the folder, when it is made.
+    if (err instanceof Error && 'code' in err && (err.code === 'ENOENT' || err.code === 'ENOTDIR')) return undefined;
+    throw explainedFolder(err, path);
   }
 }

@@ -1,5 +1,5 @@
 /** The HTTP server every program mounts its routes on: limits, timeouts, TLS, prefix, error shape, operator's paths. */
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
@@ -14,6 +14,7 @@ import { oneAtATime } from './pipelining.ts';
 import type { Port } from './port.ts';
 import type { Readiness } from './readiness.ts';
 import { SocketBounds, type SocketLimits } from './socket-bounds.ts';
+import { readTlsFiles } from './tls-files.ts';
 
 export interface HttpServerOptions {
   readonly log: Log;
@@ -89,7 +90,7 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
     const server =
       tls === undefined
         ? createServer(settings)
-        : createTlsServer({ ...settings, ...readTls(tls), handshakeTimeout: headersTimeout });
+        : createTlsServer({ ...settings, ...readTlsFiles(tls), handshakeTimeout: headersTimeout });
     server.maxRequestsPerSocket = requestsPerSocketMax;
     const onRequest = oneAtATime((request, response) => {
       try {
@@ -330,20 +331,19 @@ function withoutPrefix(url: string, prefix: string): string {
 
 type Tls = NonNullable<HttpServerOptions['tls']>;
 
-function readTls({ certFile, keyFile }: Tls): { cert: Buffer; key: Buffer } {
-  return { cert: readFileSync(certFile), key: readFileSync(keyFile) };
-}
-
 /** By looking at the files: notices of the system get lost where a certificate is a link that is switched. */
 function watchTls(app: FastifyInstance, tls: Tls, log: Log): () => void {
   const files = [tls.certFile, tls.keyFile];
   const reread = () => {
     try {
-      if (app.server instanceof TlsServer) app.server.setSecureContext(readTls(tls));
+      if (app.server instanceof TlsServer) app.server.setSecureContext(readTlsFiles(tls));
       log.info({ files }, 'The TLS certificate was read again');
     } catch (err) {
       // The two files change one after the other: between them they do not fit, and the second change comes here too.
-      log.warn({ files, err }, 'The TLS certificate could not be read again: the former one stays in use');
+      log.warn(
+        { files, reason: err instanceof Error ? err.message : err },
+        'The TLS certificate could not be read again: the former one stays in use',
+      );
     }
   };
   for (const file of files) watchFile(file, { interval: tls.checkEveryMs ?? 5_000, persistent: false }, reread);

@@ -11,6 +11,7 @@ import {
   restore,
 } from '@starling/database';
 import type { DatabaseCommandSettings } from './config.ts';
+import { throwDatabaseProblem } from './start-problems.ts';
 
 export async function runBackup(settings: DatabaseCommandSettings, file: string): Promise<string> {
   const { DATABASE_URL: url, STARLING_SECRET_KEY: given, STARLING_DATA_DIR: dataDir } = settings;
@@ -42,7 +43,7 @@ async function withDatabase<T>(
   const database = createDatabase(
     url !== undefined ? { url } : (await isShared(dataDir)) ? { sharedDataDir: dataDir } : { dataDir, binFolder },
   );
-  await database.open();
+  await database.open().catch((err: unknown) => throwDatabaseProblem(err, url));
   try {
     return await run(database);
   } finally {

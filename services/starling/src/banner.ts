@@ -11,6 +11,8 @@ export interface BannerFacts {
   /** Where it listens, as `http://127.0.0.1:6001`. */
   readonly url: string;
   readonly pathPrefix: string;
+  /** As the settings say it, where they do: a browser finds the page there. */
+  readonly publicUrl?: string | undefined;
   /** Undefined when there is none left that could be used. */
   readonly app: BannerApp | undefined;
   /** Lets whoever opens it become the first owner; undefined when there is one, or when it was shown before. */
@@ -18,7 +20,7 @@ export interface BannerFacts {
   readonly hasColour: boolean;
 }
 
-export function banner({ url, pathPrefix, app, setupLink, hasColour }: BannerFacts): string {
+export function banner({ url, pathPrefix, publicUrl, app, setupLink, hasColour }: BannerFacts): string {
   const paint = (code: number) => (text: string) => (hasColour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const [strong, faint] = [paint(1), paint(2)];
   const base = reachable(url) + pathPrefix;
@@ -38,20 +40,26 @@ export function banner({ url, pathPrefix, app, setupLink, hasColour }: BannerFac
     key      ${app.key}
 `;
   const { id, key, secret } = app;
+  const page = `
+    page     ${pageUrl(publicUrlOf(publicUrl, url, pathPrefix), app)}
+             ${faint('shows events as they arrive: open it in a browser')}
+`;
   if (secret === undefined) {
     return `${known}    secret   not shown again ${faint('except on a terminal: the first start has printed it')}
-${setup}
+${page}${setup}
 `;
   }
   return `${known}    secret   ${secret}   ${faint('for your backend only')}
-${setup}
-${faint('1. Save this as a page and open it in a browser:')}
-
-${page(base, app.key)}
-${faint('2. Paste this into a shell: the page shows the event. It signs itself, so it stays valid.')}
+${page}${setup}
+${faint('Paste this into a shell: the page shows the event. It signs itself, so it stays valid.')}
 
 ${command(base, { id, key, secret })}
 `;
+}
+
+/** The page that this server has. What it is told is no secret. */
+function pageUrl(base: string, { id, key }: BannerApp): string {
+  return `${base}/?${new URLSearchParams({ app: id, key })}`;
 }
 
 /** Below the public URL, else below the address that it listens on. */
@@ -67,32 +75,6 @@ export function publicUrlOf(given: string | undefined, url: string, pathPrefix: 
 /** Where a browser on this machine finds it: nothing can be sent to "all addresses". */
 function reachable(url: string): string {
   return url.replace(/^(https?:\/\/)(?:0\.0\.0\.0|\[::\])(?=:)/, '$1127.0.0.1');
-}
-
-function page(base: string, key: string): string {
-  const { protocol, hostname, port: otherPort, pathname } = new URL(base);
-  // A URL leaves out the port that its protocol has anyway; pusher-js wants it said.
-  const port = otherPort === '' ? (protocol === 'https:' ? 443 : 80) : otherPort;
-  const path = pathname === '/' ? '' : `\n    wsPath: '${pathname}',`;
-  return `<!doctype html>
-<title>Starling</title>
-<pre id="events">Waiting for my-event on my-channel
-</pre>
-<script src="https://js.pusher.com/8.4.0/pusher.min.js"></script>
-<script>
-  const pusher = new Pusher('${key}', {
-    wsHost: '${hostname}',
-    wsPort: ${port},
-    wssPort: ${port},${path}
-    forceTLS: ${protocol === 'https:'},
-    enabledTransports: ['ws', 'wss'],
-    cluster: '',
-  });
-  pusher.subscribe('my-channel').bind('my-event', (data) => {
-    document.getElementById('events').append(JSON.stringify(data) + '\\n');
-  });
-</script>
-`;
 }
 
 /** In a subshell, so that it leaves no variables behind; openssl prints more than the digest, which sed takes off. */

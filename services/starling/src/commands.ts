@@ -126,6 +126,7 @@ async function start({ commandLine, opening }: Given): Promise<void> {
       banner({
         url,
         pathPrefix,
+        publicUrl: settings.STARLING_PUBLIC_URL,
         app: app && { ...app, secret: showsSecret ? app.secret : undefined },
         setupLink: setupToken && setupUrl(publicUrlOf(settings.STARLING_PUBLIC_URL, url, pathPrefix), setupToken),
         hasColour: stdout.isTTY === true && stdout.hasColors(),

@@ -78,6 +78,7 @@ import {
 } from '@starling/runtime';
 import { publicUrlOf } from './banner.ts';
 import type { ControlSettings, PartSettings, StartSettings } from './config.ts';
+import { demo } from './demo.ts';
 import {
   type Credentials,
   claimFirstSecret,
@@ -87,6 +88,7 @@ import {
   wantedApp,
 } from './first-app.ts';
 import { leave, leaveLimitMs } from './leave.ts';
+import { throwDatabaseProblem, throwRedisProblem } from './start-problems.ts';
 import { version } from './version.ts';
 
 /** What a program may serve: connections, the HTTP API, the admin API. */
@@ -271,10 +273,13 @@ export function compose(
         );
       }
       if (admin !== undefined) await server.app.register(admin.control.routes);
+      if (parts.includes('edge') && parts.includes('api')) await server.app.register(demo);
       const url = await server.serve(port);
       admin?.listensAt(url);
       if (supervisor === undefined && kept !== undefined) {
-        await settleSecrets(kept, { settings, hasAdmin: admin !== undefined, clock }, first).catch(explainedDatabase);
+        await settleSecrets(kept, { settings, hasAdmin: admin !== undefined, clock }, first).catch(
+          throwDatabaseProblem,
+        );
       }
       onReady(url, first);
       return async () => {
@@ -381,7 +386,7 @@ export function composeWorkers(
       const url = String(await workers.start());
       if (kept !== undefined) {
         await settleSecrets(kept, { settings, hasAdmin: parts.includes('control'), clock }, first).catch(
-          explainedDatabase,
+          throwDatabaseProblem,
         );
       }
       onReady(url, first);
@@ -497,7 +502,7 @@ function fromDatabase(settings: Settings, supervisor: Supervisor | undefined, wo
   lifecycle.add(
     'database',
     async () => {
-      await database.open().catch(explainedDatabase);
+      await database.open().catch((err: unknown) => throwDatabaseProblem(err, settings.DATABASE_URL));
       if (embedded !== undefined)
         log.info({ folder: embedded.home.cluster }, embeddedNotice(embedded.home.isElsewhere));
       return () => database.close();
@@ -505,17 +510,17 @@ function fromDatabase(settings: Settings, supervisor: Supervisor | undefined, wo
     10_000,
   );
   lifecycle.add('apps', async () => {
-    await adoptKeyring(database, keyring).catch(explainedDatabase);
+    await adoptKeyring(database, keyring).catch(throwDatabaseProblem);
     const isFirstOurs =
       supervisor === undefined && ('STARLING_DATA_DIR' in settings || settings.STARLING_APP_ID !== undefined);
     if (isFirstOurs) {
       const kept = () => ('STARLING_DATA_DIR' in settings ? keptCredentials(dataDir) : undefined);
       const app = await settleFirstApp({ database, keyring, bulletin }, wantedApp(settings), kept).catch(
-        explainedDatabase,
+        throwDatabaseProblem,
       );
       if (app !== undefined) first.app = app;
     }
-    return appStore.start().catch(explainedDatabase);
+    return appStore.start().catch(throwDatabaseProblem);
   });
   metrics.watchNumber('starling_database_up', 'Whether the apps could be read when last tried, 1 or 0', () =>
     Number(appStore.isUp),
@@ -539,7 +544,7 @@ function createdDatabase(address: DatabaseAddress, observer: Observer): ClosedDa
   try {
     return createDatabase(address, { observer });
   } catch (err) {
-    return explainedDatabase(err);
+    return throwDatabaseProblem(err);
   }
 }
 
@@ -591,7 +596,7 @@ function adminOf(
 async function startAdmin(admin: Control, settings: Settings): Promise<() => Promise<void>> {
   const owner = 'STARLING_ADMIN_EMAIL' in settings ? ownerOf(settings) : undefined;
   if (owner !== undefined) {
-    const made = await admin.people.ensureFirstOwner(owner).catch(explainedDatabase);
+    const made = await admin.people.ensureFirstOwner(owner).catch(throwDatabaseProblem);
     if (!made.ok) throw new StartError(`STARLING_ADMIN_EMAIL, STARLING_ADMIN_PASSWORD: ${made.refusal.message}`);
   }
   return admin.start();
@@ -617,21 +622,15 @@ function keyringIn(dataDir: string): Keyring {
   try {
     return keptKeyring(dataDir);
   } catch (err) {
-    return explainedDatabase(err);
+    return throwDatabaseProblem(err);
   }
-}
-
-function explainedDatabase(err: unknown): never {
-  if (err instanceof StarlingError) throw new StartError(`the database cannot be used: ${err.message}`);
-  if (err instanceof Error && err.name === 'PostgresError')
-    throw new StartError(`the database refuses: ${err.message}`);
-  throw err;
 }
 
 function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }: World): Stores {
   const address = parseRedisUrl(url);
   if (!address.ok) throw new StartError(`REDIS_URL: ${address.message}`);
-  const link = new RedisLink(address.value, { clock, observer });
+  const throwProblem = (err: unknown): never => throwRedisProblem(err, address.value);
+  const link = openedLink(() => new RedisLink(address.value, { clock, observer }), throwProblem);
   const presenceStore = new RedisPresenceStore({ link, clock, observer, nodeId });
   metrics.watchNumber('starling_redis_up', 'Whether commands reach Redis, 1 or 0', () => Number(link.isUp));
   metrics.watchNumber(
@@ -639,9 +638,9 @@ function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }:
     'How often subscriptions were cut and came back, each time with messages that may have been missed',
     () => link.gapCount,
   );
-  lifecycle.add('redis', () => link.start().catch(explainedRedis));
+  lifecycle.add('redis', () => link.start().catch(throwProblem));
   // Gives back the seats that are left and ends the lease: longer than a Redis that is gone takes to say so.
-  lifecycle.add('presence', () => presenceStore.start().catch(explainedRedis), 10_000);
+  lifecycle.add('presence', () => presenceStore.start().catch(throwProblem), 10_000);
   return {
     broker: new RedisBroker(link, observer),
     presenceStore,
@@ -651,7 +650,10 @@ function overRedis(url: string, { nodeId, lifecycle, clock, observer, metrics }:
   };
 }
 
-function explainedRedis(err: unknown): never {
-  if (!(err instanceof StarlingError)) throw err;
-  throw new StartError(`the Redis of REDIS_URL cannot be used. ${err.message}`);
+function openedLink(open: () => RedisLink, throwProblem: (err: unknown) => never): RedisLink {
+  try {
+    return open();
+  } catch (err) {
+    return throwProblem(err);
+  }
 }

@@ -164,7 +164,7 @@ describe('a Postgres that several programs share', () => {
     }
     const refused = program.run(['edge'], { env: env() });
     expect(await refused.ended).toBe(1);
-    expect(refused.stdout()).toContain('the database cannot be used');
+    expect(refused.stdout()).toContain('Cannot start: DATABASE_URL: no Postgres can be reached');
 
     await server.start();
     const database = await openDatabase({ url: server.url });

@@ -170,16 +170,22 @@ export class RedisLink {
   async #open(): Promise<() => void> {
     const client = this.#client;
     const ends: Array<() => void> = [];
-    let lastError: unknown = 'no answer';
+    const noAnswer = 'no answer';
+    let lastError: unknown = noAnswer;
     const note = (err: unknown): void => {
+      // These follow from another, which was noted before them and says why.
+      if (lastError !== noAnswer && /^(Connection is closed|Failed to refresh slots)/.test(textOf(err))) return;
       lastError = err;
     };
+    client.on('node error', note);
     client.on('error', note);
     const opened = async (): Promise<void> => {
       // The client goes on trying until the limit.
       client.connect().catch(note);
       await untilReady(client);
       if (client instanceof Cluster) await Promise.all(client.nodes('master').map(untilReady));
+      // The client goes on in database 0 where the server has none of this number.
+      else if (this.#address.db !== 0) await this.command('select', () => client.select(this.#address.db));
       this.#pubSub = await this.#choosePubSub();
       this.#feeds = this.#createFeeds();
       ends.push(this.#feeds.start());
@@ -198,6 +204,7 @@ export class RedisLink {
     } finally {
       cancel();
       client.off('error', note);
+      client.off('node error', note);
     }
     return () => {
       for (const end of ends) end();

@@ -68,7 +68,21 @@ export function prepareHome(dataDir: string): Home {
 
 /** For others than its owner only to pass through, where Postgres runs as another user: what is in it stays closed. */
 export function makeDataFolder(dataDir: string): void {
-  mkdirSync(dataDir, { recursive: true, mode: folderMode() });
+  const own = resolve(dataDir);
+  // One by one: where a file system has parents that take no folders, such as /proc, Node's `recursive` never returns.
+  if (existsSync(own)) {
+    if (!statSync(own).isDirectory()) throw Object.assign(new Error(`${own} is a file`), { code: 'EEXIST' });
+    return;
+  }
+  if (dirname(own) !== own) makeDataFolder(dirname(own));
+  try {
+    mkdirSync(own, { mode: folderMode() });
+  } catch (err) {
+    // Another process was first.
+    if (existsSync(own)) return;
+    if (!(err instanceof Error && 'code' in err && err.code === 'ENOENT')) throw err;
+    throw Object.assign(new Error('no folder can be made there', { cause: err }), { code: 'ENOTSUP' });
+  }
 }
 
 function folderMode(): number {
@@ -232,9 +246,11 @@ const folderProblems: Readonly<Record<string, string>> = {
   EROFS: 'it lies on a read-only file system',
   ENOTDIR: 'one of the names on the way to it is no folder',
   EEXIST: 'there is a file of that name',
+  EISDIR: 'there is a folder in the place of a file',
 };
 
-function explainedFolder(err: unknown, folder: string): unknown {
+/** The same error, or one that names the setting. */
+export function explainedFolder(err: unknown, folder: string): unknown {
   if (!(err instanceof Error) || err instanceof StarlingError || !('code' in err)) return err;
   const problem = folderProblems[String(err.code)] ?? err.message;
   return new StarlingError(

@@ -17,7 +17,15 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
-import { type Home, homeOf, postgresUser, prepareCluster, prepareHome, problemWith } from './cluster.ts';
+import {
+  explainedFolder,
+  type Home,
+  homeOf,
+  postgresUser,
+  prepareCluster,
+  prepareHome,
+  problemWith,
+} from './cluster.ts';
 import { lastHolderOf, lockFolder } from './folder-lock.ts';
 import { findPrograms, type Programs, reaches } from './programs.ts';
 
@@ -96,15 +104,19 @@ export class EmbeddedPostgres {
     const { dataDir, binFolder } = this.#options;
     this.#home = prepareHome(dataDir);
     const former = lastHolderOf(this.#home.folder)?.postgresSocket;
-    this.#unlock = await lockFolder(this.#home.folder, this.socketPath);
+    const { folder } = this.#home;
+    const explain = (err: unknown): never => {
+      throw explainedFolder(err, folder);
+    };
+    this.#unlock = await lockFolder(folder, this.socketPath).catch(explain);
     try {
       if (former !== undefined) removeSocket(former);
       this.#programs = await findPrograms({
         binFolder,
-        linkFolder: join(this.#home.folder, 'lib'),
+        linkFolder: join(folder, 'lib'),
         copyFolder: '/var/lib/starling',
         user: postgresUser(),
-      });
+      }).catch(explain);
       await prepareCluster(this.#home, this.#programs);
       await this.#run(startLimitMs);
     } catch (err) {
