@@ -4,7 +4,7 @@ import { habitFaults } from './habits.ts';
 import { code, readSources } from './source.ts';
 
 test('what may read a clock is there, and reads one', () => {
-  const files = new Map(readSources(['.ts']).map(({ path, text }) => [path, code(text, 'blank')]));
+  const files = new Map(readSources(['.ts', '.js']).map(({ path, text }) => [path, code(text, 'blank')]));
   const idle = (paths: Iterable<string>, pattern: RegExp) =>
     [...paths].filter((path) => !pattern.test(files.get(path) ?? ''));
   expect(idle(realClocks.keys(), /\bDate\b|\bperformance\b/)).toEqual([]);
