@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -113,6 +123,11 @@ describe('a backup', () => {
       `${nowhere} cannot be written: there is no such folder`,
     );
     expect(readdirSync(place)).toEqual(['full']);
+    writeFileSync(join(place, 'target'), 'older');
+    symlinkSync('target', join(place, 'link'));
+    await backUp(database, join(place, 'link'), keyText);
+    expect(lstatSync(join(place, 'link')).isSymbolicLink()).toBe(true);
+    expect(statSync(join(place, 'target')).size).toBeGreaterThan(100);
   });
 
   test('[DB13] a program that knows the feed up to any number finds every app behind it, also those that are gone', async () => {

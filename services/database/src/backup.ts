@@ -2,7 +2,7 @@
  * Everything in the database as a file, and back: the rows of all tables as of one moment, as text. Any version of Postgres
  * takes it, so this is also the way from the embedded one to a server.
  */
-import { createReadStream, createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, createWriteStream, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -47,12 +47,12 @@ export interface BackupSummary {
  */
 export async function backUp(
   database: ClosedDatabase,
-  file: string,
+  path: string,
   secretKey: string | undefined,
 ): Promise<BackupSummary> {
+  const file = fileAt(path);
   const half = `${file}.${process.pid}.half`;
   const counted = { tables: 0, rows: 0 };
-  refuseOthersThanFiles(file);
   try {
     await withClient(database, async (sql) => {
       await sql.unsafe('begin isolation level repeatable read read only');
@@ -73,11 +73,12 @@ export async function backUp(
   return counted;
 }
 
-/** The whole file takes the place of what was there: of a device or a folder it must not. */
-function refuseOthersThanFiles(file: string): void {
-  const found = statSync(file, { throwIfNoEntry: false });
-  if (found === undefined || found.isFile()) return;
-  throw new StarlingError('unavailable', `${file} is no file: name one that is to be written`);
+/** The whole file takes the place of what was there: behind a link; and of a device or a folder it must not. */
+function fileAt(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return path;
+  if (!found.isFile()) throw new StarlingError('unavailable', `${path} is no file: name one that is to be written`);
+  return realpathSync(path);
 }
 
 type FileError = Error & { readonly code: string; readonly syscall: string };

@@ -302,7 +302,10 @@ const awayCodes = new Set([
 export function explained(err: unknown): unknown {
   if (!(err instanceof Error) || err instanceof StarlingError) return err;
   const code = 'code' in err && typeof err.code === 'string' ? err.code : '';
-  const isAway = err.name === 'PostgresError' ? awayStates.test(code) : awayCodes.has(code);
+  // Of what the system says of connecting there are more codes than anybody lists, such as EAGAIN when a Postgres that is
+  // frozen accepts nothing.
+  const isConnecting = 'syscall' in err && err.syscall === 'connect';
+  const isAway = err.name === 'PostgresError' ? awayStates.test(code) : isConnecting || awayCodes.has(code);
   if (!isAway) return err;
   return new StarlingError('unavailable', `The database cannot be used: ${err.message || code}`, { cause: err });
 }

@@ -25,6 +25,7 @@ export {
   type ClosedDatabase,
   createDatabase,
   type DatabaseAddress,
+  isKept,
   isShared,
   type OpenDatabaseOptions,
   openDatabase,

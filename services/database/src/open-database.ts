@@ -1,6 +1,6 @@
 /** Opens the database that the settings mean, with the newest tables in it. */
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Observer } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
@@ -191,6 +191,11 @@ function connectionsTo(target: Target, max: number): Connections {
 
 function isOneServer(target: Target): boolean {
   return typeof target !== 'string' || !/^[^/?#]+\/\/[^/?#]*,/.test(target);
+}
+
+/** Whether there is one of our own on this data folder, running or not. */
+export function isKept(dataDir: string): boolean {
+  return existsSync(join(homeOf(dataDir).cluster, 'PG_VERSION'));
 }
 
 /** Whether a process keeps a Postgres on this folder now. */

@@ -5,6 +5,7 @@ import {
   backUp,
   type ClosedDatabase,
   createDatabase,
+  isKept,
   isShared,
   keptKeyring,
   keptKeyText,
@@ -15,6 +16,12 @@ import { throwDatabaseProblem } from './start-problems.ts';
 
 export async function runBackup(settings: DatabaseCommandSettings, file: string): Promise<string> {
   const { DATABASE_URL: url, STARLING_SECRET_KEY: given, STARLING_DATA_DIR: dataDir } = settings;
+  if (url === undefined && !isKept(dataDir)) {
+    throw new Error(
+      `There is no database in ${resolve(dataDir)}: set STARLING_DATA_DIR to the data folder of the Starling to back up, or ` +
+        'DATABASE_URL to its Postgres.',
+    );
+  }
   // One that is given is kept by whoever gives it; the one in the folder would be lost with the folder.
   const secretKey = url === undefined && given === undefined ? keptKeyText(dataDir) : undefined;
   const summary = await withDatabase(settings, (database) => backUp(database, resolve(file), secretKey));

@@ -222,6 +222,7 @@ describe('docs/database.md', () => {
     for (const [args, code, problem] of [
       [['backup'], 2, 'backup takes one file'],
       [['restore', 'a', 'b'], 2, 'restore takes one file'],
+      [['backup', 'out'], 1, `There is no database in ${join(cwd, '.starling')}`],
       [['restore', 'nowhere'], 1, 'nowhere is not a whole backup: ENOENT'],
     ] as const) {
       const run = program.run(args, { cwd });

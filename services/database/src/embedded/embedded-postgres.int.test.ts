@@ -1,5 +1,6 @@
 /** Our own Postgres as it is started, killed, frozen, and given folders that it cannot use. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -20,7 +21,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Observer } from '@starling/ports';
 import postgres from 'postgres';
-import { afterEach, describe, expect, type TestContext, test } from 'vitest';
+import { afterEach, describe, expect, onTestFinished, type TestContext, test } from 'vitest';
 import { findOldestPostgres } from '../../../../infra/testing/postgres-server.ts';
 import { type ClosedDatabase, createDatabase, type Sql } from '../index.ts';
 import { sharedSocket } from '../open-database.ts';
@@ -206,6 +207,19 @@ describe('the embedded Postgres', () => {
     for (const pid of pidsOf(database.cluster)) process.kill(pid, 'SIGCONT');
     await until(() => answers(database));
     expect(await ids(database)).toEqual([]);
+  });
+
+  test('[DB9] nobody else who works in its folder is ended with it, by a stop or by the next start', async () => {
+    const dataDir = join(makeFolder(), 'data');
+    const database = await open(dataDir);
+    const bystander = spawn('sleep', ['120'], { cwd: database.cluster, stdio: 'ignore' });
+    onTestFinished(() => void bystander.kill('SIGKILL'));
+    await once(bystander, 'spawn');
+    for (const pid of pidsOf(database.cluster)) if (pid !== bystander.pid) process.kill(pid, 'SIGKILL');
+    await until(() => answers(database));
+    await database.close();
+    await (await open(dataDir)).close();
+    expect(bystander.exitCode ?? bystander.signalCode).toBe(null);
   });
 
   test('[DB9] a stop is not held up by one that hangs, and leaves no process', async () => {

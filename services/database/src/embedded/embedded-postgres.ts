@@ -420,7 +420,7 @@ async function gone(cluster: string, limitMs: number): Promise<boolean> {
 }
 
 /**
- * Every process of a Postgres works in its cluster's folder: surer than a pid in a file, and it finds those whose first process is dead.
+ * Every process of a Postgres works in its cluster's folder, and others who look around there are no Postgres: surer than a pid in a file, and it finds those whose first process is dead.
  * Where the system does not say, the pid in the file, if it is a Postgres on this folder.
  */
 function processesIn(cluster: string): number[] {
@@ -428,7 +428,7 @@ function processesIn(cluster: string): number[] {
   if (process.platform === 'linux') {
     const folder = realpathSync(cluster);
     return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && workingFolder(name) === folder)
+      .filter((name) => /^\d+$/.test(name) && linkOf(name, 'cwd') === folder && isPostgres(name))
       .map(Number);
   }
   const pid = Number(readIfThere(join(cluster, 'postmaster.pid')).split('\n')[0]);
@@ -442,9 +442,14 @@ function processesIn(cluster: string): number[] {
   }
 }
 
-function workingFolder(pid: string): string | undefined {
+function isPostgres(pid: string): boolean {
+  // A program that was replaced while it runs is marked so.
+  return /\/postgres(?: \(deleted\))?$/.test(linkOf(pid, 'exe') ?? '');
+}
+
+function linkOf(pid: string, name: 'cwd' | 'exe'): string | undefined {
   try {
-    return readlinkSync(`/proc/${pid}/cwd`);
+    return readlinkSync(`/proc/${pid}/${name}`);
   } catch {
     // It ended, is dead and not yet taken note of, or is another user's.
     return undefined;
