@@ -1,11 +1,12 @@
 /** The database of the program as it is started, killed and left alone. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { appChanged, Keyring, lockApps, openDatabase } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
 import type { Bulletin } from '@starling/ports';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { PostgresServer } from '../../../infra/testing/postgres-server.ts';
 import {
   connectPeer,
@@ -215,6 +216,25 @@ describe('docs/database.md', () => {
     const alone = program.run(['restore', 'monday.starling'], { cwd });
     expect(await alone.ended).toBe(0);
     expect((await program.start({ cwd })).app).toEqual(embedded.app);
+  });
+
+  test('[DB11] its Postgres starts whatever the umask is, as root, too', async () => {
+    const cwd = program.makeFolder();
+    const command = ['umask 077; exec "$@"', 'sh', process.execPath, program.file, 'start'];
+    const child = spawn('/bin/sh', ['-c', ...command], {
+      cwd,
+      env: { STARLING_PORT: '0' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    let output = '';
+    for await (const text of child.stdout.setEncoding('utf8')) {
+      output += text;
+      if (/ready at|Cannot start/.test(output)) break;
+    }
+    expect(output).toContain('ready at');
+    child.kill('SIGTERM');
+    await once(child, 'exit');
   });
 
   test('[DB13] backup and restore say what is wrong', async () => {

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
   chownSync,
   closeSync,
   existsSync,
@@ -76,7 +77,7 @@ export function makeDataFolder(dataDir: string): void {
   }
   if (dirname(own) !== own) makeDataFolder(dirname(own));
   try {
-    mkdirSync(own, { mode: folderMode() });
+    makeFolder(own);
   } catch (err) {
     // Another process was first.
     if (existsSync(own)) return;
@@ -85,8 +86,11 @@ export function makeDataFolder(dataDir: string): void {
   }
 }
 
-function folderMode(): number {
-  return postgresUser() === undefined ? 0o700 : 0o711;
+/** As open as it must be, and no more, whatever the umask is. */
+function makeFolder(path: string): void {
+  const mode = postgresUser() === undefined ? 0o700 : 0o711;
+  mkdirSync(path, { mode });
+  chmodSync(path, mode);
 }
 
 function placed(own: string): Home {
@@ -95,7 +99,8 @@ function placed(own: string): Home {
   const there = lstatSync(link, { throwIfNoEntry: false });
   if (there === undefined) {
     const folder = user === undefined || reaches(user, join(realpathSync(own), 'x')) ? link : elsewhereFor(own);
-    mkdirSync(folder, { recursive: true, mode: folderMode() });
+    if (folder !== link && !existsSync(elsewhere)) makeFolder(elsewhere);
+    if (!existsSync(folder)) makeFolder(folder);
     // A link, so that it is found again after the data folder was moved or opened to others.
     if (folder !== link) symlinkSync(folder, link);
   } else if (there.isSymbolicLink() && !existsSync(link)) {

@@ -125,7 +125,9 @@ export async function linked(
   user: User | undefined,
 ): Promise<Programs | { readonly problem: string }> {
   rmSync(linkFolder, { recursive: true, force: true });
-  mkdirSync(linkFolder, { mode: 0o755 });
+  mkdirSync(linkFolder);
+  // Whatever the umask is.
+  chmodSync(linkFolder, 0o755);
   const list = join(native, 'pg-symlinks.json');
   const links = existsSync(list)
     ? (JSON.parse(readFileSync(list, 'utf8')) as Array<{ source: string; target: string }>)
