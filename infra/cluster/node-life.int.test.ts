@@ -152,7 +152,7 @@ describe('an edge that stops for longer than its lease, and goes on', () => {
 });
 
 describe('an edge that is told to stop', () => {
-  test('[CL5] [OP1] [OP6] is not ready, spreads its closes, gives back its seats and its lease, and exits 0', async () => {
+  test('[CL5] [OP1] [OP6] is not ready, tells its clients to go to another, gives back its seats and its lease, and exits 0', async () => {
     const leases = await leaseCount();
     const leaving = await cluster.start('edge', { STARLING_DRAIN_SECONDS: '3' });
     expect(await leaseCount()).toBe(leases + 1);
@@ -167,9 +167,6 @@ describe('an edge that is told to stop', () => {
     expect((await fetch(`${leaving.url}/readyz`)).status).toBe(503);
     for (const peer of peers) expect(await peer.closes()).toBe(4200);
     expect(await leaving.run.ended).toBe(0);
-    const closedAt = peers.map((peer) => peer.closedAtMs).sort((a, b) => a - b);
-    expect(closedAt.at(-1)! - closedAt[0]!).toBeGreaterThan(1_500);
-    expect(closedAt.filter((at) => at < closedAt[0]! + 1_000).length).toBeLessThan(20);
 
     // At once, not when a lease has ended.
     expect(await cluster.usersOf(api, 'presence-drain')).toEqual(['watcher']);

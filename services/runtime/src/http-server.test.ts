@@ -108,7 +108,7 @@ describe('the error shape', () => {
   test('is the same for an unknown path, a broken body, one too large, a bad path and a defect', async () => {
     const { app, lines } = make();
     await app.register(async (json) => {
-      takeJsonBodies(json, 100);
+      takeJsonBodies(json, { each: 100, all: 10_000_000 });
       json.post('/echo', async (request) => request.body as object);
     });
     app.get('/defect', async () => {
@@ -388,6 +388,38 @@ describe('[OP25] requests sent without waiting for answers', () => {
 });
 
 describe('closing', () => {
+  test('[OP6] is not held up by those who do not send the rest, and answers one that it has whole', async () => {
+    const { server, app } = make();
+    const slow = held();
+    await app.register(async (json) => {
+      takeJsonBodies(json, { each: 100, all: 1_000 });
+      json.post('/echo', async () => ({}));
+    });
+    app.get('/slow', async () => {
+      await slow.run();
+      return 'late';
+    });
+    const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
+    const open = async (text: string) => {
+      const socket = connect(Number(new URL(url).port), '127.0.0.1');
+      socket.on('error', () => {});
+      await once(socket, 'connect');
+      socket.write(text);
+      return { socket, closed: once(socket.resume(), 'close') };
+    };
+    const strangers = [
+      await open('GET /healthz HTTP/1.1\r\nHost: a\r\nX: '),
+      await open('POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{'),
+    ];
+    const whole = fetch(`${url}/slow`);
+    await slow.hasBegun;
+    const closed = server.close();
+    await Promise.all(strangers.map((stranger) => stranger.closed));
+    slow.finish();
+    expect(await (await whole).text()).toBe('late');
+    await closed;
+  });
+
   test('[OP6] answers the request in flight, ends idle connections and those that never spoke, and takes no new ones', async () => {
     const { server, readiness, app } = make();
     const slow = held();
@@ -517,7 +549,7 @@ describe('[RE23] what is not taken', () => {
   test('a body that does not arrive in time gets 408', async () => {
     const { server, app } = make({ headersTimeoutMs: 50, requestTimeoutMs: 50 });
     await app.register(async (json) => {
-      takeJsonBodies(json, 100);
+      takeJsonBodies(json, { each: 100, all: 10_000_000 });
       json.post('/echo', async () => ({}));
     });
     const url = await server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
@@ -539,7 +571,7 @@ describe('[RE23] what is not taken', () => {
   test('JSON nested deeper than 32 gets 400 before it is parsed, a key __proto__ gets 400, an empty body is none', async () => {
     const { app } = make();
     await app.register(async (json) => {
-      takeJsonBodies(json, 1_000_000);
+      takeJsonBodies(json, { each: 1_000_000, all: 10_000_000 });
       json.post('/echo', async (request) => ({ body: request.body ?? null }));
     });
     const post = (payload: string) =>
@@ -555,11 +587,72 @@ describe('[RE23] what is not taken', () => {
   });
 });
 
+describe('[RE27] JSON bodies under way', () => {
+  const each = 10_000;
+  const head = `POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${each}\r\n\r\n`;
+  const most = JSON.stringify('x'.repeat(each - 2)).slice(0, -1);
+
+  async function begin(
+    url: string,
+    text: string,
+  ): Promise<{ socket: Socket; closed: Promise<unknown>; answer: () => string }> {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    let answer = '';
+    socket.on('error', () => {}).setEncoding('latin1');
+    socket.on('data', (data: string) => {
+      answer += data;
+    });
+    const closed = once(socket, 'close');
+    await once(socket, 'connect');
+    socket.write(text);
+    return { socket, closed, answer: () => answer };
+  }
+
+  async function open(all: number) {
+    const { server, app } = make();
+    await app.register(async (json) => {
+      takeJsonBodies(json, { each, all });
+      json.post('/echo', async (request) => ({ length: (request.body as string).length }));
+    });
+    return server.serve(await openPort({ host: '127.0.0.1', port: 0 }));
+  }
+
+  test('beyond a total let no other begin, and are answered when they are whole', async () => {
+    const url = await open(2 * each - 10);
+    const halves = [await begin(url, head + most), await begin(url, head + most)];
+    const refused = async () => {
+      const { answer, socket } = await begin(url, `${head}"`);
+      await expect.poll(answer).toMatch(/^HTTP/);
+      socket.destroy();
+      return /^HTTP\/1\.1 (\d+)/.exec(answer())?.[1];
+    };
+    await expect.poll(refused).toBe('503');
+    for (const { socket, answer } of halves) {
+      socket.write('"');
+      await expect.poll(answer).toContain('"length":9998');
+      socket.destroy();
+    }
+    const { answer } = await begin(url, `${head + most}"`);
+    await expect.poll(answer).toContain('"length":9998');
+  });
+
+  test('that were begun before and together hold twice the total are cut', async () => {
+    const url = await open(each);
+    const begun = await Promise.all(Array.from({ length: 5 }, () => begin(url, `${head}"`)));
+    await expect.poll(async () => (await fetch(`${url}/healthz`)).status).toBe(200);
+    let gone = 0;
+    for (const { closed } of begun) void closed.then(() => gone++);
+    for (const { socket } of begun) socket.write(most.slice(1));
+    await expect.poll(() => gone).toBeGreaterThan(0);
+    expect(gone).toBeLessThan(5);
+  });
+});
+
 describe('[RE24] Expect: 100-continue', () => {
   test('gets its 100 only when the body is wanted, and a refusal without it ends the connection', async () => {
     const { server, app } = make();
     await app.register(async (json) => {
-      takeJsonBodies(json, 100);
+      takeJsonBodies(json, { each: 100, all: 10_000_000 });
       json.addHook('onRequest', async (request, reply) =>
         request.url === '/closed' ? reply.code(401).send({ no: 'entry' }) : undefined,
       );

@@ -61,6 +61,8 @@ const requestsPerSocketMax = 100_000;
 /** Of a refused request: a body up to this size is read and thrown away, so that its connection can go on. */
 const discardedBytesMax = 2 * 1024 * 1024;
 
+/** In a stop: for the rest of a request that has begun to arrive. */
+const halfRequestLimitMs = 1_000;
 /** How often those are looked for that have not said anything. */
 const silencePollMs = 20;
 
@@ -86,13 +88,15 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
     ...(trustProxy !== false && { unfinishedPerAddress: Number.POSITIVE_INFINITY }),
     ...options.sockets,
   });
+  let isAnswering = (_socket: Socket): boolean => false;
+  let isClosing = false;
   const serverFactory = (handler: RequestListener): Server => {
     const server =
       tls === undefined
         ? createServer(settings)
         : createTlsServer({ ...settings, ...readTlsFiles(tls), handshakeTimeout: headersTimeout });
     server.maxRequestsPerSocket = requestsPerSocketMax;
-    const onRequest = oneAtATime((request, response) => {
+    const requests = oneAtATime((request, response) => {
       try {
         bounds.finished(request.socket);
         if (request.httpVersionMajor < 1) {
@@ -107,9 +111,10 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
         request.socket.destroy();
       }
     });
-    server.on('request', onRequest);
+    isAnswering = requests.isAnswering;
+    server.on('request', requests.listener);
     // In the place of Node's own listener, which asks for the body at once: it is asked for when it is wanted.
-    server.on('checkContinue', onRequest);
+    server.on('checkContinue', requests.listener);
     return server;
   };
   const app: FastifyInstance = fastify({
@@ -154,7 +159,7 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
   });
   app.addHook('onSend', (request, reply, payload, done) => {
     // Otherwise a busy keep-alive connection would outlive the listening socket.
-    if (readiness.isStopping || isLeftUnread(request)) reply.header('connection', 'close');
+    if (readiness.isStopping || isClosing || isLeftUnread(request)) reply.header('connection', 'close');
     done(null, payload);
   });
 
@@ -181,6 +186,14 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
       socket.destroy();
     }
   });
+  /** Those that HTTP reads: with TLS others than those accepted. */
+  const talking = tls === undefined ? bounds.open : new Set<Socket>();
+  if (tls !== undefined) {
+    server.on('secureConnection', (socket: Socket) => {
+      talking.add(socket);
+      socket.once('close', () => talking.delete(socket));
+    });
+  }
   const onUpgrade = (request: IncomingMessage): void => {
     bounds.finished(request.socket);
     toOriginForm(request);
@@ -227,6 +240,7 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
       while ([...bounds.open].some(isSilent) && performance.now() - beganAt < limitMs) await delay(silencePollMs);
     },
     close: async () => {
+      isClosing = true;
       stopWatching?.();
       await served?.close();
       server.removeListener('upgrade', onUpgrade);
@@ -234,9 +248,13 @@ export function openHttpServer(options: HttpServerOptions): HttpServer {
       // Browsers and proxies open connections ahead. To Node only one that has had a request can be idle, so it would
       // wait for those that have sent nothing yet.
       for (const socket of bounds.open) if (socket.bytesRead === 0) socket.destroy();
+      const patience = setTimeout(() => {
+        for (const socket of talking) if (!isAnswering(socket)) socket.destroy();
+      }, halfRequestLimitMs);
       await closed;
       server.close();
       await bounds.allClosed();
+      clearTimeout(patience);
     },
   };
 }

@@ -14,8 +14,15 @@ interface Waiting {
   readonly response: ServerResponse;
 }
 
-/** The server's listener for requests, of which `handle` gets one of each connection at a time. */
-export function oneAtATime(handle: RequestListener): RequestListener {
+export interface OneAtATime {
+  /** The server's listener for requests. */
+  readonly listener: RequestListener;
+  /** Whether a request that has come whole on this connection has not been answered to its end. */
+  isAnswering(socket: Socket): boolean;
+}
+
+/** `handle` gets one request of each connection at a time. */
+export function oneAtATime(handle: RequestListener): OneAtATime {
   const answering = new WeakMap<Socket, ServerResponse>();
   const queues = new WeakMap<Socket, Waiting[]>();
 
@@ -39,7 +46,7 @@ export function oneAtATime(handle: RequestListener): RequestListener {
     });
   };
 
-  return (request, response) => {
+  const listener: RequestListener = (request, response) => {
     const { socket } = request;
     // Cut a moment ago, in the middle of what the parser has read.
     if (socket.destroyed) return;
@@ -59,4 +66,10 @@ export function oneAtATime(handle: RequestListener): RequestListener {
     queues.set(socket, first);
     continueAfter(before, socket, first);
   };
+
+  const isAnswering = (socket: Socket): boolean => {
+    const response = answering.get(socket);
+    return response?.req.complete === true && !response.writableFinished && !response.destroyed;
+  };
+  return { listener, isAnswering };
 }

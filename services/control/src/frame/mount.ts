@@ -31,6 +31,10 @@ export interface FrameDeps {
 
 /** Bytes; the largest thing to be sent is a list of origins. */
 export const bodyLimitBytes = 256 * 1024;
+/** What somebody sends who is not known yet: an address, a password, a code. */
+const strangerBodyLimitBytes = 16 * 1024;
+/** Of all that are under way. */
+const bodiesUnderWayBytes = 16 * 1024 * 1024;
 const defaultRates = { perAddress: 50, perPrincipal: 20 };
 
 /** What is known of a request before its body is read: a stranger can make us read none. */
@@ -41,7 +45,7 @@ interface Admission {
 }
 
 export function mount(server: FastifyInstance, deps: FrameDeps, implementations: readonly Implementation[]): void {
-  takeJsonBodies(server, bodyLimitBytes);
+  takeJsonBodies(server, { each: bodyLimitBytes, all: bodiesUnderWayBytes });
   server.setErrorHandler((err, request, reply) => {
     const code = sendFault(reply, err);
     if (code === 'internal') {
@@ -61,6 +65,7 @@ function mountOne(server: FastifyInstance, deps: FrameDeps, implementation: Impl
     method: operation.method,
     url: operation.path,
     exposeHeadRoute: false,
+    bodyLimit: operation.needs === 'anyone' ? strangerBodyLimitBytes : bodyLimitBytes,
     onRequest,
     handler: async (request, reply) => {
       const parts = readParts(operation, request);

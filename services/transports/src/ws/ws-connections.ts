@@ -114,7 +114,11 @@ export class WsConnections implements Fanout {
       this.#onLast = resolve;
     });
     for (const connection of [...this.#open]) connection.goAway();
+    const patience = setTimeout(() => {
+      for (const connection of [...this.#open]) connection.cut();
+    }, goodbyeLimitMs);
     await gone;
+    clearTimeout(patience);
   }
 
   #failed(err: unknown, connection: WsConnection | null | undefined): void {
@@ -123,6 +127,8 @@ export class WsConnections implements Fanout {
   }
 }
 
+/** When the server stops, for the answers to its closes: who does not read must not hold it up. */
+const goodbyeLimitMs = 1_500;
 const nothing = Buffer.alloc(0);
 const encoder = new TextEncoder();
 
@@ -246,6 +252,11 @@ export class WsConnection implements Transport, PacedOwner {
     } catch (err) {
       this.fail(err);
     }
+  }
+
+  /** Whatever the peer has not read yet. */
+  cut(): void {
+    this.#stream.destroy();
   }
 
   /** Neither side has begun to close. */
