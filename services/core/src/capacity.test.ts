@@ -39,8 +39,49 @@ it('[LI9] gives one connection an eighth of what is free, and one app four times
     if (each.joinApp('1') !== null || each.take(20_000) !== null) each.end();
     held += each.bytes;
   }
+  // Four fifths of all.
   expect(held).toBe(720_000);
   expect(capacity.open('other').take(20_000)).toBeNull();
+});
+
+it.each([1, 8, 50, 200])(
+  '[LI17] leaves room in an app for its users, new ones and those who are there, when %i addresses take all they get',
+  (count) => {
+    const capacity = new Capacity(memoryOf(64 * 1_048_576).memory);
+    const honest = capacity.open('honest');
+    expect(honest.joinApp('1') ?? honest.take(connectionBytes)).toBeNull();
+    for (let address = 0; address < count; address++) {
+      for (let refused = 0; refused < 3; ) {
+        const charge = capacity.open(`stranger-${address}`);
+        if (charge.take(connectionBytes) !== null || charge.joinApp('1') !== null) {
+          refused++;
+          charge.end();
+          continue;
+        }
+        while (charge.take(subscriptionCost(180)) === null);
+        // It holds next to nothing beside its connection.
+        if (charge.bytes < 2 * connectionBytes) refused++;
+      }
+    }
+    for (let room = 0; room < 10; room++) expect(honest.take(subscriptionCost(20))).toBeNull();
+    const newcomer = capacity.open('newcomer');
+    expect(newcomer.take(connectionBytes) ?? newcomer.joinApp('1')).toBeNull();
+    for (let room = 0; room < 10; room++) expect(newcomer.take(subscriptionCost(20))).toBeNull();
+  },
+);
+
+it('[LI11] forgets who holds nothing any more', () => {
+  const capacity = new Capacity(memoryOf(1_200_000).memory);
+  const charge = capacity.open('a');
+  charge.joinApp('1');
+  charge.take(500_000);
+  charge.end();
+  charge.end();
+  const again = capacity.open('a');
+  expect(again.joinApp('1')).toBeNull();
+  expect(capacity.heldBytes).toBe(0);
+  while (again.take(1_000) === null);
+  expect(again.bytes).toBeGreaterThan(100_000);
 });
 
 it('[LI9] takes all or nothing, and gives back no more than was taken', () => {

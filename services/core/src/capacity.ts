@@ -5,7 +5,8 @@
  *
  * No fixed part belongs to anybody. A holder may have a multiple of what is still free at that moment: alone an address
  * gets half of all, two get a third each, and however many there are, something is left for the next. So one that takes
- * much is refused long before the node is full, and one that takes little is not.
+ * much is refused long before the node is full, and one that takes little is not. Of an app's memory the last quarter is
+ * for addresses that hold little, or a few strangers who know the app's public key would shut it for its users.
  */
 import { type Refusal, refuseByLimit } from '@starling/protocol';
 
@@ -39,79 +40,77 @@ export function subscriptionCost(nameLength: number, memberLength = 0): number {
 
 /** How much of what is free each may hold. */
 const shares = { connection: 1 / 8, address: 1, app: 4 } as const;
+/** Of what an app may hold, so much is for addresses that hold little of it. */
+const appReserve = 1 / 4;
+/** That is little: a connection in a dozen channels, or two in a few. */
+const littleBytes = 32_768;
 
 /** What is told when to come back: nobody knows when others go, but those refused should not all ask at once. */
 const retrySeconds = 5;
 
+/** Of many connections together. */
 interface Holder {
   bytes: number;
+  /** How many connections it is the holder of: with the last it is forgotten. */
+  connections: number;
+}
+
+/** Those of one kind, by their names. */
+class Holders {
+  readonly #byName = new Map<string, Holder>();
+
+  enter(name: string): Holder {
+    let holder = this.#byName.get(name);
+    if (holder === undefined) {
+      holder = { bytes: 0, connections: 0 };
+      this.#byName.set(name, holder);
+    }
+    holder.connections++;
+    return holder;
+  }
+
+  leave(name: string, holder: Holder): void {
+    if (--holder.connections === 0) this.#byName.delete(name);
+  }
 }
 
 export class Capacity {
-  readonly #budget: MemoryBudget;
-  readonly #apps = new Map<string, Holder>();
-  readonly #addresses = new Map<string, Holder>();
-  #bytes = 0;
+  readonly budget: MemoryBudget;
+  readonly addresses = new Holders();
+  readonly apps = new Holders();
+  readonly addressesOfApps = new Holders();
+  /** Held by all together. */
+  heldBytes = 0;
 
   constructor(budget: MemoryBudget = unlimitedMemory) {
-    this.#budget = budget;
-  }
-
-  /** Held by all together. */
-  get heldBytes(): number {
-    return this.#bytes;
+    this.budget = budget;
   }
 
   /** Of one connection, from its first byte to its end. */
   open(addressGroup: string): Charge {
     return new Charge(this, addressGroup);
   }
-
-  /** Null when the holders may take so much more. Nothing is taken. */
-  check(more: number, connection: number, address: string, appId: string | null): Refusal | null {
-    const { bytes, isShort } = this.#budget;
-    const free = Math.max(0, bytes - this.#bytes);
-    if (more > free || isShort()) return over('this server', bytes, isShort() ? 0 : free);
-    const held = {
-      connection,
-      address: this.#addresses.get(address)?.bytes ?? 0,
-      app: appId === null ? 0 : (this.#apps.get(appId)?.bytes ?? 0),
-    };
-    for (const [holder, name] of holders) {
-      const limit = shares[holder] * free;
-      if (held[holder] + more > limit) return over(name, limit, Math.max(0, limit - held[holder]));
-    }
-    return null;
-  }
-
-  add(bytes: number, address: string, appId: string | null): void {
-    this.#bytes += bytes;
-    addTo(this.#addresses, address, bytes);
-    if (appId !== null) addTo(this.#apps, appId, bytes);
-  }
-
-  addToApp(bytes: number, appId: string): void {
-    addTo(this.#apps, appId, bytes);
-  }
 }
 
-const holders = [
-  ['connection', 'one connection'],
-  ['address', 'one address'],
-  ['app', 'one app'],
-] as const;
+interface AppHolders {
+  readonly id: string;
+  readonly app: Holder;
+  readonly address: Holder;
+}
 
 /** What one connection holds. */
 export class Charge {
   readonly #capacity: Capacity;
-  readonly #address: string;
-  #appId: string | null = null;
+  readonly #group: string;
+  readonly #address: Holder;
+  #app: AppHolders | null = null;
   #bytes = 0;
   #hasEnded = false;
 
-  constructor(capacity: Capacity, address: string) {
+  constructor(capacity: Capacity, group: string) {
     this.#capacity = capacity;
-    this.#address = address;
+    this.#group = group;
+    this.#address = capacity.addresses.enter(group);
   }
 
   get bytes(): number {
@@ -120,7 +119,7 @@ export class Charge {
 
   /** Takes all of it, or refuses with `over_capacity` and takes nothing. */
   take(bytes: number): Refusal | null {
-    const refusal = this.#capacity.check(bytes, this.#bytes, this.#address, this.#appId);
+    const refusal = this.#check(bytes);
     if (refusal === null) this.force(bytes);
     return refusal;
   }
@@ -129,7 +128,11 @@ export class Charge {
   force(bytes: number): void {
     if (this.#hasEnded) return;
     this.#bytes += bytes;
-    this.#capacity.add(bytes, this.#address, this.#appId);
+    this.#capacity.heldBytes += bytes;
+    this.#address.bytes += bytes;
+    if (this.#app === null) return;
+    this.#app.app.bytes += bytes;
+    this.#app.address.bytes += bytes;
   }
 
   give(bytes: number): void {
@@ -137,29 +140,55 @@ export class Charge {
     this.force(-Math.min(bytes, this.#bytes));
   }
 
-  /** From now on it is the app's, too. Refuses, as `take`, where the app holds too much. */
-  joinApp(appId: string): Refusal | null {
-    this.#appId = appId;
-    if (!this.#hasEnded) this.#capacity.addToApp(this.#bytes, appId);
+  /** From now on it is the app's, too. Refuses, as `take`, where the app holds too much. Once. */
+  joinApp(id: string): Refusal | null {
+    if (this.#hasEnded) return null;
+    const { apps, addressesOfApps } = this.#capacity;
+    this.#app = { id, app: apps.enter(id), address: addressesOfApps.enter(`${id} ${this.#group}`) };
+    this.#app.app.bytes += this.#bytes;
+    this.#app.address.bytes += this.#bytes;
     // What it holds counts for the node and the address already.
-    return this.#capacity.check(0, this.#bytes, this.#address, appId);
+    return this.#check(0);
   }
 
   /** Gives back all there is, and takes nothing any more. */
   end(): void {
+    if (this.#hasEnded) return;
     this.give(this.#bytes);
     this.#hasEnded = true;
+    const { addresses, apps, addressesOfApps } = this.#capacity;
+    addresses.leave(this.#group, this.#address);
+    if (this.#app === null) return;
+    apps.leave(this.#app.id, this.#app.app);
+    addressesOfApps.leave(`${this.#app.id} ${this.#group}`, this.#app.address);
+  }
+
+  /** Null when so much more may be taken. */
+  #check(more: number): Refusal | null {
+    const { budget, heldBytes } = this.#capacity;
+    const free = Math.max(0, budget.bytes - heldBytes);
+    const isShort = budget.isShort();
+    if (more > free || isShort) return over('this server', budget.bytes, isShort ? 0 : free);
+    return (
+      beyond(shares.connection * free, this.#bytes, more, 'one connection') ??
+      beyond(shares.address * free, this.#address.bytes, more, 'one address') ??
+      (this.#app === null ? null : checkApp(this.#app, free, more))
+    );
   }
 }
 
-function addTo(map: Map<string, Holder>, key: string, bytes: number): void {
-  const holder = map.get(key);
-  if (holder === undefined) {
-    if (bytes > 0) map.set(key, { bytes });
-    return;
-  }
-  holder.bytes += bytes;
-  if (holder.bytes <= 0) map.delete(key);
+function checkApp({ app, address }: AppHolders, free: number, more: number): Refusal | null {
+  const limit = shares.app * free;
+  const full = beyond(limit, app.bytes, more, 'one app');
+  if (full !== null || address.bytes + more <= littleBytes) return full;
+  // With each byte that the app takes, what is free for all becomes less, too.
+  const freeOfApp = Math.max(0, (limit - app.bytes) / (1 + shares.app));
+  const most = app.bytes + freeOfApp;
+  return beyond((1 - appReserve) * most, app.bytes, more, 'those of one app who hold much');
+}
+
+function beyond(limit: number, held: number, more: number, holder: string): Refusal | null {
+  return held + more > limit ? over(holder, limit, Math.max(0, limit - held)) : null;
 }
 
 function over(holder: string, limit: number, remaining: number): Refusal {
