@@ -148,6 +148,23 @@ it('[LI9] counts a long name, a member and a watchlist for what they cost', asyn
   expect(await costOf(() => world.signin(peer, { id: 'u', watchlist }))).toBeGreaterThan(100 * short);
 });
 
+it('[LI18] counts what has come of a message, gives it back, and closes the connection for which there is no room', async () => {
+  const world = createWorld({ memory: memoryOf(roomy).memory });
+  const peer = await world.connect();
+  const before = world.sessions.heldBytes;
+  for (const bytes of [9_000, 12_000, 10_000]) {
+    peer.session.arriving(bytes);
+    expect(world.sessions.heldBytes).toBe(before + bytes);
+  }
+  peer.session.arriving(0);
+  expect(world.sessions.heldBytes).toBe(before);
+  expect(peer.closedWith).toBeNull();
+  peer.session.arriving(roomy);
+  expect(peer.closedWith?.code).toBe(4100);
+  peer.session.ended();
+  expect(world.sessions.heldBytes).toBe(0);
+});
+
 it('[LI11] has nothing left of a connection that is over, whatever it did and however it was refused', async () => {
   const world = createWorld({ memory: memoryOf(4 * roomy).memory });
   const peers = [await world.connect(), await world.connectWith({ sub: 'u', cap: { '*': ['publish', 'subscribe'] } })];

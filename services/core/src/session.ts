@@ -148,6 +148,8 @@ export class Session implements Peer {
   readonly #frames = new Rate();
   #clientEvents: Rate | null = null;
   #heardAt: ElapsedMs;
+  /** What of the charge is for messages that have not come whole. */
+  #arrivingBytes = 0;
   /** When the unanswered probe was sent; null when there is none. */
   #probedAt: ElapsedMs | null = null;
   /** When an unauthorised connection is closed; null when it need not be. */
@@ -263,6 +265,21 @@ export class Session implements Peer {
     if (more < 0) this.charge.give(-more);
     this.#token = token;
     return null;
+  }
+
+  /**
+   * So many bytes of messages have come that are not whole; 0 when they are, or are too few to count. Closes the connection
+   * where that is too much.
+   */
+  arriving(bytes: number): void {
+    const more = bytes - this.#arrivingBytes;
+    const full = more > 0 ? this.charge.take(more) : null;
+    if (full !== null) {
+      this.refuse(full.code, full.message);
+      return;
+    }
+    if (more < 0) this.charge.give(-more);
+    this.#arrivingBytes = bytes;
   }
 
   #greet(): void {

@@ -15,6 +15,8 @@ export class EchoSession extends EventEmitter implements PeerSession {
   readonly texts: string[] = [];
   readonly refusals: ProblemCode[] = [];
   touches = 0;
+  /** What of messages that are not whole it was told last. */
+  arrived = 0;
   drains = 0;
   /** The most that was still buffered when it was told of an empty buffer. */
   bufferedAtDrain = 0;
@@ -44,6 +46,11 @@ export class EchoSession extends EventEmitter implements PeerSession {
     const { number, text } = problems[code];
     this.send(encodeError(number, text));
     if (number !== null) this.transport.close(number, text);
+  }
+
+  arriving(bytes: number): void {
+    this.arrived = bytes;
+    this.emit('arriving');
   }
 
   touch(): void {

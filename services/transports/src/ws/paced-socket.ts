@@ -21,6 +21,8 @@ const finalClose = 0x88;
 export interface PacedOwner {
   /** Resolves when all that the peer sent is answered, and the answers are written; null where that is so. */
   answered(): Promise<void> | null;
+  /** So many bytes are with the library, of messages that are not whole. */
+  holds(bytes: number): void;
   /** The peer has ended its side, and has its answers. `endReading` is to follow. */
   peerEnded(): void;
   fail(err: unknown): void;
@@ -32,6 +34,8 @@ type Paced = Socket & { [paced]?: PacedSocket };
 
 export class PacedSocket extends Duplex implements InboundWork {
   isScheduled = false;
+  /** Bytes that the library has and has not told of: whoever hears of a message or a control frame takes them off. */
+  untold = 0;
   readonly #socket: Socket;
   readonly #scheduler: InboundScheduler;
   readonly #closeTimeoutMs: number;
@@ -106,7 +110,9 @@ export class PacedSocket extends Duplex implements InboundWork {
       this.#bytes = isLast ? null : bytes.subarray(portionBytes);
       const portion = isLast ? bytes : bytes.subarray(0, portionBytes);
       this.#scheduler.charge(portion.length / bytesPerUnit);
+      this.untold += portion.length;
       this.push(portion);
+      this.#owner?.holds(this.untold);
     }
     if (!this.hasWork) this.#handled();
   }

@@ -36,7 +36,7 @@ export const defaultWsLimits: WsLimits = {
 /** What a transport uses of the engine's session. */
 export type PeerSession = Pick<
   Session,
-  'receive' | 'refuse' | 'touch' | 'drained' | 'ended' | 'answered' | 'messageBytes'
+  'receive' | 'arriving' | 'refuse' | 'touch' | 'drained' | 'ended' | 'answered' | 'messageBytes'
 >;
 
 export interface WsDeps {
@@ -127,6 +127,10 @@ export class WsConnections implements Fanout {
   }
 }
 
+/** Of messages that are not whole, what is not counted: most come whole, or in two pieces. */
+const freeUntoldBytes = 8_192;
+/** Of a control frame from a client: two bytes, and the mask. */
+const controlHeaderBytes = 6;
 /** When the server stops, for the answers to its closes: who does not read must not hold it up. */
 const goodbyeLimitMs = 1_500;
 const nothing = Buffer.alloc(0);
@@ -159,6 +163,8 @@ export class WsConnection implements Transport, PacedOwner {
   /** What the peer sent last is why the connection ends; nothing behind it is heard. */
   #hasRefused = false;
   #isClosed = false;
+  /** What the session knows of `holds`. */
+  #arriving = 0;
   /** What the last ping held that found the socket's buffer full. */
   #owedPong: Buffer | null = null;
 
@@ -300,7 +306,18 @@ export class WsConnection implements Transport, PacedOwner {
     return Math.min(maxMessageBytes, this.#session?.messageBytes ?? maxMessageBytes);
   }
 
+  /** Of messages that are not whole yet. */
+  holds(bytes: number): void {
+    const held = bytes > freeUntoldBytes ? bytes : 0;
+    if (held === this.#arriving || !this.#isTalking) return;
+    this.#arriving = held;
+    this.#session?.arriving(held);
+  }
+
   received(data: RawData, isBinary: boolean): void {
+    // What follows it in the same portion counts with the next one.
+    this.#stream.untold = 0;
+    if (this.#arriving !== 0) this.holds(0);
     // A Buffer, by the library's default binary type; its UTF-8 has been checked.
     const message = data as Buffer;
     this.#connections.inbound.charge(1 + message.length / 1_024);
@@ -328,6 +345,7 @@ export class WsConnection implements Transport, PacedOwner {
    */
   pinged(data: Buffer): void {
     this.#connections.inbound.charge(1);
+    this.#told(data);
     if (!this.#isTalking || this.#hasRefused) return;
     this.#session?.touch();
     // It may have been one too many.
@@ -338,9 +356,15 @@ export class WsConnection implements Transport, PacedOwner {
     this.awaitFlush();
   }
 
-  ponged(): void {
+  ponged(data: Buffer): void {
     this.#connections.inbound.charge(1);
+    this.#told(data);
     if (this.#isTalking) this.#session?.touch();
+  }
+
+  /** A control frame, which may stand between the fragments of a message: these are held on. */
+  #told(data: Buffer): void {
+    this.#stream.untold = Math.max(0, this.#stream.untold - controlHeaderBytes - data.length);
   }
 
   /** The peer broke the protocol; the library has sent the close with the code that says how. Nothing to look into. */
@@ -413,7 +437,7 @@ function shared<Args extends readonly unknown[]>(
 
 const onMessage = shared((connection, data: RawData, isBinary: boolean) => connection.received(data, isBinary));
 const onPing = shared((connection, data: Buffer) => connection.pinged(data));
-const onPong = shared((connection) => connection.ponged());
+const onPong = shared((connection, data: Buffer) => connection.ponged(data));
 const onError = shared((connection, err: Error) => connection.brokeProtocol(err));
 const onClose = shared((connection) => connection.ended());
 

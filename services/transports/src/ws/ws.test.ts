@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 /** RFC 6455 after the handshake, over a real socket, byte by byte. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { EchoServer, type EchoSession } from './echo-server.test-kit.ts';
@@ -28,6 +29,46 @@ async function open(to = server): Promise<{ client: RawClient; session: EchoSess
 
 const { text, binary, continuation, ping, pong } = opcodes;
 const euro = Buffer.from('€');
+
+describe('[LI18] messages that have not come whole', () => {
+  const untilHeld = async (session: EchoSession, holds: (bytes: number) => boolean) => {
+    while (!holds(session.arrived)) await once(session, 'arriving');
+  };
+
+  it('are told of from 8 KiB on, until they are whole', async () => {
+    const { client, session } = await open();
+    const frame = clientFrame('a'.repeat(60_000));
+    client.send(frame.subarray(0, 6_000));
+    client.send(frame.subarray(6_000, -10));
+    await untilHeld(session, (bytes) => bytes > 59_000);
+    client.send(frame.subarray(-10));
+    expect(await client.text()).toHaveLength(60_000);
+    await untilHeld(session, (bytes) => bytes === 0);
+  });
+
+  it('are told of in fragments, too, whatever control frames stand between them', async () => {
+    const { client, session } = await open();
+    client.send(clientFrame('a'.repeat(10_000), { isFinal: false }));
+    await untilHeld(session, (bytes) => bytes > 10_000);
+    for (let count = 0; count < 5; count++) {
+      client.send(clientFrame('x'.repeat(100), { opcode: ping }));
+      client.send(clientFrame('x'.repeat(100), { opcode: pong }));
+    }
+    client.send(clientFrame('b'.repeat(10_000), { opcode: continuation, isFinal: false }));
+    await untilHeld(session, (bytes) => bytes > 20_000);
+    expect(session.arrived).toBeLessThan(20_100);
+    client.send(clientFrame('', { opcode: continuation }));
+    await untilHeld(session, (bytes) => bytes === 0);
+  });
+
+  it('are not told of where many small ones come in one piece', async () => {
+    const { client, session } = await open();
+    client.send(Buffer.concat(Array.from({ length: 2_000 }, () => clientFrame('a'.repeat(20)))));
+    while (session.texts.length < 2_000) await once(session, 'receive');
+    expect(session.listenerCount('arriving')).toBe(0);
+    expect(session.arrived).toBe(0);
+  });
+});
 
 describe('messages', () => {
   it.each([0, 1, 125, 126, 127, 128, 65_535, 65_536, limit])('echoes a text of %i bytes', async (length) => {
