@@ -23,7 +23,7 @@ it('[LI7] of a removed app nothing is left: connections, counters, budgets, reta
   });
   const { appStore, broker, presenceStore, rateLimiter, traffic, clock, settle } = world;
   const usage = new UsageMeter(traffic);
-  const deps = { broker, rateLimiter, traffic, observer: { notes: false, note: () => {} } };
+  const deps = { broker, rateLimiter, traffic, observer: { notes: false, note: () => {} }, clock: world.clock };
   const cache = channelTopic('1001', 'cache-news');
   const news = {
     event: 'e',
@@ -98,7 +98,7 @@ it('[LI7] of a removed app nothing is left: connections, counters, budgets, reta
 it('[LI7] a publish that is under way when the app goes brings its counters not back', async () => {
   const world = createWorld();
   const { broker, rateLimiter, traffic } = world;
-  const deps = { broker, rateLimiter, traffic, observer: { notes: false, note: () => {} } };
+  const deps = { broker, rateLimiter, traffic, observer: { notes: false, note: () => {} }, clock: world.clock };
   const channel = { name: 'room', kind: 'public', isCache: false, isEncrypted: false } as const;
   const published = publish(deps, world.app, [{ event: 'e', channel, data: '' }]);
   world.appStore.remove('1001');

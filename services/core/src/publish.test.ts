@@ -25,7 +25,13 @@ describe('publish', () => {
     clock = new FakeClock();
     broker = new MemoryBroker(clock);
     traffic = new Traffic();
-    deps = { broker, rateLimiter: new MemoryRateLimiter(clock), traffic, observer: { notes: false, note: () => {} } };
+    deps = {
+      broker,
+      rateLimiter: new MemoryRateLimiter(clock),
+      traffic,
+      observer: { notes: false, note: () => {} },
+      clock,
+    };
     delivered = [];
     broker.listen((topic, message) => delivered.push({ topic, message }));
   });
@@ -37,6 +43,21 @@ describe('publish', () => {
     expect(topic).toBe('3:a');
     expect(Buffer.from(message!.payload).toString()).toBe('{"event":"e","channel":"a","data":"{\\"x\\":1}"}');
     expect(message).toMatchObject({ kind: 'event', except: '1.2' });
+  });
+
+  test('[LI16] counts to the app what it takes to send, on both sides of a wait, and not twice what deliverers count', async () => {
+    const send = broker.publish.bind(broker);
+    broker.publish = async (...given) => {
+      clock.advance(5);
+      // Whoever delivers in this process has counted that.
+      traffic.of('3').spent(2);
+      return send(...given);
+    };
+    await publish(deps, app, [command('a', '')]);
+    expect(traffic.of('3').spentMs).toBe(5);
+    const known = { ...command('a', ''), id: 'once' };
+    await publish(deps, app, [command('a', ''), known, command('b', '')]);
+    expect(traffic.of('3').spentMs).toBe(20);
   });
 
   test('[RE18] takes from the budget one for each message, or nothing at all', async () => {

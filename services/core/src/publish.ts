@@ -8,6 +8,7 @@
 import {
   type App,
   type Broker,
+  type Clock,
   channelTopic,
   type Observer,
   type RateAnswer,
@@ -43,6 +44,7 @@ export interface PublishDeps {
   readonly rateLimiter: RateLimiter;
   readonly traffic: Traffic;
   readonly observer: Pick<Observer, 'note' | 'notes'>;
+  readonly clock: Pick<Clock, 'elapsed'>;
 }
 
 /**
@@ -148,6 +150,7 @@ async function send(
   /** By topic: whether anything of it under way has been one of those. */
   const isSlow = new Map<Topic, boolean>();
   let sent = 0;
+  let stint = beginStint(deps.clock, traffic);
   for (const [index, commands] of requests.entries()) {
     const fail = (err: unknown): void => {
       failures[index] ??= err;
@@ -157,7 +160,9 @@ async function send(
       const isSlowHere = channel.isCache || id !== undefined;
       const before = isSlow.get(topic);
       if (before === true || (before === false && isSlowHere)) {
+        stint();
         await Promise.all(underWay);
+        stint = beginStint(deps.clock, traffic);
         underWay = [];
         isSlow.clear();
       }
@@ -173,10 +178,20 @@ async function send(
     }
     sent += commands.length;
   }
+  stint();
   await Promise.all(underWay);
   for (const [index, failure] of failures.entries()) if (failure !== undefined) sent -= requests[index]?.length ?? 0;
   traffic.published += sent;
   return failures;
+}
+
+/**
+ * Work at a stretch, for the app that asked for it. Returns what counts it at its end, but for what has been counted
+ * meanwhile: a broker in this process delivers before it returns, and whoever delivers counts that.
+ */
+function beginStint(clock: PublishDeps['clock'], traffic: AppTraffic): () => void {
+  const [beganMs, spentMs] = [clock.elapsed(), traffic.spentMs];
+  return () => traffic.spent(clock.elapsed() - beganMs - (traffic.spentMs - spentMs));
 }
 
 const done = { ok: true, value: undefined } as const;
