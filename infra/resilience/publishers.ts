@@ -13,6 +13,8 @@ export interface Publish {
   readonly status: number | undefined;
   /** The code of the error that was the answer, such as ECONNRESET. */
   readonly fault: string | undefined;
+  /** It was sent over a connection that had carried one before. */
+  readonly isOnKept: boolean;
 }
 
 export interface PublisherOptions {
@@ -22,13 +24,22 @@ export interface PublisherOptions {
   readonly everyMs: number;
 }
 
+class CountingAgent extends Agent {
+  connectionCount = 0;
+
+  override createConnection(...args: Parameters<Agent['createConnection']>): ReturnType<Agent['createConnection']> {
+    this.connectionCount++;
+    return super.createConnection(...args);
+  }
+}
+
 /** Publishes one after another, never twice the same. A publish that fails is recorded and not tried again. */
 export class Publisher {
   readonly publishes: Publish[] = [];
   /** Resolves when the first publish is answered. */
   readonly answered: Promise<void>;
   readonly #options: PublisherOptions;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #agent = new CountingAgent({ keepAlive: true, maxSockets: 1 });
   readonly #send: (id: string) => Promise<number>;
   readonly #ended: Promise<void>;
   #isStopping = false;
@@ -56,6 +67,7 @@ export class Publisher {
     const { name, everyMs } = this.#options;
     for (let number = 1; !this.#isStopping; number++) {
       const id = `${name} ${number}`;
+      const { connectionCount } = this.#agent;
       const sentAtMs = Date.now();
       let status: number | undefined;
       let fault: string | undefined;
@@ -64,7 +76,8 @@ export class Publisher {
       } catch (err) {
         fault = faultOf(err);
       }
-      this.publishes.push({ publisher: name, id, sentAtMs, answeredAtMs: Date.now(), status, fault });
+      const isOnKept = this.#agent.connectionCount === connectionCount;
+      this.publishes.push({ publisher: name, id, sentAtMs, answeredAtMs: Date.now(), status, fault, isOnKept });
       onAnswer();
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, everyMs);

@@ -28,6 +28,10 @@ const backlog = 4_096;
 const waitingMax = 8_192;
 /** Longer than a start takes, and than a client waits for an answer. */
 const waitLimitMs = 30_000;
+/** For a turn of the event loop in which nothing comes, before the port is closed all the same. */
+const closeLimitMs = 1_000;
+/** An idle turn takes a tenth of it. */
+const shortTurnMs = 0.2;
 /** How many of those that waited are taken in one turn. */
 const takenAtOnce = 64;
 
@@ -117,18 +121,21 @@ export class OwnPort implements Port {
   }
 
   /**
-   * What the system has let in and nobody has accepted, it resets when the port is closed. One is accepted in each turn of
-   * the event loop, so after a whole turn without there is none.
+   * The system resets, when the port is closed, the connections that it has let in and this process has not accepted. One
+   * is accepted in each turn of the event loop, so there is none after a turn without; and in a short turn hardly one comes
+   * between that and the close.
    */
   async #close(): Promise<void> {
     for (const socket of this.#waiting) socket.destroy();
-    await nextTurn();
-    let before: number;
-    let turns = 0;
-    do {
-      before = this.#acceptedCount;
+    const limitMs = performance.now() + closeLimitMs;
+    let isQuiet = false;
+    while (!isQuiet && performance.now() < limitMs) {
       await nextTurn();
-    } while (this.#acceptedCount > before && ++turns < backlog);
+      const before = this.#acceptedCount;
+      const beganMs = performance.now();
+      await nextTurn();
+      isQuiet = this.#acceptedCount === before && performance.now() - beganMs < shortTurnMs;
+    }
     this.#server.close();
   }
 
