@@ -8,11 +8,13 @@ import {
   answerFailures,
   type Operation,
   refuseAppsOverShare,
+  type Shared,
   signed,
   takeRawBodies,
 } from './signed-route.ts';
 import { terminateConnections } from './terminate-connections.ts';
 import { triggerBatch, triggerEvent, triggerOnChannel } from './trigger-event.ts';
+import { Turns } from './turns.ts';
 
 export type { ApiDeps } from './signed-route.ts';
 
@@ -34,14 +36,15 @@ export function api(deps: ApiDeps): FastifyPluginAsync {
     await server.register(
       async (apps) => {
         const bodies = new Bodies(deps.bodyLimits);
+        const shared: Shared = { bodies, turns: new Turns(deps.clock) };
         takeRawBodies(apps, bodies);
         answerFailures(apps, deps);
         refuseAppsOverShare(apps, deps);
         // Without HEAD: that would need a signature of its own.
         const get = (url: string, operation: Operation) =>
-          apps.route({ method: 'GET', url, exposeHeadRoute: false, ...signed(deps, bodies, operation) });
+          apps.route({ method: 'GET', url, exposeHeadRoute: false, ...signed(deps, shared, operation) });
         const post = (url: string, operation: Operation, successStatus?: number) =>
-          apps.route({ method: 'POST', url, ...signed(deps, bodies, operation, successStatus) });
+          apps.route({ method: 'POST', url, ...signed(deps, shared, operation, successStatus) });
 
         post('/:appId/events', triggerEvent);
         post('/:appId/batch_events', triggerBatch);

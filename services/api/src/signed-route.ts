@@ -12,6 +12,7 @@ import { type Checked, problems, type Refusal, refuse } from '@starling/protocol
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import type { Bodies, BodyLimits, ReadBody } from './bodies.ts';
 import { sendJson, sendProblem } from './reply.ts';
+import type { Turns } from './turns.ts';
 
 export interface ApiDeps {
   readonly appStore: AppStore;
@@ -26,6 +27,12 @@ export interface ApiDeps {
   readonly pathPrefix?: string;
   /** Default: `defaultBodyLimits`. */
   readonly bodyLimits?: BodyLimits;
+}
+
+/** What all requests have together. */
+export interface Shared {
+  readonly bodies: Bodies;
+  readonly turns: Turns;
 }
 
 /** A request whose signature holds. */
@@ -83,7 +90,7 @@ export function refuseAppsOverShare(server: FastifyInstance, { traffic }: ApiDep
  */
 export function signed(
   deps: ApiDeps,
-  bodies: Bodies,
+  { bodies, turns }: Shared,
   operation: Operation,
   successStatus = 200,
 ): Pick<RouteOptions, 'onRequest' | 'handler'> {
@@ -106,33 +113,50 @@ export function signed(
       const { authenticated } = request as ApiRequest;
       if (authenticated === null) throw new Error('A request came to its handler without being authenticated');
       const read = request.body as ReadBody | undefined;
-      const body = read?.bytes ?? noBody;
-      const { app, query } = authenticated;
-      const counts = traffic.of(app.id);
+      const { id } = authenticated.app;
       try {
-        if (read?.refusal !== undefined) return sendRefusal(reply, read.refusal, counts);
-        const beganMs = clock.elapsed();
-        const checked = checkBody(authenticated, body);
-        if (!checked.ok) return sendRefusal(reply, checked.refusal, traffic.unknownApp);
-        counts.requestsIn++;
-        counts.keyUses.set(query.get('auth_key') ?? '', clock.now());
-        counts.receivedBytes += body.byteLength;
-        const answering = operation(deps, { app, path: request.params as Call['path'], query, body });
-        // Digest, parsing and checks are done when the operation begins to wait.
-        counts.spent(clock.elapsed() - beganMs);
-        const answer = await answering;
-        if (!answer.ok) {
-          const { code, message } = answer.refusal;
-          if (observer.notes)
-            observer.note('request refused', { app: app.id, route: request.routeOptions.url, code, message });
-          return sendRefusal(reply, answer.refusal, counts);
-        }
-        return sendJson(reply.code(successStatus), answer.value);
+        if (read?.refusal !== undefined) return sendRefusal(reply, read.refusal, traffic.of(id));
+        const body = read?.bytes ?? noBody;
+        await turns.run(id, () => answer(authenticated, body, request, reply));
+        return reply;
       } finally {
         read?.release();
       }
     },
   };
+
+  /** Returns nothing: a reply is a promise of its own, which waits for the reader. */
+  async function answer(
+    authenticated: AuthenticatedRequest,
+    body: Buffer,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<void> {
+    const { app, query } = authenticated;
+    const counts = traffic.of(app.id);
+    const beganMs = clock.elapsed();
+    const checked = checkBody(authenticated, body);
+    if (!checked.ok) {
+      sendRefusal(reply, checked.refusal, traffic.unknownApp);
+      return;
+    }
+    counts.requestsIn++;
+    counts.keyUses.set(query.get('auth_key') ?? '', clock.now());
+    counts.receivedBytes += body.byteLength;
+    const answering = operation(deps, { app, path: request.params as Call['path'], query, body });
+    // Digest, parsing and checks are done when the operation begins to wait.
+    counts.spent(clock.elapsed() - beganMs);
+    const answered = await answering;
+    if (answered.ok) {
+      sendJson(reply.code(successStatus), answered.value);
+      return;
+    }
+    const { code, message } = answered.refusal;
+    if (observer.notes) {
+      observer.note('request refused', { app: app.id, route: request.routeOptions.url, code, message });
+    }
+    sendRefusal(reply, answered.refusal, counts);
+  }
 }
 
 const tooLarge = refuse('request_too_large').refusal;
