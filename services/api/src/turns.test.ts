@@ -9,6 +9,7 @@ function openTurns() {
   let soon: (() => void)[] = [];
   const turns = new Turns(clock, (run) => soon.push(run));
   return {
+    clock,
     ran,
     turns,
     send: (app: string, count: number, tookMs = 1) =>
@@ -24,7 +25,7 @@ function openTurns() {
       soon = [];
       ran.length = 0;
       for (const run of due) run();
-      for (let step = 0; step < 100; step++) await undefined;
+      await new Promise((resolve) => setImmediate(resolve));
     },
     isQuiet: () => soon.length === 0,
   };
@@ -65,6 +66,21 @@ test('[LI19] a request that takes longer than a turn runs alone in it', async ()
   expect(ran).toHaveLength(1);
   await nextTurn();
   expect(ran).toHaveLength(1);
+});
+
+test('[LI19] what a request does between waits that end at once belongs to its turn', async () => {
+  const { clock, ran, turns, send, nextTurn } = openTurns();
+  send('app', 10);
+  const inSteps = async () => {
+    for (let step = 0; step < 50; step++) {
+      await undefined;
+      clock.advance(1);
+    }
+    ran.push('steps');
+  };
+  for (let count = 0; count < 3; count++) void turns.run('app', inSteps);
+  await nextTurn();
+  expect(ran).toEqual(['steps']);
 });
 
 test('a request that fails costs no other its turn', async () => {

@@ -46,8 +46,7 @@ export class Turns {
     this.#beganMs = this.#clock.elapsed();
     while (this.#waiting.size > 0 && this.#clock.elapsed() - this.#beganMs < turnMs) {
       this.#beginNext();
-      // What the request goes on to do without waiting for anything belongs to this turn.
-      await undefined;
+      await allPromises();
     }
     this.#isScheduled = false;
     if (this.#waiting.size > 0) this.#schedule();
@@ -62,4 +61,10 @@ export class Turns {
       return;
     }
   }
+}
+
+/** Resolves when a request has done all that it does before it waits for something outside the process. */
+function allPromises(): Promise<void> {
+  // Node runs what is due at the next tick when no promise has anything to do.
+  return new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)));
 }
