@@ -18,6 +18,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'unit',
+          sequence: { groupOrder: 0 },
           include: ['{sdk,services,infra}/**/*.test.ts'],
           exclude: [...shared.exclude, '**/*.int.test.ts'],
           provide: { fuzzFactor },
@@ -28,10 +29,13 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'integration',
+          // They mostly wait: for programs to start, for limits to pass, for a browser.
+          maxWorkers: 3,
+          sequence: { groupOrder: 1 },
           include: ['{sdk,services,infra}/**/*.int.test.ts'],
           globalSetup: ['infra/testing/global-setup.ts'],
           provide: { fuzzFactor },
-          testTimeout: 60_000,
+          testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },
