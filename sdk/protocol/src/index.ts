@@ -1,9 +1,15 @@
+export * from './commands.ts';
+export type { Dialect } from './dialects/dialect.ts';
+export * from './dialects/pusher.ts';
+export * from './dialects/raw.ts';
 export * from './errors.ts';
 export * from './fixes.ts';
-export * from './frames.ts';
+export { utf8Length } from './json.ts';
 export * from './limits.ts';
+export * from './members.ts';
 export * from './names.ts';
 export * from './nesting.ts';
 export * from './origins.ts';
+export * from './server-events.ts';
 export * from './signatures.ts';
 export * from './tokens.ts';

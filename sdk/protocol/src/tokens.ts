@@ -1,7 +1,7 @@
 /** Capability tokens: what a JWT's claims say, once its signature is known to hold. */
 import { type Checked, refuse } from './errors.ts';
-import { type Member, parseUserInfo } from './frames.ts';
 import { limits } from './limits.ts';
+import { type Member, parseUserInfo } from './members.ts';
 import { parseUserId, quote } from './names.ts';
 
 /** `subscribe` is of private channels, `presence` of presence channels. `history` is kept for later. */

@@ -1,6 +1,7 @@
 /** What throws where nothing may: it costs one connection, message or run, and nobody else anything. */
 import { FakeClock } from '@starling/adapters/memory';
 import { channelTopic, later, userTopic } from '@starling/ports';
+import { pusherDialect } from '@starling/protocol';
 import { expect, it } from 'vitest';
 import { TimingWheel } from './timing-wheel.ts';
 import { createWorld, lineCodec, TestPeer, type World } from './world.test-kit.ts';
@@ -48,6 +49,7 @@ it('[OP14] a message that cannot be framed for one kind of transport reaches the
   const framing = { fails: false };
   const codec = {
     name: 'choosy',
+    dialect: pusherDialect,
     frame: (bytes: Uint8Array) => {
       if (framing.fails) throw new Error('framed');
       return lineCodec.frame(bytes);

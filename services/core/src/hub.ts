@@ -18,7 +18,8 @@ import {
   probeTopic,
   type Topic,
 } from '@starling/ports';
-import { StarlingError } from '@starling/protocol';
+import { type ServerEvent, StarlingError } from '@starling/protocol';
+import { Delivery } from './delivery.ts';
 import type { Outbox } from './outbox.ts';
 import type { AppTraffic } from './traffic.ts';
 
@@ -27,6 +28,8 @@ export interface Receiver {
   readonly socketId: string;
   readonly outbox: Outbox;
   readonly traffic: AppTraffic;
+  /** Queues what tells it, where the receiver's dialect has a word for it, and counts it. */
+  deliver(delivery: Delivery): void;
   /** A backend ordered the user's connections closed. */
   terminate(): void;
   /** What was done for this connection threw: it ends. Never throws. */
@@ -37,8 +40,8 @@ export interface Receiver {
 export class Subscription {
   readonly topic: Topic;
   readonly receiver: Receiver;
-  /** Messages that arrived before the newcomer was told it has joined; null once it is live. */
-  #held: BrokerMessage[] | null = [];
+  /** What arrived before the newcomer was told it has joined; null once it is live. */
+  #held: Delivery[] | null = [];
   /** By how many it is held: only the last one's release makes it live. */
   #holds = 1;
   #heldBytes = 0;
@@ -62,15 +65,15 @@ export class Subscription {
     this.#held ??= [];
   }
 
-  hold(message: BrokerMessage, maxBytes: number): void {
+  hold(delivery: Delivery, maxBytes: number): void {
     const { outbox } = this.receiver;
-    const bytes = this.#heldBytes + message.payload.byteLength + 64;
+    const bytes = this.#heldBytes + delivery.byteLength + 64;
     if (bytes > Math.min(maxBytes, outbox.allowedBytes)) {
       outbox.overflow();
       return;
     }
     this.#holdBytes(bytes);
-    this.#held?.push(message);
+    this.#held?.push(delivery);
   }
 
   /** Drops what is held, and goes on holding. */
@@ -86,7 +89,9 @@ export class Subscription {
   }
 
   /** Whether the newcomer has been told of this already. */
-  knows({ kind, position }: BrokerMessage): boolean {
+  knows({ message }: Delivery): boolean {
+    if (message === undefined) return false;
+    const { kind, position } = message;
     return position !== undefined && position <= (kind === 'transition' ? this.transitionFloor : this.eventFloor);
   }
 
@@ -96,17 +101,7 @@ export class Subscription {
     const held = this.#held ?? [];
     this.#held = null;
     this.#holdBytes(0);
-    for (const message of held) if (!this.knows(message)) this.send(message.payload);
-  }
-
-  /** Past whatever is held. */
-  send(payload: Uint8Array): void {
-    const { outbox, traffic } = this.receiver;
-    const frame = outbox.codec.frame(payload);
-    outbox.push(frame);
-    traffic.delivered++;
-    traffic.deliveredBytes += frame.byteLength;
-    outbox.sharesFlush(traffic);
+    for (const delivery of held) if (!this.knows(delivery)) this.receiver.deliver(delivery);
   }
 }
 
@@ -217,16 +212,16 @@ export class Hub {
     const room = this.#rooms.get(topic);
     if (room === undefined) this.#tellFollower(topic, message.payload);
     else if (message.kind === 'terminate') this.#terminate(room);
-    else this.#deliver(room, message);
+    else this.#deliver(room, new Delivery(message));
   }
 
-  #deliver(room: Room, message: BrokerMessage): void {
+  #deliver(room: Room, delivery: Delivery): void {
     const { clock } = this.#deps;
     const beganMs = clock.elapsed();
-    const { except, position } = message;
+    const except = delivery.message?.except;
+    const isPositioned = delivery.message?.position !== undefined;
     let codec: Codec | null = null;
     let frame: Frame | null = null;
-    let others: Map<Codec, Frame> | null = null;
     // One topic is of one app: its counts are added up here and written once.
     let last: Receiver | null = null;
     let delivered = 0;
@@ -242,21 +237,18 @@ export class Hub {
           current = receiver;
           if (except !== undefined && receiver.socketId === except) continue;
           if (subscription.isHolding) {
-            subscription.hold(message, maxHeldBytes);
+            subscription.hold(delivery, maxHeldBytes);
             continue;
           }
-          if (position !== undefined && subscription.knows(message)) continue;
+          if (isPositioned && subscription.knows(delivery)) continue;
           const { outbox } = receiver;
-          if (outbox.codec !== codec || frame === null) {
-            if (codec !== null && frame !== null) others = (others ?? new Map<Codec, Frame>()).set(codec, frame);
+          if (outbox.codec !== codec) {
+            current = null;
+            frame = delivery.frame(outbox.codec);
             codec = outbox.codec;
-            frame = others?.get(codec) ?? null;
-            if (frame === null) {
-              current = null;
-              frame = codec.frame(message.payload);
-              current = receiver;
-            }
+            current = receiver;
           }
+          if (frame === null) continue;
           outbox.push(frame);
           last = receiver;
           delivered++;
@@ -275,6 +267,12 @@ export class Hub {
     traffic.deliveredBytes += deliveredBytes;
     traffic.spent(msSince(beganMs, clock));
     outbox.sharesFlush(traffic);
+  }
+
+  /** Tells a topic's subscribers here what this node knows by itself. Never throws. */
+  tell(topic: Topic, event: ServerEvent): void {
+    const room = this.#rooms.get(topic);
+    if (room !== undefined) this.#deliver(room, new Delivery(undefined, event));
   }
 
   #terminate(room: Room): void {
@@ -308,7 +306,7 @@ export class Hub {
    */
   async retell(
     topic: Topic,
-    read: () => Promise<{ readonly payload: Uint8Array; readonly position: number }>,
+    read: () => Promise<{ readonly event: ServerEvent; readonly position: number }>,
   ): Promise<boolean> {
     const room = this.#rooms.get(topic);
     if (room === undefined) return true;
@@ -317,12 +315,13 @@ export class Hub {
     for (const subscription of live) subscription.holdAgain();
     const stillHere = () => live.filter((subscription) => room.subscriptions.has(subscription));
     try {
-      const { payload, position } = await read();
+      const { event, position } = await read();
+      const delivery = new Delivery(undefined, event);
       for (const subscription of stillHere()) {
         // Told meanwhile by another way, of the same or something newer.
         if (subscription.transitionFloor >= position) continue;
         subscription.transitionFloor = position;
-        subscription.send(payload);
+        subscription.receiver.deliver(delivery);
       }
     } finally {
       for (const subscription of stillHere()) subscription.release();

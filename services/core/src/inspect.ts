@@ -3,13 +3,13 @@
 import {
   type App,
   type Broker,
+  type BrokerMessage,
   channelTopic,
-  isFields,
   type Occupancy,
   type PresenceStore,
-  readJson,
 } from '@starling/ports';
 import { type Channel, type Checked, quote, refuse } from '@starling/protocol';
+import { readPayload } from './delivery.ts';
 
 export interface InspectDeps {
   readonly presenceStore: Pick<PresenceStore, 'members' | 'occupancies' | 'channels'>;
@@ -83,7 +83,7 @@ export async function inspectChannel(
   };
   if (attributes.has('cache')) {
     const retained = await deps.broker.retained(topic);
-    const data = retained === undefined ? null : dataOf(retained.message.payload);
+    const data = retained === undefined ? null : dataOf(retained.message);
     state.cache = retained === undefined || data === null ? null : { data, ttl: retained.ttlSeconds };
   }
   return { ok: true, value: state };
@@ -157,10 +157,9 @@ function counts(app: App, channel: Channel, occupancy: Occupancy, attributes: At
 /** Bytes of the longest retained frame that is read: one of the largest data that an app may allow, each character escaped. */
 const maxFrameBytes = 4 * 1_048_576;
 
-/** The way back from the frame that `publish` made: only here is one read again. Null for what is none of ours. */
-function dataOf(payload: Uint8Array): string | null {
-  const read = readJson(payload, maxFrameBytes);
-  if (read === null || !isFields(read.value)) return null;
-  const { data } = read.value;
-  return typeof data === 'string' ? data : null;
+/** Null for what is none of ours. */
+function dataOf({ payload }: BrokerMessage): string | null {
+  if (payload.byteLength > maxFrameBytes) return null;
+  const event = readPayload(payload);
+  return event?.type === 'event' ? event.data : null;
 }

@@ -1,7 +1,7 @@
 /** What joining, leaving, signing in and tokens need of a session: no more, so that they can be read without it. */
 
 import type { App, Broker, Clock, Observer, PresenceStore, Seat, TokenVerifier, VerifiedToken } from '@starling/ports';
-import type { Member, ProblemCode, Refusal } from '@starling/protocol';
+import type { Member, ProblemCode, Refusal, ServerEvent } from '@starling/protocol';
 import type { Charge } from './capacity.ts';
 import type { Hub, Receiver, Subscription } from './hub.ts';
 import type { SubscriptionCounts } from './subscription-counts.ts';
@@ -37,7 +37,7 @@ export interface Peer extends Receiver {
   user: SignedIn | null;
   /** The one in force. */
   readonly token: VerifiedToken | null;
-  send(frame: string): void;
+  tell(event: ServerEvent): void;
   refuse(code: ProblemCode, message?: string): void;
   /** Puts it in force, says so, and leaves the channels that it does not allow. */
   useToken(token: VerifiedToken): void;

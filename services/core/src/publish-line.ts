@@ -6,13 +6,12 @@
  */
 import type { App, Observer } from '@starling/ports';
 import {
-  encodePublishAck,
-  encodePublishError,
   limits,
   problems,
   type Refusal,
   refuse,
   refuseByLimit,
+  type ServerEvent,
   StarlingError,
 } from '@starling/protocol';
 import type { Charge } from './capacity.ts';
@@ -25,7 +24,7 @@ export interface Publisher {
   readonly isClosed: boolean;
   readonly traffic: AppTraffic;
   readonly charge: Pick<Charge, 'take' | 'give'>;
-  send(frame: string): void;
+  tell(event: ServerEvent): void;
 }
 
 export interface PublishLineDeps extends PublishDeps {
@@ -91,10 +90,11 @@ export class PublishLine {
     });
   }
 
-  refuse(id: string, refusal: Refusal, retryAfterSeconds?: number): void {
+  /** `retryAfterSeconds`: only where the same publish may succeed later; a limit knows it by itself. */
+  refuse(id: string, refusal: Refusal, retryAfterSeconds = refusal.limit?.reset ?? null): void {
     const { isClosed, traffic } = this.#publisher;
     traffic.refused(refusal.code);
-    if (!isClosed) this.#publisher.send(encodePublishError(id, refusal, retryAfterSeconds));
+    if (!isClosed) this.#publisher.tell({ type: 'publish-refused', id, refusal, retryAfterSeconds });
   }
 
   /** Drops what waits. What is with the broker stays there. */
@@ -138,7 +138,7 @@ export class PublishLine {
   #answer(id: string, published: Published | undefined): void {
     if (published === undefined) return;
     if (published.ok) {
-      if (!this.#publisher.isClosed) this.#publisher.send(encodePublishAck(id));
+      if (!this.#publisher.isClosed) this.#publisher.tell({ type: 'published', id });
     } else if ('refusal' in published) {
       this.refuse(id, published.refusal);
     } else {

@@ -16,15 +16,8 @@ import {
   type Topic,
   userTopic,
 } from '@starling/ports';
-import {
-  type Channel,
-  type Checked,
-  encodeEvent,
-  limits,
-  type Refusal,
-  refuseByLimit,
-  resetSeconds,
-} from '@starling/protocol';
+import { type Channel, type Checked, limits, type Refusal, refuseByLimit, resetSeconds } from '@starling/protocol';
+import { payloadOf } from './delivery.ts';
 import type { AppTraffic, Traffic } from './traffic.ts';
 
 /** One event for one channel, already checked. */
@@ -167,7 +160,7 @@ async function send(
         isSlow.clear();
       }
       isSlow.set(topic, isSlowHere);
-      const payload = Buffer.from(encodeEvent(event, channel.name, data));
+      const payload = payloadOf({ type: 'event', channel: channel.name, event, data, userId: undefined });
       const message =
         except === undefined ? ({ kind: 'event', payload } as const) : ({ kind: 'event', payload, except } as const);
       const options = isSlowHere

@@ -4,7 +4,7 @@
  */
 
 import { type App, channelTopic, type Observer, type PresenceStore, type Topic } from '@starling/ports';
-import { type Channel, encodeSubscriptionCount, encodeSubscriptionSucceeded, StarlingError } from '@starling/protocol';
+import { type Channel, StarlingError } from '@starling/protocol';
 import type { Hub } from './hub.ts';
 import type { Session } from './session.ts';
 import { retellWatched } from './signin.ts';
@@ -64,7 +64,7 @@ function keptBy(sessions: readonly Session[]): Iterable<Kept> {
 async function retellMembers({ hub, presenceStore }: RetellDeps, { topic, channel }: Kept): Promise<boolean> {
   return hub.retell(topic, async () => {
     const { members, position } = await presenceStore.members(topic);
-    return { payload: Buffer.from(encodeSubscriptionSucceeded(channel.name, members)), position };
+    return { event: { type: 'subscribed', channel: channel.name, members }, position };
   });
 }
 
@@ -72,8 +72,7 @@ async function retellCounts({ hub, presenceStore }: RetellDeps, kept: readonly K
   const occupancies = await presenceStore.occupancies(kept.map(({ topic }) => topic));
   for (const [index, { topic, channel }] of kept.entries()) {
     const count = occupancies[index]?.connectionCount ?? 0;
-    const payload = Buffer.from(encodeSubscriptionCount(channel.name, count));
-    if (count > 0) hub.deliver(topic, { kind: 'event', payload });
+    if (count > 0) hub.tell(topic, { type: 'subscription-count', channel: channel.name, count });
   }
 }
 

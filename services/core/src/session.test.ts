@@ -1,5 +1,6 @@
 import type { MemoryBroker } from '@starling/adapters/memory';
 import { channelTopic, defaultAppLimits, type Fanout, type Transport } from '@starling/ports';
+import { pusherDialect } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
 import { createWorld, lineCodec, TestPeer, testApp } from './world.test-kit.ts';
 
@@ -409,6 +410,7 @@ describe('the outbox', () => {
     const framed: string[] = [];
     const codecOf = (name: string) => ({
       name,
+      dialect: pusherDialect,
       frame: (bytes: Uint8Array) => {
         framed.push(name);
         return lineCodec.frame(bytes);

@@ -4,6 +4,7 @@ import {
   type App,
   type AppStore,
   type ElapsedMs,
+  type Frame,
   later,
   msSince,
   type RateLimiter,
@@ -15,23 +16,15 @@ import {
   type Checked,
   type ClientCommand,
   type ClientEventCommand,
-  decodeCommand,
-  encodeAuthError,
-  encodeAuthSuccess,
-  encodeConnectionEstablished,
-  encodeError,
-  encodeEvent,
-  encodeSubscriptionError,
   isOriginAllowed,
   limits,
   type ProblemCode,
   parseChannelName,
-  pingFrame,
-  pongFrame,
   problems,
   type Refusal,
   refuseByLimit,
   resetSeconds,
+  type ServerEvent,
   type SigninCommand,
   type SocketPublishCommand,
   StarlingError,
@@ -40,6 +33,7 @@ import {
 } from '@starling/protocol';
 import { authorizePublish } from './authorize.ts';
 import { type Charge, subscriptionCost } from './capacity.ts';
+import { type Delivery, payloadOf } from './delivery.ts';
 import { refuseOverShare } from './fairness.ts';
 import { type Flusher, Outbox } from './outbox.ts';
 import type { Peer, PeerDeps, SignedIn } from './peer.ts';
@@ -287,7 +281,8 @@ export class Session implements Peer {
     this.#state = 'open';
     this.traffic.opened();
     this.traffic.keyUses.set(this.greeting.key, clock.now());
-    this.send(encodeConnectionEstablished(this.socketId, settings.activityTimeoutSeconds));
+    const { activityTimeoutSeconds } = settings;
+    this.tell({ type: 'established', socketId: this.socketId, activityTimeoutSeconds });
     if (this.#token !== null) this.#sayToken(this.#token);
     else if (this.app.admitsAuthorizedOnly) {
       this.#authorizeBy = later(clock.elapsed(), settings.authorizationTimeoutMs);
@@ -323,7 +318,7 @@ export class Session implements Peer {
       this.traffic.framesIn++;
       this.traffic.receivedBytes += text.length;
       if (!this.#admitFrame(now, workBytes)) return;
-      const decoded = decodeCommand(text);
+      const decoded = this.transport.codec.dialect.decode(text);
       if (decoded.ok) this.#obey(decoded.value);
       else this.refuse(decoded.refusal.code, decoded.refusal.message);
     } catch (err) {
@@ -402,7 +397,7 @@ export class Session implements Peer {
   #obey(command: ClientCommand): void {
     switch (command.type) {
       case 'ping':
-        this.send(pongFrame);
+        this.tell({ type: 'pong' });
         return;
       case 'pong':
         return;
@@ -524,16 +519,15 @@ export class Session implements Peer {
       return;
     }
     const { channel, subscription, seat } = seating;
-    const frame = encodeEvent(command.event, channel.name, command.data, seat?.member?.userId);
+    const { event, data } = command;
     this.traffic.clientEvents++;
     if (deps.observer.notes) {
-      const { event, data } = command;
       this.note('client event', { channel: channel.name, event, ...(!app.hidesData && { data }) });
     }
     try {
       await deps.broker.publish(subscription.topic, {
         kind: 'event',
-        payload: Buffer.from(frame),
+        payload: payloadOf({ type: 'event', channel: channel.name, event, data, userId: seat?.member?.userId }),
         except: this.socketId,
       });
     } catch (err) {
@@ -626,9 +620,18 @@ export class Session implements Peer {
 
   // ── Outbound ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A frame for this session alone. */
-  send(text: string): void {
-    const frame = this.outbox.codec.frame(Buffer.from(text));
+  /** Something for this session alone. */
+  tell(event: ServerEvent): void {
+    const { codec } = this.outbox;
+    for (const text of codec.dialect.encode(event)) this.#queueFrame(codec.frame(Buffer.from(text)));
+  }
+
+  deliver(delivery: Delivery): void {
+    const frame = delivery.frame(this.outbox.codec);
+    if (frame !== null) this.#queueFrame(frame);
+  }
+
+  #queueFrame(frame: Frame): void {
     this.outbox.push(frame);
     this.traffic.delivered++;
     this.traffic.deliveredBytes += frame.byteLength;
@@ -641,7 +644,7 @@ export class Session implements Peer {
     this.traffic.refused(code);
     this.#noteProblem('refused', code, message);
     const { number, closes } = problems[code];
-    this.send(encodeError(number, message));
+    this.tell({ type: 'refused', refusal: { code, message } });
     if (closes && number !== null) this.#close(number, message);
   }
 
@@ -655,13 +658,8 @@ export class Session implements Peer {
     if (this.#state === 'closed') return;
     this.traffic.refused(refusal.code);
     this.#noteProblem('subscription refused', refusal.code, refusal.message);
-    const type = subscriptionErrorType(refusal.code);
-    const { status } = problems[refusal.code];
     // An invalid name is echoed cut: it may be as long as a frame.
-    const name = channel.slice(0, limits.channelNameLength);
-    const { message: error, limit } = refusal;
-    const told = { type, error, status, ...(limit !== undefined && { limit }) };
-    for (const frame of encodeSubscriptionError(name, told)) this.send(frame);
+    this.tell({ type: 'subscription-refused', channel: channel.slice(0, limits.channelNameLength), refusal });
   }
 
   useToken(token: VerifiedToken): void {
@@ -682,14 +680,15 @@ export class Session implements Peer {
   #sayToken({ user, expiresAtMs, capabilities }: VerifiedToken): void {
     this.authorized();
     const expiresInSeconds = Math.max(0, Math.floor((expiresAtMs - this.deps.clock.now()) / 1_000));
-    this.send(encodeAuthSuccess(user?.userId ?? null, expiresInSeconds, capabilities.json));
+    const userId = user?.userId ?? null;
+    this.tell({ type: 'token-accepted', userId, expiresInSeconds, capabilities: capabilities.json });
   }
 
   refuseToken(refusal: Refusal): void {
     if (this.#state === 'closed') return;
     this.traffic.refused(refusal.code);
     this.#noteProblem('token refused', refusal.code, refusal.message);
-    this.send(encodeAuthError(refusal));
+    this.tell({ type: 'token-refused', refusal });
   }
 
   drained(): void {
@@ -727,7 +726,7 @@ export class Session implements Peer {
       this.#probedAt = now;
       this.transport.probe();
       // Native pings reach every client; the JSON one is for those behind a proxy that answers pings itself.
-      if (this.greeting.protocol !== '4') this.send(pingFrame);
+      if (this.greeting.protocol !== '4') this.tell({ type: 'ping' });
     }
     this.#scheduleCheck();
   }
@@ -867,9 +866,4 @@ function tokenCost({ capabilities }: VerifiedToken): number {
 
 function isKeyEnabled(app: App, key: string): boolean {
   return app.keys.some((candidate) => candidate.key === key && candidate.isEnabled);
-}
-
-function subscriptionErrorType(code: ProblemCode): string {
-  if (code === 'channel_limit' || code === 'member_limit') return 'LimitReached';
-  return problems[code].status >= 500 ? 'ServerError' : problems[code].status === 400 ? 'ValidationError' : 'AuthError';
 }

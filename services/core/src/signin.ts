@@ -1,18 +1,10 @@
 /** Signing a connection in as a user, and its watchlist. One at a time for a session; see `Session`. */
 
 import { type Seat, userTopic, watchTopic } from '@starling/ports';
-import {
-  encodeError,
-  encodeSigninSuccess,
-  encodeWatchlistEvents,
-  limits,
-  type Member,
-  problems,
-  type Refusal,
-  type SigninCommand,
-} from '@starling/protocol';
+import { limits, type Member, type Refusal, type SigninCommand, type WatchlistEvent } from '@starling/protocol';
 import { authorizeSignin } from './authorize.ts';
 import { subscriptionCost } from './capacity.ts';
+import { payloadOf } from './delivery.ts';
 import { Subscription } from './hub.ts';
 import type { Peer } from './peer.ts';
 
@@ -26,7 +18,7 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
   }
   const { userId, userInfo } = user.value;
   if (session.user !== null) {
-    if (session.user.userId === userId) session.send(encodeSigninSuccess(command.userData));
+    if (session.user.userId === userId) session.tell({ type: 'signed-in', userData: command.userData });
     else refuseSignin(session, 'The connection is already signed in as another user');
     return;
   }
@@ -40,13 +32,13 @@ export async function signin(session: Peer, command: SigninCommand): Promise<voi
     const reading = await becomeUser(session, { userId, userInfo }, watched);
     if (reading === null) return;
     session.authorized();
-    session.send(encodeSigninSuccess(command.userData));
+    session.tell({ type: 'signed-in', userData: command.userData });
     if (session.deps.observer.notes) session.note('signed in', { userId });
     startUser(session, reading);
     if (app.hasWatchlists && user.value.watchlist.length > limits.watchlistLength) {
       const text = `Watchlist limit exceeded. Only the first ${limits.watchlistLength} user ids are accepted`;
       session.traffic.refused('watchlist_too_long');
-      session.send(encodeError(problems.watchlist_too_long.number, text));
+      session.tell({ type: 'refused', refusal: { code: 'watchlist_too_long', message: text } });
     }
   } catch (err) {
     refuseSignin(session, 'The sign-in could not be completed: try again');
@@ -68,9 +60,9 @@ export function takeUser(session: Peer, user: Member, watched: readonly string[]
   return session.charge.take(userCost(user, watched));
 }
 
-/** Who of a watchlist is online and who is not, as a frame; and the position up to which that is true of each. */
+/** Who of a watchlist is online and who is not, if there is one; and the position up to which that is true of each. */
 interface Reading {
-  readonly snapshot: string | null;
+  readonly snapshot: WatchlistEvent | null;
   readonly positions: readonly number[];
 }
 
@@ -103,7 +95,7 @@ export async function becomeUser(session: Peer, user: Member, watched: readonly 
 /** Once the session has been told that it is signed in. */
 export function startUser(session: Peer, { snapshot, positions }: Reading): void {
   const [own, ...watches] = session.user?.subscriptions ?? [];
-  if (snapshot !== null) session.send(snapshot);
+  if (snapshot !== null) session.tell(snapshot);
   for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
   own?.release();
   for (const watch of watches) watch.release();
@@ -114,7 +106,7 @@ async function readWatched({ app, deps }: Peer, ids: readonly string[]): Promise
   const occupancies = await deps.presenceStore.occupancies(ids.map((id) => userTopic(app.id, id)));
   const isOnline = (_id: string, index: number): boolean => (occupancies[index]?.connectionCount ?? 0) > 0;
   const offline = ids.filter((id, index) => !isOnline(id, index));
-  const snapshot = encodeWatchlistEvents(ids.filter(isOnline), offline);
+  const snapshot: WatchlistEvent = { type: 'watchlist', online: ids.filter(isOnline), offline };
   return { snapshot, positions: occupancies.map(({ position }) => position) };
 }
 
@@ -131,7 +123,7 @@ export async function retellWatched(session: Peer): Promise<boolean> {
   try {
     const { snapshot, positions } = await readWatched(session, user.watched);
     if (session.isClosed) return true;
-    if (snapshot !== null) session.send(snapshot);
+    if (snapshot !== null) session.tell(snapshot);
     for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
     return true;
   } finally {
@@ -150,9 +142,8 @@ export async function leaveUser(session: Peer): Promise<void> {
 }
 
 function watchEvent(name: 'online' | 'offline', userId: string): Uint8Array {
-  return Buffer.from(
-    encodeWatchlistEvents(name === 'online' ? [userId] : [], name === 'offline' ? [userId] : []) ?? '',
-  );
+  const [online, offline] = name === 'online' ? [[userId], []] : [[], [userId]];
+  return payloadOf({ type: 'watchlist', online, offline });
 }
 
 /** An app that admits authorised connections only has no use for one whose sign-in failed. */

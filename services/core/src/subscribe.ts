@@ -3,10 +3,8 @@
 import { channelTopic, type Joined, type RetainedMessage, type Seat } from '@starling/ports';
 import {
   type Channel,
-  encodeCacheMiss,
   encodeMemberAdded,
   encodeMemberRemoved,
-  encodeSubscriptionSucceeded,
   type Member,
   problems,
   refuse,
@@ -15,6 +13,7 @@ import {
   type SubscribeCommand,
 } from '@starling/protocol';
 import { authorizeByToken, authorizeSubscription } from './authorize.ts';
+import { Delivery } from './delivery.ts';
 import { Subscription } from './hub.ts';
 import type { Peer } from './peer.ts';
 
@@ -112,18 +111,15 @@ function succeed(
   retained: RetainedMessage | undefined,
 ): void {
   const { channel } = seating;
-  const { codec } = session.outbox;
   session.traffic.subscriptions++;
   if (channel.kind === 'private' || channel.kind === 'presence') session.authorized();
-  session.send(encodeSubscriptionSucceeded(channel.name, channel.kind === 'presence' ? joined.members : undefined));
+  const members = channel.kind === 'presence' ? joined.members : undefined;
+  session.tell({ type: 'subscribed', channel: channel.name, members });
   if (retained !== undefined) {
-    const frame = codec.frame(retained.message.payload);
-    session.outbox.push(frame);
-    session.traffic.delivered++;
-    session.traffic.deliveredBytes += frame.byteLength;
+    session.deliver(new Delivery(retained.message));
     subscription.eventFloor = retained.message.position;
   } else if (channel.isCache) {
-    session.send(encodeCacheMiss(channel.name));
+    session.tell({ type: 'cache-miss', channel: channel.name });
   }
   subscription.transitionFloor = joined.position;
   subscription.release();
@@ -135,7 +131,7 @@ function succeed(
 /** For a client that has lost its state: the same answer again, and nothing else. */
 async function repeatSuccess(session: Peer, { channel, seat }: Seating, subscription: Subscription): Promise<void> {
   if (channel.kind !== 'presence' || seat === null) {
-    session.send(encodeSubscriptionSucceeded(channel.name));
+    session.tell({ type: 'subscribed', channel: channel.name, members: undefined });
     return;
   }
   // Who comes or goes while the store answers is told after the success, or the success would take it back.
@@ -146,7 +142,7 @@ async function repeatSuccess(session: Peer, { channel, seat }: Seating, subscrip
     if (session.isClosed || joined.isFull) return;
     // Told meanwhile by another way, of something newer.
     if (subscription.transitionFloor > joined.position) return;
-    session.send(encodeSubscriptionSucceeded(channel.name, joined.members));
+    session.tell({ type: 'subscribed', channel: channel.name, members: joined.members });
     subscription.transitionFloor = joined.position;
   } finally {
     subscription.release();

@@ -9,7 +9,8 @@ import {
   type PresenceStore,
   type Topic,
 } from '@starling/ports';
-import { type Channel, encodeSubscriptionCount } from '@starling/protocol';
+import type { Channel } from '@starling/protocol';
+import { payloadOf } from './delivery.ts';
 
 /** Above this many subscribers a count is sent at most once per `pauseMs`. */
 const fewSubscribers = 100;
@@ -66,7 +67,7 @@ export class SubscriptionCounts {
   }
 
   #publish(topic: Topic, channel: string, count: number): void {
-    const payload = Buffer.from(encodeSubscriptionCount(channel, count));
+    const payload = payloadOf({ type: 'subscription-count', channel, count });
     this.#deps.broker.publish(topic, { kind: 'event', payload }).catch((err: unknown) => {
       this.#deps.observer.problem('subscription count not published', { err, topic });
     });

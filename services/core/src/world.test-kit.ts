@@ -22,6 +22,7 @@ import {
   type Transport,
 } from '@starling/ports';
 import { tokenOf } from '@starling/ports/contract';
+import { pusherDialect } from '@starling/protocol';
 import {
   type Greeting,
   Hub,
@@ -35,7 +36,11 @@ import {
 import { defaultSessionSettings } from './session.ts';
 
 /** One whole frame per line, so that a write of several can be taken apart. */
-export const lineCodec: Codec = { name: 'line', frame: (payload) => Buffer.concat([payload, Buffer.from('\n')]) };
+export const lineCodec: Codec = {
+  name: 'line',
+  dialect: pusherDialect,
+  frame: (payload) => Buffer.concat([payload, Buffer.from('\n')]),
+};
 
 export interface Received {
   readonly event: string;

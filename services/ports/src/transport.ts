@@ -1,9 +1,16 @@
+import type { Dialect } from '@starling/protocol';
+
 /** Bytes ready for one kind of transport, shared by every session that gets them: never write to them. */
 export type Frame = Uint8Array;
 
-/** How one kind of transport wraps a payload. One object per kind: the hub encodes once per codec, not per session. */
+/**
+ * How one kind of transport wraps the messages of one dialect. One object for all conversations that can share frames: the
+ * hub frames a message once per codec, not per session.
+ */
 export interface Codec {
   readonly name: string;
+  readonly dialect: Dialect;
+  /** `payload`: one text message of the dialect, as UTF-8. */
   frame(payload: Uint8Array): Frame;
 }
 

@@ -1,5 +1,6 @@
+import { pusherDialect } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
-import { webSocketCodec } from './codec.ts';
+import { TextCodec } from './codec.ts';
 
 /** Lengths on both sides of where RFC 6455 changes the width of the length field, and the header each must have. */
 const headers = [
@@ -12,17 +13,19 @@ const headers = [
   [65_536, [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]],
 ] as const;
 
-describe('webSocketCodec', () => {
+const codec = new TextCodec(pusherDialect);
+
+describe('TextCodec', () => {
   it.each(headers)('frames %i bytes as one unmasked text frame with the shortest length', (length, header) => {
     const payload = Buffer.alloc(length, 'x');
-    const frame = webSocketCodec.frame(payload);
+    const frame = codec.frame(payload);
     expect([...frame.subarray(0, header.length)]).toEqual(header);
     expect(Buffer.compare(frame.subarray(header.length), payload)).toBe(0);
   });
 
   it('leaves the payload as it was', () => {
     const payload = Buffer.from('shared');
-    webSocketCodec.frame(payload);
+    codec.frame(payload);
     expect(payload.toString()).toBe('shared');
   });
 });

@@ -1,4 +1,5 @@
 import type { Codec, Frame } from '@starling/ports';
+import type { Dialect } from '@starling/protocol';
 
 /** The first byte of a whole text message: FIN and opcode 1. */
 const finalText = 0x81;
@@ -25,7 +26,17 @@ export function wholeFrame(firstByte: number, payload: Uint8Array): Frame {
   return frame;
 }
 
-export const webSocketCodec: Codec = {
-  name: 'ws',
-  frame: (payload) => wholeFrame(finalText, payload),
-};
+/** Each message of the dialect as one text message. */
+export class TextCodec implements Codec {
+  readonly name: string;
+  readonly dialect: Dialect;
+
+  constructor(dialect: Dialect) {
+    this.name = `ws ${dialect.name}`;
+    this.dialect = dialect;
+  }
+
+  frame(payload: Uint8Array): Frame {
+    return wholeFrame(finalText, payload);
+  }
+}

@@ -1,9 +1,10 @@
 /** permessage-deflate: what is agreed on, what is sent, and what is taken. */
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { pusherDialect } from '@starling/protocol';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket, { type ClientOptions } from 'ws';
 import { Random } from '../../../../infra/testing/random.ts';
-import { webSocketCodec } from './codec.ts';
+import { TextCodec } from './codec.ts';
 import { acceptOffer, DeflateCodec } from './deflate.ts';
 import { EchoServer } from './echo-server.test-kit.ts';
 import { startEngine } from './engine.test-kit.ts';
@@ -126,16 +127,17 @@ describe('the offer', () => {
     const client = await RawClient.connect(off.port);
     const { headers } = await client.shakeHands('/app/key', deflateOffer);
     expect(headers.has('sec-websocket-extensions')).toBe(false);
-    expect(off.session.transport.codec).toBe(webSocketCodec);
+    expect(off.session.transport.codec).toMatchObject({ name: 'ws pusher' });
     client.destroy();
     await off.app.close();
   });
 });
 
 describe('what is sent', () => {
-  const codec = new DeflateCodec();
+  const codec = new DeflateCodec(pusherDialect);
+  const text = new TextCodec(pusherDialect);
   const noise = Buffer.from(Array.from({ length: 5_000 }, (_, index) => new Random(index + 1).below(256)));
-  const plain = (payload: Uint8Array) => Buffer.compare(codec.frame(payload), webSocketCodec.frame(payload)) === 0;
+  const plain = (payload: Uint8Array) => Buffer.compare(codec.frame(payload), text.frame(payload)) === 0;
 
   it.each([0, 1, 511, 65_537, 1_000_000])('[WS11] leaves %i bytes as they are', (length) => {
     expect(plain(Buffer.alloc(length, 'x'))).toBe(true);
@@ -157,13 +159,6 @@ describe('what is sent', () => {
 
   it('[WS11] leaves what would not get smaller as it is', () => {
     expect(plain(noise)).toBe(true);
-  });
-
-  it('[WS11] compresses what many are told one by one only once', () => {
-    const payload = Buffer.alloc(2_000, 'text ');
-    const frame = codec.frame(payload);
-    expect(codec.frame(payload)).toBe(frame);
-    expect(codec.frame(Buffer.from(payload))).not.toBe(frame);
   });
 
   it('[WS11] brings one event to peers with and without compression, those in any order, each in the fewest bytes', async () => {

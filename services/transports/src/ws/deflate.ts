@@ -3,11 +3,11 @@
  * compressed event serves all its subscribers, and a connection keeps neither a compressor nor a window.
  */
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { Codec, Frame } from '@starling/ports';
+import type { Frame } from '@starling/ports';
 import { problems } from '@starling/protocol';
 import WebSocket from 'ws';
 import type { InboundScheduler } from '../inbound-scheduler.ts';
-import { webSocketCodec, wholeFrame } from './codec.ts';
+import { TextCodec, wholeFrame } from './codec.ts';
 import type { Inflater } from './library-internals.ts';
 import type { PacedSocket } from './paced-socket.ts';
 
@@ -75,19 +75,10 @@ const minCompressed = 512;
 const maxCompressed = 65_536;
 
 /** Frames what gets smaller by it as a compressed text message, and all else as the plain codec does. */
-export class DeflateCodec implements Codec {
-  readonly name = 'ws+deflate';
-  /** What many are told one by one, as after a gap, is compressed once too. */
-  #lastPayload: Uint8Array | null = null;
-  #lastFrame: Frame = tail;
-
-  frame(payload: Uint8Array): Frame {
-    if (payload.byteLength < minCompressed || payload.byteLength > maxCompressed) return webSocketCodec.frame(payload);
-    if (payload !== this.#lastPayload) {
-      this.#lastFrame = compressed(payload) ?? webSocketCodec.frame(payload);
-      this.#lastPayload = payload;
-    }
-    return this.#lastFrame;
+export class DeflateCodec extends TextCodec {
+  override frame(payload: Uint8Array): Frame {
+    const isWorthIt = payload.byteLength >= minCompressed && payload.byteLength <= maxCompressed;
+    return (isWorthIt ? compressed(payload) : null) ?? super.frame(payload);
   }
 }
 

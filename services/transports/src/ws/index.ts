@@ -1,4 +1,3 @@
-/** The WebSocket transport: `/app/KEY`, one session per connection. */
-export { webSocketCodec } from './codec.ts';
+/** The WebSocket transport: `/app/KEY` and `/raw/KEY`, one session per connection. */
 export { wsRoutes } from './routes.ts';
 export { defaultWsLimits, type WsDeps, type WsLimits } from './ws-connections.ts';

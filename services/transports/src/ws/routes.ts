@@ -1,13 +1,13 @@
-/** `/app/KEY`: the opening handshake, and the way into a connection. */
+/** `/app/KEY` and `/raw/KEY`: the opening handshake, and the way into a connection. */
 import { EventEmitter } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
 import websocket from '@fastify/websocket';
-import { problems, type Refusal, refuse } from '@starling/protocol';
+import { type Dialect, problems, pusherDialect, type Refusal, rawDialect, refuse } from '@starling/protocol';
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { acceptOffer } from './deflate.ts';
 import { checkHandshake } from './handshake.ts';
 import { listenForUpgrades, stopTimeout } from './upgrade.ts';
-import { WsConnections, type WsDeps } from './ws-connections.ts';
+import { type WsCodecs, WsConnections, type WsDeps, wsCodecs } from './ws-connections.ts';
 
 /**
  * Mounts the WebSocket transport. It answers every request to upgrade that the server gets, also those for other paths:
@@ -55,7 +55,7 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
     server.on('upgrade', onUpgrade);
 
     /** From here on the socket is no longer HTTP's, and neither request nor response are held. */
-    function accept(request: FastifyRequest<Handshake>, reply: FastifyReply): void {
+    function accept(request: FastifyRequest<Handshake>, reply: FastifyReply, codecs: WsCodecs): void {
       const { raw } = request;
       const { socket } = raw;
       const head = heads.get(raw) ?? nothing;
@@ -77,7 +77,7 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
       try {
         // The stream gives the library what came with the handshake when it has listeners for it.
         fastify.websocketServer.handleUpgrade(shownTo(raw, compresses), stream, nothing, (ws) => {
-          connections.open({ ws, stream, head }, socket, greeting, first(token));
+          connections.open({ ws, stream, head }, socket, codecs, greeting, first(token));
         });
       } catch (err) {
         observer.defect('connection', err);
@@ -85,24 +85,33 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
       }
     }
 
-    // A key may be followed by a slash: some clients put one before the query.
-    for (const url of ['/app/:key', '/app/:key/']) {
-      fastify.route<Handshake>({
-        method: 'GET',
-        url,
-        onRequest: (request, reply, _done) => {
-          const checked = checkRequest(request);
-          if (!checked.ok) answer(request, reply, checked.refusal);
-          // One that came as an ordinary request: nobody listens for upgrades any more.
-          else if (!request.ws) answer(request, reply, refuse('upgrade_required').refusal);
-          else accept(request, reply);
-        },
-        // Never reached: all is answered above.
-        handler: (request, reply) => answer(request, reply, refuse('upgrade_required').refusal),
-      });
+    for (const [path, dialect] of dialects) {
+      const codecs = wsCodecs(dialect);
+      // A key may be followed by a slash: some clients put one before the query.
+      for (const url of [`${path}/:key`, `${path}/:key/`]) {
+        fastify.route<Handshake>({
+          method: 'GET',
+          url,
+          onRequest: (request, reply, _done) => {
+            const checked = checkRequest(request);
+            if (!checked.ok) answer(request, reply, checked.refusal);
+            // One that came as an ordinary request: nobody listens for upgrades any more.
+            else if (!request.ws) answer(request, reply, refuse('upgrade_required').refusal);
+            else accept(request, reply, codecs);
+          },
+          // Never reached: all is answered above.
+          handler: (request, reply) => answer(request, reply, refuse('upgrade_required').refusal),
+        });
+      }
     }
   };
 }
+
+/** By where they are spoken. */
+const dialects: readonly (readonly [path: string, dialect: Dialect])[] = [
+  ['/app', pusherDialect],
+  ['/raw', rawDialect],
+];
 
 const nothing = Buffer.alloc(0);
 const noContextTakeover = { serverNoContextTakeover: true, clientNoContextTakeover: true } as const;

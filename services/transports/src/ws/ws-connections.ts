@@ -3,11 +3,11 @@ import type { Socket } from 'node:net';
 import type { Greeting, Session } from '@starling/core';
 import { type SocketWriter, StreamSocketWriter } from '@starling/fanout';
 import type { Codec, Fanout, Observer, Transport } from '@starling/ports';
-import { limits, problems } from '@starling/protocol';
+import { type Dialect, limits, problems } from '@starling/protocol';
 import WebSocket, { type RawData } from 'ws';
 import { AdmissionQueue } from '../admission-queue.ts';
 import { InboundScheduler } from '../inbound-scheduler.ts';
-import { webSocketCodec } from './codec.ts';
+import { TextCodec } from './codec.ts';
 import { DeflateCodec, PacedInflater } from './deflate.ts';
 import { replaceInflater } from './library-internals.ts';
 import { type PacedOwner, PacedSocket } from './paced-socket.ts';
@@ -50,6 +50,16 @@ export interface WsDeps {
   readonly compresses?: boolean;
 }
 
+/** Of one dialect: what its conversations are framed by, which have agreed on compression and which have not. */
+export interface WsCodecs {
+  readonly plain: Codec;
+  readonly deflated: Codec;
+}
+
+export function wsCodecs(dialect: Dialect): WsCodecs {
+  return { plain: new TextCodec(dialect), deflated: new DeflateCodec(dialect) };
+}
+
 /** What the library answers a handshake on: to be opened with what comes of it. */
 export interface Accepted {
   readonly ws: WebSocket;
@@ -65,7 +75,6 @@ export class WsConnections implements Fanout {
   readonly limits: WsLimits;
   readonly admission: AdmissionQueue;
   readonly inbound: InboundScheduler;
-  readonly deflateCodec = new DeflateCodec();
   readonly #open = new Set<WsConnection>();
   readonly #writer: SocketWriter;
   /** Of one call of `write`, used again in the next. */
@@ -86,8 +95,8 @@ export class WsConnections implements Fanout {
     return new PacedSocket(socket, this.inbound, this.limits.closeTimeoutMs);
   }
 
-  open(accepted: Accepted, socket: Socket, greeting: Greeting, token?: string): void {
-    const connection = new WsConnection(accepted, socket, this);
+  open(accepted: Accepted, socket: Socket, codecs: WsCodecs, greeting: Greeting, token?: string): void {
+    const connection = new WsConnection(accepted, socket, codecs, this);
     this.#open.add(connection);
     connection.open(accepted.head, greeting, token);
   }
@@ -168,16 +177,16 @@ export class WsConnection implements Transport, PacedOwner {
   /** What the last ping held that found the socket's buffer full. */
   #owedPong: Buffer | null = null;
 
-  constructor({ ws, stream }: Accepted, socket: Socket, connections: WsConnections) {
+  constructor({ ws, stream }: Accepted, socket: Socket, codecs: WsCodecs, connections: WsConnections) {
     this.#ws = ws;
     this.#stream = stream;
     this.#socket = socket;
     this.#connections = connections;
     if (ws.extensions === '') {
-      this.codec = webSocketCodec;
+      this.codec = codecs.plain;
       this.#inflater = null;
     } else {
-      this.codec = connections.deflateCodec;
+      this.codec = codecs.deflated;
       this.#inflater = new PacedInflater(ws, stream, connections.inbound, () => this.messageBytes);
       replaceInflater(ws, this.#inflater);
     }

@@ -19,7 +19,7 @@ import {
   pingFrame,
   pongFrame,
   utf8Length,
-} from './index.ts';
+} from '../index.ts';
 
 const commandOf = (frame: unknown): ClientCommand => {
   const command = decodeCommand(typeof frame === 'string' ? frame : JSON.stringify(frame));

@@ -1,60 +1,17 @@
-/** Text frames: what a client may say, decoded once; what the server says, encoded once. */
-import { type Checked, type LimitState, type ProblemCode, problems, type Refusal, refuse } from './errors.ts';
-import { limits } from './limits.ts';
-import { parseEventName, parseUserId, quote } from './names.ts';
-import { isNestedDeeper } from './nesting.ts';
+/** The dialect of Pusher's clients: text frames of JSON, as PP7 has them. */
+import type { ClientCommand, ClientEventCommand } from '../commands.ts';
+import { type Checked, type LimitState, type ProblemCode, problems, type Refusal, refuse } from '../errors.ts';
+import { faultOf, isObject, parseJson } from '../json.ts';
+import { limits } from '../limits.ts';
+import type { Member } from '../members.ts';
+import { parseEventName, quote } from '../names.ts';
+import { isNestedDeeper } from '../nesting.ts';
+import type { AppEvent, ServerEvent, SubscriptionCountEvent } from '../server-events.ts';
+import type { Dialect } from './dialect.ts';
+
+export const pusherDialect: Dialect = { name: 'pusher', decode: decodeCommand, encode };
 
 // ── From the client ──────────────────────────────────────────────────────────────────────────────────────────────
-
-export interface SubscribeCommand {
-  readonly type: 'subscribe';
-  /** Not yet checked: the refusal must name it. */
-  readonly channel: string;
-  readonly auth: string | undefined;
-  /** The exact string that was signed. */
-  readonly channelData: string | undefined;
-  /** Given, but not as a string: whoever needs it must refuse. */
-  readonly isChannelDataBroken: boolean;
-}
-export interface UnsubscribeCommand {
-  readonly type: 'unsubscribe';
-  readonly channel: string;
-}
-export interface SigninCommand {
-  readonly type: 'signin';
-  readonly auth: string;
-  /** The exact string that was signed. */
-  readonly userData: string;
-}
-export interface ClientEventCommand {
-  readonly type: 'client-event';
-  readonly event: string;
-  readonly channel: string;
-  /** As it goes out: a string stays itself, anything else has become JSON. */
-  readonly data: string;
-}
-/** A capability token, in place of the one in force. */
-export interface AuthCommand {
-  readonly type: 'auth';
-  /** Undefined when none was given: the refusal must not close the connection. */
-  readonly token: string | undefined;
-}
-export interface SocketPublishCommand {
-  readonly type: 'publish';
-  /** The client's name for it, given back with the answer. */
-  readonly id: string;
-  /** `channels`, `name`, `data`, `socket_id`: not yet checked. */
-  readonly fields: Readonly<Record<string, unknown>>;
-}
-export type ClientCommand =
-  | { readonly type: 'ping' }
-  | { readonly type: 'pong' }
-  | SubscribeCommand
-  | UnsubscribeCommand
-  | SigninCommand
-  | ClientEventCommand
-  | AuthCommand
-  | SocketPublishCommand;
 
 /**
  * One inbound text frame. Refuses with `frame_malformed`, `event_unsupported`, `event_name_invalid` or
@@ -138,73 +95,51 @@ function decodeClientEvent(event: string, frame: Record<string, unknown>): Check
   return { ok: true, value: { type: 'client-event', event, channel, data: text } };
 }
 
-// ── What subscribers and users say of themselves ─────────────────────────────────────────────────────────────────
-
-export interface Member {
-  readonly userId: string;
-  /** JSON text of an object, or `null`: it is only ever passed on, so it stays text. */
-  readonly userInfo: string;
-}
-
-/** `channel_data` of a presence subscribe. Refuses with `channel_data_invalid`. */
-export function parseMember(channelData: string): Checked<Member> {
-  const data = parseJson(channelData);
-  if (!isObject(data)) {
-    return refuse(
-      'channel_data_invalid',
-      faultOf(channelData, 'channel_data must be a JSON object with a user_id', 'channel_data'),
-    );
-  }
-  const userId = parseUserId(data['user_id']);
-  if (!userId.ok) return refuse('channel_data_invalid', `channel_data: ${userId.refusal.message}`);
-  return withUserInfo(userId.value, data['user_info']);
-}
-
-export interface User extends Member {
-  /** Distinct user ids, in the order given; not yet cut to the limit. */
-  readonly watchlist: readonly string[];
-}
-
-/** `user_data` of a sign-in. Refuses with `signin_refused`. */
-export function parseUser(userData: string): Checked<User> {
-  const data = parseJson(userData);
-  if (!isObject(data)) {
-    return refuse(
-      'signin_refused',
-      faultOf(userData, 'user_data must be a JSON object with a string "id"', 'user_data'),
-    );
-  }
-  const id = typeof data['id'] === 'string' ? parseUserId(data['id']) : refuse('user_id_invalid');
-  if (!id.ok) {
-    return refuse('signin_refused', `user_data: "id" must be a string of 1 to ${limits.userIdLength} characters`);
-  }
-  const member = withUserInfo(id.value, data['user_info']);
-  if (!member.ok) return refuse('signin_refused', `user_data: ${member.refusal.message}`);
-  const watchlist = data['watchlist'] ?? [];
-  if (!Array.isArray(watchlist) || !watchlist.every((entry) => typeof entry === 'string' && parseUserId(entry).ok)) {
-    return refuse('signin_refused', 'user_data: "watchlist" must be an array of user ids as strings');
-  }
-  return { ok: true, value: { ...member.value, watchlist: [...new Set(watchlist as string[])] } };
-}
-
-function withUserInfo(userId: string, info: unknown): Checked<Member> {
-  const userInfo = parseUserInfo(info);
-  if (userInfo.ok) return { ok: true, value: { userId, userInfo: userInfo.value } };
-  return refuse('channel_data_invalid', `user_info ${userInfo.refusal.message}`);
-}
-
-/** What a member is shown with, as JSON text. Refuses with `channel_data_invalid`, its text without a subject. */
-export function parseUserInfo(info: unknown): Checked<string> {
-  if (info === undefined || info === null) return { ok: true, value: 'null' };
-  if (!isObject(info)) return refuse('channel_data_invalid', 'must be an object');
-  const userInfo = stringifyJson(info);
-  if (userInfo === null || utf8Length(userInfo) > limits.userInfoBytes) {
-    return refuse('channel_data_invalid', `is limited to ${limits.userInfoBytes} bytes of JSON`);
-  }
-  return { ok: true, value: userInfo };
-}
-
 // ── To the client ────────────────────────────────────────────────────────────────────────────────────────────────
+function encode(event: ServerEvent): readonly string[] {
+  switch (event.type) {
+    case 'established':
+      return [encodeConnectionEstablished(event.socketId, event.activityTimeoutSeconds)];
+    case 'refused':
+      return [encodeError(problems[event.refusal.code].number, event.refusal.message)];
+    case 'ping':
+      return [pingFrame];
+    case 'pong':
+      return [pongFrame];
+    case 'subscribed':
+      return [encodeSubscriptionSucceeded(event.channel, event.members)];
+    case 'subscription-refused':
+      return encodeSubscriptionRefused(event.channel, event.refusal);
+    case 'event':
+      return [encodeEvent(event.event, event.channel, event.data, event.userId)];
+    case 'member-added':
+      return [encodeMemberAdded(event.channel, event.member)];
+    case 'member-removed':
+      return [encodeMemberRemoved(event.channel, event.userId)];
+    case 'subscription-count':
+      return [encodeSubscriptionCount(event.channel, event.count)];
+    case 'cache-miss':
+      return [encodeCacheMiss(event.channel)];
+    case 'signed-in':
+      return [encodeSigninSuccess(event.userData)];
+    case 'token-accepted':
+      return [encodeAuthSuccess(event.userId, event.expiresInSeconds, event.capabilities)];
+    case 'token-refused':
+      return [encodeAuthError(event.refusal)];
+    case 'published':
+      return [encodePublishAck(event.id)];
+    case 'publish-refused':
+      return [encodePublishError(event.id, event.refusal, event.retryAfterSeconds)];
+    case 'watchlist': {
+      const frame = encodeWatchlistEvents(event.online, event.offline);
+      return frame === null ? [] : [frame];
+    }
+    default:
+      event satisfies never;
+      return [];
+  }
+}
+
 // Built by hand around JSON.stringify of the parts: one pass, and the doubly encoded data stays visible.
 
 const json = JSON.stringify as (text: string) => string;
@@ -250,6 +185,16 @@ export function encodeSubscriptionError(
     `{"event":"pusher:subscription_error","channel":${json(channel)},"data":${data}}`,
     internal('subscription_error', channel, data),
   ];
+}
+
+function encodeSubscriptionRefused(channel: string, { code, message, limit }: Refusal): readonly string[] {
+  const error = { type: subscriptionErrorType(code), error: message, status: problems[code].status };
+  return encodeSubscriptionError(channel, limit === undefined ? error : { ...error, limit });
+}
+
+function subscriptionErrorType(code: ProblemCode): string {
+  if (code === 'channel_limit' || code === 'member_limit') return 'LimitReached';
+  return problems[code].status >= 500 ? 'ServerError' : problems[code].status === 400 ? 'ValidationError' : 'AuthError';
 }
 
 export function encodeMemberAdded(channel: string, member: Member): string {
@@ -312,45 +257,25 @@ export function encodeWatchlistEvents(online: readonly string[], offline: readon
   return `{"event":"pusher_internal:watchlist_events","data":${json(JSON.stringify({ events }))}}`;
 }
 
-// ── JSON, guarded ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Back ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Undefined for text that is not JSON, and for what is nested too deeply: no JSON text parses to undefined. */
-function parseJson(text: string, depth: number = limits.jsonDepth): unknown {
-  if (isNestedDeeper(text, depth)) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    // The only fault JSON.parse has is "this is not JSON", which is what undefined says.
-    return undefined;
+/** The event of a frame that `encode` made for a publish; null for any other text. For clients of another dialect. */
+export function readPublished(frame: string): AppEvent | SubscriptionCountEvent | null {
+  const value = parseJson(frame);
+  if (!isObject(value)) return null;
+  const { event, channel, data, user_id: userId } = value;
+  if (typeof event !== 'string' || typeof channel !== 'string' || typeof data !== 'string') return null;
+  if (event === 'pusher_internal:subscription_count') {
+    const count = dataObject(data)?.['subscription_count'];
+    return typeof count === 'number' ? { type: 'subscription-count', channel, count } : null;
   }
+  return { type: 'event', channel, event, data, userId: typeof userId === 'string' ? userId : undefined };
 }
+
+// ── Parts ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Of `data` given as a string: it stands one deep in its frame, as the object itself would. */
 const dataDepth = limits.jsonDepth - 1;
-
-/** Why the text of JSON was not taken: nested too deeply, or else what is said of it otherwise. */
-function faultOf(
-  text: string,
-  otherwise: string = problems.frame_malformed.text,
-  what = 'A frame',
-  depth: number = limits.jsonDepth,
-): string {
-  if (!isNestedDeeper(text, depth)) return otherwise;
-  return `${what} nests arrays and objects at most ${limits.jsonDepth} deep`;
-}
-
-/** Null when the value is nested deeper than the stack: JSON.parse takes what JSON.stringify cannot give back. */
-function stringifyJson(value: unknown): string | null {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return null;
-  }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** `data` of a `pusher:` command: an object, or a string of JSON that holds one. */
 function dataObject(data: unknown): Record<string, unknown> | null {
@@ -364,19 +289,4 @@ function refuseData(frame: Record<string, unknown>, code: ProblemCode, otherwise
   return isTooDeep
     ? refuse('frame_malformed', faultOf(data, otherwise, 'A frame', dataDepth))
     : refuse(code, otherwise);
-}
-
-/** Bytes of the text in UTF-8. A lone surrogate counts as the replacement character it would become. */
-export function utf8Length(text: string): number {
-  let bytes = text.length;
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    if (unit < 0x80) continue;
-    if (unit < 0x800) bytes += 1;
-    else if (unit >= 0xd800 && unit < 0xdc00 && (text.charCodeAt(index + 1) & 0xfc00) === 0xdc00) {
-      bytes += 2;
-      index++;
-    } else bytes += 2;
-  }
-  return bytes;
 }
