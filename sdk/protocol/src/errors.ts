@@ -125,6 +125,7 @@ export const problems = {
   request_too_large: nonFatal(413, 'The request body is too large'),
   encoding_unsupported: nonFatal(415, 'Compressed bodies are not taken: send it without Content-Encoding'),
   headers_too_large: nonFatal(431, 'The headers of the request are too large'),
+  stream_unknown: nonFatal(404, 'No such stream is open on this node'),
   upgrade_required: nonFatal(426, 'This address takes WebSocket connections'),
   rate_limited: nonFatal(429, 'Too many requests'),
   internal: nonFatal(500, 'Internal error'),

@@ -1,6 +1,7 @@
 /** The edge: what it mounts, line by line. */
 import type { Sessions } from '@starling/core';
 import type { Observer } from '@starling/ports';
+import { sseRoutes } from '@starling/transports/sse';
 import { type WsDeps, wsRoutes } from '@starling/transports/ws';
 import type { FastifyPluginAsync } from 'fastify';
 
@@ -15,5 +16,6 @@ export function edge(deps: EdgeDeps): FastifyPluginAsync {
   const { sessions, observer, ws } = deps;
   return async (fastify) => {
     await fastify.register(wsRoutes({ sessions, observer, ...ws }));
+    await fastify.register(sseRoutes({ sessions, observer }));
   };
 }

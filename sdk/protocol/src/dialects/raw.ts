@@ -144,7 +144,7 @@ function refusal(
   const { number } = problems[code];
   return JSON.stringify({
     [word]: of,
-    code,
+    ...(of !== code && { code }),
     ...(number !== null && { number }),
     message,
     ...(retryAfterSeconds != null && { retry_after: retryAfterSeconds }),

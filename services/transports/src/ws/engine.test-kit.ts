@@ -8,23 +8,33 @@ import {
   MemoryTokenVerifier,
 } from '@starling/adapters/memory';
 import { SystemClock } from '@starling/adapters/system-clock';
-import { Hub, type OutboxLimits, Sessions, Traffic } from '@starling/core';
+import {
+  defaultSessionSettings,
+  Hub,
+  type OutboxLimits,
+  type SessionSettings,
+  Sessions,
+  Traffic,
+} from '@starling/core';
 import type { SocketWriter } from '@starling/fanout';
-import { channelTopic } from '@starling/ports';
+import { type App, channelTopic } from '@starling/ports';
 import { appOf } from '@starling/ports/contract';
 import { encodeEvent } from '@starling/protocol';
 import Fastify from 'fastify';
 import { expect } from 'vitest';
+import { sseRoutes } from '../sse/routes.ts';
 import { clientFrame, RawClient } from './raw-client.test-kit.ts';
 import { wsRoutes } from './routes.ts';
 
-const app = appOf('1', { keys: [{ key: 'key', secret: 'secret', isEnabled: true }], hasClientEvents: true });
+const defaultApp = appOf('1', { keys: [{ key: 'key', secret: 'secret', isEnabled: true }], hasClientEvents: true });
 
 export interface EngineOptions {
   readonly outbox?: Partial<OutboxLimits>;
   readonly closeTimeoutMs?: number;
   readonly writer?: SocketWriter;
   readonly compresses?: boolean;
+  readonly settings?: Partial<SessionSettings>;
+  readonly app?: Partial<App>;
   /** What the app store waits for before it answers. */
   readonly beforeApp?: () => Promise<void>;
 }
@@ -39,6 +49,8 @@ export async function startEngine(options: EngineOptions = {}) {
     compresses = false,
     beforeApp,
   } = options;
+  const settings = { ...defaultSessionSettings, ...options.settings };
+  const app: App = { ...defaultApp, ...options.app };
   const clock = new SystemClock();
   const broker = new MemoryBroker(clock);
   const traffic = new Traffic();
@@ -59,7 +71,7 @@ export async function startEngine(options: EngineOptions = {}) {
   }
   const [rateLimiter, tokenVerifier] = [new MemoryRateLimiter(clock), new MemoryTokenVerifier()];
   const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
-  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic }, undefined, outbox);
+  const sessions = new Sessions({ ...stores, hub, clock, observer, traffic }, settings, outbox);
   sessions.start();
   const server = Fastify();
   /** How often the kernel was given something for each connection, the first connection first. */
@@ -69,6 +81,7 @@ export async function startEngine(options: EngineOptions = {}) {
   await server.register(
     wsRoutes({ sessions, observer, limits, compresses, ...(writer === undefined ? {} : { writer }) }),
   );
+  await server.register(sseRoutes({ sessions, observer, limits }));
   await server.listen({ host: '127.0.0.1', port: 0 });
   const { port } = server.server.address() as AddressInfo;
   const clients: RawClient[] = [];
@@ -116,6 +129,7 @@ export async function startEngine(options: EngineOptions = {}) {
   }
 
   return {
+    app,
     connect,
     connections,
     open,

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { openSocketWriter } from '@starling/fanout';
 import { afterAll, describe, expect, it } from 'vitest';
 import { buildNativeFanout } from '../../../../infra/testing/native-fanout.ts';
-import { EchoServer } from './echo-server.test-kit.ts';
+import { EchoServer } from '../echo-server.test-kit.ts';
 import { proveFanout } from './fanout.test-kit.ts';
 import { RawClient } from './raw-client.test-kit.ts';
 import type { WsConnection } from './ws-connections.ts';

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { EchoServer } from './echo-server.test-kit.ts';
+import { EchoServer } from '../echo-server.test-kit.ts';
 import { clientFrame, handshake, RawClient } from './raw-client.test-kit.ts';
 
 const server = new EchoServer({ closeTimeoutMs: 200 });

@@ -1,7 +1,7 @@
 /** What a peer sends last, in one piece with its close or with what breaks the protocol, and what becomes of the answers. */
 import { tokenOf } from '@starling/ports/contract';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { EchoServer } from './echo-server.test-kit.ts';
+import { EchoServer } from '../echo-server.test-kit.ts';
 import { type Engine, event, startEngine } from './engine.test-kit.ts';
 import { clientFrame, closePayload, deflatedFrame, deflateOffer, opcodes, RawClient } from './raw-client.test-kit.ts';
 

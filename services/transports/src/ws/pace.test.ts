@@ -1,8 +1,8 @@
 /** How much is handled in one turn of the event loop, and how long others wait: counted in frames, never in time. */
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { EchoServer } from '../echo-server.test-kit.ts';
 import { defaultUnitsPerTurn } from '../inbound-scheduler.ts';
-import { EchoServer } from './echo-server.test-kit.ts';
 import { clientFrame, deflatedFrame, deflateOffer, RawClient } from './raw-client.test-kit.ts';
 
 let server: EchoServer;

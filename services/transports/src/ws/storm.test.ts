@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { defaultPerTurn } from '../admission-queue.ts';
-import { EchoServer, type EchoSession } from './echo-server.test-kit.ts';
+import { EchoServer, type EchoSession } from '../echo-server.test-kit.ts';
 import { clientFrame } from './raw-client.test-kit.ts';
 
 const crowd = 200;

@@ -9,7 +9,7 @@ import { openSocketWriter } from '@starling/fanout';
 import type { FastifyHttpOptions } from 'fastify';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildNativeFanout } from '../../../../infra/testing/native-fanout.ts';
-import { EchoServer } from './echo-server.test-kit.ts';
+import { EchoServer } from '../echo-server.test-kit.ts';
 import { clientFrame, closePayload, handshake, opcodes, RawClient } from './raw-client.test-kit.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'starling-tls-'));

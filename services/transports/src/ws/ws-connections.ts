@@ -1,11 +1,12 @@
 /** WebSocket conversations: what the peer sends goes to its session, what the session writes goes to the peer. */
 import type { Socket } from 'node:net';
-import type { Greeting, Session } from '@starling/core';
+import type { Greeting } from '@starling/core';
 import { type SocketWriter, StreamSocketWriter } from '@starling/fanout';
 import type { Codec, Fanout, Observer, Transport } from '@starling/ports';
 import { type Dialect, limits, problems } from '@starling/protocol';
 import WebSocket, { type RawData } from 'ws';
 import { AdmissionQueue } from '../admission-queue.ts';
+import type { Conversation, Conversations } from '../conversation.ts';
 import { InboundScheduler } from '../inbound-scheduler.ts';
 import { TextCodec } from './codec.ts';
 import { DeflateCodec, PacedInflater } from './deflate.ts';
@@ -13,7 +14,7 @@ import { replaceInflater } from './library-internals.ts';
 import { type PacedOwner, PacedSocket } from './paced-socket.ts';
 
 export interface WsLimits {
-  /** Of one message, whether it comes in one frame or in many. A session may take less: see `PeerSession`. */
+  /** Of one message, whether it comes in one frame or in many. A session may take less: see `Conversation`. */
   readonly maxMessageBytes: number;
   /** Of one message. Each costs memory beside its bytes, also an empty one. */
   readonly maxFragments: number;
@@ -33,15 +34,8 @@ export const defaultWsLimits: WsLimits = {
   handshakeTimeoutMs: 10_000,
 };
 
-/** What a transport uses of the engine's session. */
-export type PeerSession = Pick<
-  Session,
-  'receive' | 'arriving' | 'refuse' | 'touch' | 'drained' | 'ended' | 'answered' | 'messageBytes'
->;
-
 export interface WsDeps {
-  /** The engine's `Sessions`. */
-  readonly sessions: { open(transport: Transport, greeting: Greeting, token?: string): PeerSession };
+  readonly sessions: Conversations;
   readonly observer: Observer;
   readonly limits?: Partial<WsLimits>;
   /** How frames get to many sockets at once; one by one when not given. */
@@ -166,7 +160,7 @@ export class WsConnection implements Transport, PacedOwner {
   readonly #stream: PacedSocket;
   readonly #socket: Socket;
   readonly #connections: WsConnections;
-  #session: PeerSession | null = null;
+  #session: Conversation | null = null;
   readonly #inflater: PacedInflater | null;
   #isFlushAwaited = false;
   /** What the peer sent last is why the connection ends; nothing behind it is heard. */

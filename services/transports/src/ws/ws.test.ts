@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 /** RFC 6455 after the handshake, over a real socket, byte by byte. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { EchoServer, type EchoSession } from './echo-server.test-kit.ts';
+import { EchoServer, type EchoSession } from '../echo-server.test-kit.ts';
 import { clientFrame, closePayload, type FrameShape, handshake, opcodes, RawClient } from './raw-client.test-kit.ts';
 
 const limit = 131_072;

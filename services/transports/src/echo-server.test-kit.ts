@@ -6,12 +6,15 @@ import type { Greeting } from '@starling/core';
 import type { Transport } from '@starling/ports';
 import { encodeError, type ProblemCode, problems } from '@starling/protocol';
 import Fastify, { type FastifyHttpOptions, type FastifyInstance } from 'fastify';
-import { wsRoutes } from './routes.ts';
-import type { PeerSession, WsDeps, WsLimits } from './ws-connections.ts';
+import type { Conversation } from './conversation.ts';
+import { sseRoutes } from './sse/routes.ts';
+import { wsRoutes } from './ws/routes.ts';
+import type { WsDeps, WsLimits } from './ws/ws-connections.ts';
 
-export class EchoSession extends EventEmitter implements PeerSession {
+export class EchoSession extends EventEmitter implements Conversation {
   readonly transport: Transport;
   readonly greeting: Greeting;
+  readonly token: string | undefined;
   readonly texts: string[] = [];
   readonly refusals: ProblemCode[] = [];
   touches = 0;
@@ -25,8 +28,9 @@ export class EchoSession extends EventEmitter implements PeerSession {
   /** What is still to be answered. */
   unanswered: Promise<void> | null = null;
 
-  constructor(transport: Transport, greeting: Greeting) {
+  constructor(transport: Transport, greeting: Greeting, token?: string) {
     super();
+    this.token = token;
     this.transport = transport;
     this.greeting = greeting;
   }
@@ -105,8 +109,8 @@ export class EchoServer {
       defect: (kind: string) => this.problems.push(`defect: ${kind}`),
     };
     const sessions = {
-      open: (transport: Transport, greeting: Greeting) => {
-        const session = new EchoSession(transport, greeting);
+      open: (transport: Transport, greeting: Greeting, token?: string) => {
+        const session = new EchoSession(transport, greeting, token);
         this.sessions.push(session);
         return session;
       },
@@ -115,6 +119,7 @@ export class EchoServer {
       reply.code(404).send({ error: 'Not found', code: 'route_unknown' });
     });
     this.app.register(wsRoutes({ sessions, observer, limits, ...ws }));
+    this.app.register(sseRoutes({ sessions, observer, limits }));
   }
 
   async start(): Promise<void> {
