@@ -4,7 +4,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { connect as connectSocket } from 'node:net';
 import { defaultAppLimits } from '@starling/ports';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { type Engine, type EngineOptions, startEngine } from '../ws/engine.test-kit.ts';
+import { type Engine, type EngineOptions, startEngine } from '../engine.test-kit.ts';
 
 const wait = { timeout: 10_000 };
 let engine: Engine | undefined;

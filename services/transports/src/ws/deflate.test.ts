@@ -5,9 +5,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket, { type ClientOptions } from 'ws';
 import { Random } from '../../../../infra/testing/random.ts';
 import { EchoServer } from '../echo-server.test-kit.ts';
+import { startEngine } from '../engine.test-kit.ts';
 import { TextCodec } from './codec.ts';
 import { acceptOffer, DeflateCodec } from './deflate.ts';
-import { startEngine } from './engine.test-kit.ts';
 import {
   clientFrame,
   closePayload,

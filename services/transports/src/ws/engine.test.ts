@@ -1,7 +1,7 @@
 /** The transport under the real engine: several peers of one app, one of whom misbehaves. */
 import { tokenOf } from '@starling/ports/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Engine, event, startEngine } from './engine.test-kit.ts';
+import { type Engine, event, startEngine } from '../engine.test-kit.ts';
 import { clientFrame, closePayload, opcodes } from './raw-client.test-kit.ts';
 
 let engine: Engine;

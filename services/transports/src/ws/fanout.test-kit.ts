@@ -4,7 +4,7 @@ import type { Fanout, Transport } from '@starling/ports';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { Random } from '../../../../infra/testing/random.ts';
 import { EchoServer, type EchoSession } from '../echo-server.test-kit.ts';
-import { event, startEngine } from './engine.test-kit.ts';
+import { event, startEngine } from '../engine.test-kit.ts';
 import { clientFrame, deflateOffer, opcodes, RawClient } from './raw-client.test-kit.ts';
 
 /** Registers the tests; to be called in a `describe`. */

@@ -2,7 +2,7 @@
 import { tokenOf } from '@starling/ports/contract';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { EchoServer } from '../echo-server.test-kit.ts';
-import { type Engine, event, startEngine } from './engine.test-kit.ts';
+import { type Engine, event, startEngine } from '../engine.test-kit.ts';
 import { clientFrame, closePayload, deflatedFrame, deflateOffer, opcodes, RawClient } from './raw-client.test-kit.ts';
 
 const close = clientFrame(closePayload(1000, 'bye'), { opcode: opcodes.close });

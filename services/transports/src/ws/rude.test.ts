@@ -5,7 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Engine, event, startEngine } from './engine.test-kit.ts';
+import { type Engine, event, startEngine } from '../engine.test-kit.ts';
 import { clientFrame, closePayload, deflatedFrame, deflateOffer, handshake, opcodes } from './raw-client.test-kit.ts';
 
 const { continuation, ping } = opcodes;

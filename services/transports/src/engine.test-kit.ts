@@ -22,9 +22,9 @@ import { appOf } from '@starling/ports/contract';
 import { encodeEvent } from '@starling/protocol';
 import Fastify from 'fastify';
 import { expect } from 'vitest';
-import { sseRoutes } from '../sse/routes.ts';
-import { clientFrame, RawClient } from './raw-client.test-kit.ts';
-import { wsRoutes } from './routes.ts';
+import { sseRoutes } from './sse/routes.ts';
+import { clientFrame, RawClient } from './ws/raw-client.test-kit.ts';
+import { wsRoutes } from './ws/routes.ts';
 
 const defaultApp = appOf('1', { keys: [{ key: 'key', secret: 'secret', isEnabled: true }], hasClientEvents: true });
 
