@@ -42,7 +42,6 @@ import {
   type Keyring,
   keptKeyring,
 } from '@starling/database';
-import { edge } from '@starling/edge';
 import { openSocketWriter } from '@starling/fanout';
 import {
   type AppStore,
@@ -76,6 +75,7 @@ import {
   type Supervisor,
   Workers,
 } from '@starling/runtime';
+import { transports } from '@starling/transports';
 import { publicUrlOf } from './banner.ts';
 import type { ControlSettings, PartSettings, StartSettings } from './config.ts';
 import { demo } from './demo.ts';
@@ -264,7 +264,7 @@ export function compose(
         const writer = openSocketWriter(settings.STARLING_FANOUT);
         log.info({ path: writer.path, reason: writer.reason }, 'How events reach many sockets');
         await server.app.register(
-          edge({ sessions, observer, ws: { writer, compresses: settings.STARLING_COMPRESSION } }),
+          transports({ sessions, observer, ws: { writer, compresses: settings.STARLING_COMPRESSION } }),
         );
       }
       if (parts.includes('api')) {

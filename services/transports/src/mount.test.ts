@@ -1,4 +1,4 @@
-/** The edge as an app's browser meets it: through the stock client library. */
+/** All transports as an app's browser meets them: through the stock client library. */
 import type { AddressInfo } from 'node:net';
 import {
   MemoryAppStore,
@@ -15,7 +15,7 @@ import { encodeEvent } from '@starling/protocol';
 import Fastify from 'fastify';
 import PusherJs from 'pusher-js';
 import { expect, it } from 'vitest';
-import { edge } from './app.ts';
+import { transports } from './mount.ts';
 
 /** Its types tell of a `default` that its CommonJS build is itself. */
 const Pusher = PusherJs as unknown as typeof PusherJs.default;
@@ -43,7 +43,7 @@ it('lets pusher-js connect, subscribe, receive, and leave when it stops', { time
   const stores = { appStore, broker, presenceStore, rateLimiter, tokenVerifier };
   const sessions = new Sessions({ ...stores, hub, clock, observer, traffic });
   const server = Fastify();
-  server.register(edge({ sessions, observer }));
+  server.register(transports({ sessions, observer }));
   await server.listen({ host: '127.0.0.1', port: 0 });
   const { port } = server.server.address() as AddressInfo;
 
