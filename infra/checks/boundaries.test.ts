@@ -36,6 +36,7 @@ describe('planted faults', () => {
     'services/adapters': manifest('adapters', { exports: { './memory': './m.ts' } }),
     'services/transports': manifest('transports'),
     'services/api': manifest('api'),
+    'services/starling': manifest('starling'),
   };
   const planted: ManifestOf = (room) => manifests[room];
   const rooms = Object.keys(manifests).map((room) => ({ path: `${room}/src/index.ts`, text: '' }));
@@ -69,10 +70,10 @@ describe('planted faults', () => {
       'is no door of @starling/core',
     ],
     [
-      'an adapter outside compose.ts',
+      'an adapter where no program is composed',
       'services/api/src/app.ts',
       "import '@starling/adapters/memory';",
-      'in compose.ts only',
+      'where a program is composed only',
     ],
     ['a sibling folder', 'services/transports/src/ws/a.ts', "import '../sse/b.ts';", 'reaches into a sibling folder'],
     ['vitest outside tests', 'services/api/src/app.ts', "import 'vitest';", 'may not import vitest'],
@@ -82,7 +83,7 @@ describe('planted faults', () => {
   });
 
   test.each([
-    ['an adapter in compose.ts', 'services/api/src/compose.ts', "import '@starling/adapters/memory';"],
+    ['an adapter in stores.ts', 'services/starling/src/stores.ts', "import '@starling/adapters/memory';"],
     ['an adapter in a test', 'services/core/src/hub.test.ts', "import '@starling/adapters/memory';"],
     ['an adapter in what tests share', 'services/core/src/world.test-kit.ts', "import '@starling/adapters/memory';"],
     ['vitest in a contract', 'services/ports/src/contract/broker.ts', "import { test } from 'vitest';"],

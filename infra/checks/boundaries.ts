@@ -90,6 +90,9 @@ const testsMayImport = [
   'node:*',
 ];
 
+/** Where a program is put together: the files that know which adapter stands behind a port. */
+const composing = /^services\/starling\/src\/(compose|compose-workers|stores|apps)\.ts$/;
+
 /** Rooms whose folders under src each stand alone. */
 const roomsOfSiblings = ['services/adapters', 'services/transports'];
 
@@ -157,8 +160,8 @@ function bareFault(
     if (manifestOf(target)?.exports[door] === undefined) return `${specifier} is no door of ${name}`;
   }
   if (isProof(path) || isBuild(path)) return undefined;
-  if (name === '@starling/adapters' && !path.endsWith('/src/compose.ts'))
-    return 'adapters are named in compose.ts only';
+  if (name === '@starling/adapters' && !composing.test(path))
+    return 'adapters are named where a program is composed only';
   if (name !== own?.name && !own?.dependencies.has(name)) return `${name} is not a dependency in ${room}/package.json`;
   return undefined;
 }

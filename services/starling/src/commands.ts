@@ -12,22 +12,23 @@ import {
   runProgram,
   unknownSettings,
 } from '@starling/runtime';
+import type { First } from './apps.ts';
 import type { ReadArguments } from './arguments.ts';
 import { runBackup, runRestore } from './backup-commands.ts';
 import { banner, publicUrlOf, setupUrl } from './banner.ts';
-import { compose, composeWorkers, type First, type OnReady, type Part } from './compose.ts';
+import { compose } from './compose.ts';
+import { composeWorkers } from './compose-workers.ts';
 import {
-  type ControlSettings,
   controlSettings,
   type DatabaseCommandSettings,
   databaseCommandSettings,
   healthSettings,
-  type PartSettings,
   partSettings,
-  type StartSettings,
+  type Settings,
   startSettings,
 } from './config.ts';
 import { askHealth } from './health.ts';
+import type { OnReady, Part } from './place.ts';
 import { version } from './version.ts';
 
 /** What a command is run with. */
@@ -153,7 +154,7 @@ async function startControl({ commandLine, opening }: Given): Promise<void> {
 
 /** In this process, or as one of the workers, or as the one that has workers. */
 async function serve(
-  settings: StartSettings | PartSettings | ControlSettings,
+  settings: Settings,
   parts: readonly Part[],
   opening: Promise<OwnPort> | undefined,
   announce: (log: Log, url: string, first: First) => void,

@@ -252,7 +252,7 @@ export const databaseCommandSettings = settings({ ...databaseSettings, ...dataDi
 export const healthSettings = settings(serverSettings, [tlsIsWhole]);
 
 export type StartSettings = z.output<typeof startSettings>;
-export type PartSettings = z.output<typeof partSettings>;
-export type ControlSettings = z.output<typeof controlSettings>;
+/** Of every command that serves: what it does not take is undefined. */
+export type Settings = Omit<z.output<typeof partSettings>, 'REDIS_URL'> & Partial<StartSettings>;
 export type DatabaseCommandSettings = z.output<typeof databaseCommandSettings>;
 export type HealthSettings = z.output<typeof healthSettings>;

@@ -17,7 +17,7 @@ import {
 import type { App, Bulletin } from '@starling/ports';
 import { StartError } from '@starling/runtime';
 import { z } from 'zod';
-import type { PartSettings, StartSettings } from './config.ts';
+import type { Settings } from './config.ts';
 
 export interface Credentials {
   readonly id: string;
@@ -39,7 +39,7 @@ const credentialsShape = z.object({
 
 const firstName = 'First app';
 
-export function wantedApp(settings: StartSettings | PartSettings): WantedApp {
+export function wantedApp(settings: Settings): WantedApp {
   const { STARLING_APP_ID: id, STARLING_APP_KEY: key, STARLING_APP_SECRET: secret } = settings;
   return {
     credentials: id !== undefined && key !== undefined && secret !== undefined ? { id, key, secret } : undefined,

@@ -51,7 +51,7 @@ export const peopleSettings = {
     ),
 } as const;
 
-type Settings = z.output<z.ZodObject<typeof peopleSettings>>;
+type Settings = Partial<z.output<z.ZodObject<typeof peopleSettings>>>;
 
 const wholeSets = [
   ['STARLING_ADMIN_EMAIL', 'STARLING_ADMIN_PASSWORD'],
@@ -85,7 +85,7 @@ export function oidcOf(settings: Settings): (OidcSettings & OidcRules) | undefin
     STARLING_OIDC_ISSUER: issuer,
     STARLING_OIDC_CLIENT_ID: clientId,
     STARLING_OIDC_CLIENT_SECRET: clientSecret,
-    STARLING_OIDC_ALLOWED_DOMAINS: allowedDomains,
+    STARLING_OIDC_ALLOWED_DOMAINS: allowedDomains = [],
     STARLING_OIDC_DEFAULT_ROLE: defaultRole,
   } = settings;
   if (issuer === undefined || clientId === undefined || clientSecret === undefined) return undefined;
