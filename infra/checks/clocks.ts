@@ -26,7 +26,7 @@ export const wallReaders: ReadonlyMap<string, string> = new Map([
   ['services/api/src/revoke-tokens.ts', 'when a token was revoked is compared with when it was made'],
   ['services/core/src/session.ts', 'when a token is over, and when a key was used last'],
   ['services/core/src/token.ts', 'when a token is over'],
-  ['services/core/src/fleet.ts', 'use is recorded by the minute'],
+  ['services/core/src/cluster-view.ts', 'use is recorded by the minute'],
   ['services/core/src/debug.ts', 'entries tell the time'],
   ['services/starling/src/compose.ts', 'nodes tell since when they run'],
 ]);

@@ -33,7 +33,7 @@ describe('planted faults', () => {
     ['services/control/src/use.ts', 'const { now } = Date;', 'the wall clock'],
     ['services/adapters/src/redis/feed.ts', 'const at = performance.now();', 'the monotonic clock'],
     ['services/transports/src/ws/ws.ts', 'const at = process.hrtime.bigint();', 'the monotonic clock'],
-    ['services/adapters/src/redis/mending.ts', 'const at = this.#deps.clock.now();', 'now()'],
+    ['services/adapters/src/redis/reconciler.ts', 'const at = this.#deps.clock.now();', 'now()'],
     ['services/core/src/outbox.ts', 'this.stalledAt = flusher.clock.now();', 'now()'],
     ['services/api/src/app.ts', 'const { now } = deps.clock;', 'now()'],
     ['services/api/src/app.ts', '// TODO: later', 'what is unfinished'],

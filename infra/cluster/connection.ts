@@ -65,7 +65,7 @@ export class Connection {
   /** Resolves when the server has greeted; rejects when it has closed instead. */
   static async open(url: string, app: Credentials): Promise<Connection> {
     const connection = new Connection(url, app);
-    await connection.until('the greeting', () => connection.socketId !== '');
+    await connection.until('the connect request', () => connection.socketId !== '');
     return connection;
   }
 

@@ -24,7 +24,7 @@ const subscriberCount = 10;
 const edgeCount = 3;
 /** What a window takes beyond the moment at which the node says that it is well. */
 const afterwardsMs = 1_000;
-/** Until when all must agree, after the last fault: a killed edge's seats take ten seconds. */
+/** Until when all must agree, after the last fault: a killed edge's memberships take ten seconds. */
 const restLimitMs = 20_000;
 
 type Fault = 'kill an edge' | 'stop an edge' | 'cut an edge' | 'cut an api' | 'restart redis' | 'pause redis';
@@ -133,7 +133,7 @@ class Run {
     await Promise.all(this.#subscribers.map((subscriber) => subscriber.stop()));
     await eventually('nothing is left', restLimitMs, async () => {
       const left = await Promise.all(this.#apis.map((api) => this.#cluster.channels(api)));
-      const keys = await this.#cluster.redis.do((client) => client.keys('*:seats:*'));
+      const keys = await this.#cluster.redis.do((client) => client.keys('*:memberships:*'));
       return (left.flat().length === 0 && keys.length === 0) || `${left.flat()} ${keys}`;
     });
     expect(this.#cluster.defects()).toEqual([]);

@@ -36,7 +36,7 @@ export const eventName = 'numbered';
  */
 const deliveryMs = 1_500;
 /** After a node is well again its clients are told anew; what they hear meanwhile need not fit what they knew. */
-const retellMs = 3_000;
+const resyncMs = 3_000;
 
 /** Every broken rule, in words; none when all is well. */
 export function faultsOf(history: History): string[] {
@@ -137,7 +137,7 @@ function viewFaults({ connections, windows }: History): string[] {
           (window) =>
             (window.node !== undefined && window.node !== node) ||
             atMs < window.beginMs ||
-            atMs > window.endMs + retellMs,
+            atMs > window.endMs + resyncMs,
         ),
       )
       .map(({ text }) => `${connection.socketId}: ${text}`),

@@ -84,7 +84,7 @@ describe('an edge that is killed', () => {
     await cluster.kill(doomed);
     const ada = await cluster.member(survivor, 'presence-back', 'ada');
     await watcher.until('the other is gone', () => watcher.changesOf('presence-back').includes('-gone'), goneLimitMs);
-    // Its seats are all given back when its lease is forgotten.
+    // Its memberships are all released when its lease is forgotten.
     await eventually('the node is forgotten', goneLimitMs, async () => {
       const keys = await cluster.redis.do((client) => client.keys('starling:*:tags:*'));
       return keys.length === (await leaseCount()) || String(keys);
@@ -152,7 +152,7 @@ describe('an edge that stops for longer than its lease, and goes on', () => {
 });
 
 describe('an edge that is told to stop', () => {
-  test('[CL5] [OP1] [OP6] is not ready, tells its clients to go to another, gives back its seats and its lease, and exits 0', async () => {
+  test('[CL5] [OP1] [OP6] is not ready, tells its clients to go to another, releases its memberships and its lease, and exits 0', async () => {
     const leases = await leaseCount();
     const leaving = await cluster.start('edge', { STARLING_DRAIN_SECONDS: '3' });
     expect(await leaseCount()).toBe(leases + 1);

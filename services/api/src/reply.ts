@@ -6,7 +6,7 @@ export function sendJson(reply: FastifyReply, text: string): FastifyReply {
   return reply.header('content-type', 'application/json; charset=utf-8').send(text);
 }
 
-/** A refusal, or something thrown. Gives back what was said. */
+/** A refusal, or something thrown. Releases what was said. */
 export function sendProblem(reply: FastifyReply, problem: unknown): HttpReply {
   const answer = toHttpReply(problem);
   sendJson(reply.code(answer.status).headers(answer.headers), JSON.stringify(answer.body));

@@ -81,7 +81,7 @@ export function control(deps: ControlDeps): Control {
 
 /** Of organisations and what is theirs; people's own are theirs. */
 export function implementationsOf(
-  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock' | 'mayTargetPrivate' | keyof LiveDeps> & {
+  deps: Pick<ControlDeps, 'database' | 'keyring' | 'controlBus' | 'clock' | 'mayTargetPrivate' | keyof LiveDeps> & {
     readonly rollout: Rollout;
   },
 ): readonly Implementation[] {

@@ -1,14 +1,14 @@
 /** How far a change of an app has come: which nodes have said that they go by it. */
-import { type Bulletin, type Clock, fence, type Observer } from '@starling/ports';
+import { type Clock, type ControlBus, fence, type Observer } from '@starling/ports';
 
 /** Who serves this installation now. */
 export interface NodeList {
-  /** By the ids that they sign their notices with. Rejects with a StarlingError `unavailable` when it cannot be known. */
+  /** By the ids that they sign their control messages with. Rejects with a StarlingError `unavailable` when it cannot be known. */
   nodes(): Promise<readonly { readonly nodeId: string }[]>;
 }
 
 export interface RolloutDeps {
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
   readonly nodes: NodeList;
   readonly clock: Clock;
   readonly observer: Observer;
@@ -21,7 +21,7 @@ export interface RolloutState {
 }
 
 /**
- * After this time nodes are no longer waited for: a node reads the feed of changes now and then even when no notice reaches
+ * After this time nodes are no longer waited for: a node reads the feed of changes now and then even when no control message reaches
  * it, and one that started since, or whose word this program was not yet there to hear, will say nothing more.
  */
 export const settledAfterMs = 60_000;
@@ -43,10 +43,11 @@ export class Rollout {
 
   /** Returns the function that ends the listening. */
   start(): () => void {
-    const { bulletin, observer } = this.#deps;
-    return bulletin.listen(
-      fence(observer, 'control message', (notice) => {
-        if (notice.kind === 'app-applied') this.#heard(notice.appId, notice.version, notice.nodeId);
+    const { controlBus, observer } = this.#deps;
+    return controlBus.listen(
+      fence(observer, 'control message', (controlMessage) => {
+        if (controlMessage.kind === 'app-applied')
+          this.#heard(controlMessage.appId, controlMessage.version, controlMessage.nodeId);
       }),
     );
   }

@@ -94,7 +94,7 @@ describe('the operations', () => {
         hasWatchlists: true,
         limits: { presenceMembers: 5 },
       });
-      expect(control.bulletin.posted).toEqual([
+      expect(control.controlBus.posted).toEqual([
         { kind: 'app-changed', appId: made.json.id, version: made.json.version },
       ]);
     });
@@ -134,14 +134,14 @@ describe('the operations', () => {
         status: 200,
         json: { version: before.version },
       });
-      expect(control.bulletin.posted).toEqual([]);
+      expect(control.controlBus.posted).toEqual([]);
       expect((await owner.get(`/organisations/${ours}/audit-entries`)).json.items).toEqual([]);
     });
 
     test('[AD10] deleted, they take their keys along, and nodes are told', async () => {
       expect(await owner.delete(`/apps/${ourApp}`)).toMatchObject({ status: 204 });
       expect(await inForce(ourApp)).toBeUndefined();
-      expect(control.bulletin.posted).toMatchObject([
+      expect(control.controlBus.posted).toMatchObject([
         { kind: 'app-changed', appId: ourApp },
         { kind: 'access-changed', userId: null },
       ]);
@@ -179,7 +179,7 @@ describe('the operations', () => {
       const { version } = (await owner.patch(`/apps/${ourApp}`, { name: 'Other' })).json;
       await database.sql`update app_changes set at = ${new Date(clock.now())} where seq = ${version}`;
       const applied = (nodeId: string, of = version) =>
-        control.bulletin.post({ kind: 'app-applied', appId: ourApp, version: of, nodeId });
+        control.controlBus.post({ kind: 'app-applied', appId: ourApp, version: of, nodeId });
       expect(await rollout()).toEqual({ version, nodes: { connected: 3, applied: 0 }, isComplete: false });
       await applied('one');
       await applied('two', version - 1);
@@ -234,7 +234,7 @@ describe('the operations', () => {
       clock.advance(59_999);
       expect(await expireKeys(control.deps)).toBe(0);
       clock.advance(1);
-      const posted = control.bulletin.posted.length;
+      const posted = control.controlBus.posted.length;
       // Of all programs that look at the same time, one does it.
       const done = await Promise.all([1, 2, 3].map(() => expireKeys(control.deps)));
       expect(done.sort()).toEqual([0, 0, 1]);
@@ -242,7 +242,7 @@ describe('the operations', () => {
         [ourKey, false],
         [rotated.json.key, true],
       ]);
-      expect(control.bulletin.posted.slice(posted)).toMatchObject([{ kind: 'app-changed', appId: ourApp }]);
+      expect(control.controlBus.posted.slice(posted)).toMatchObject([{ kind: 'app-changed', appId: ourApp }]);
       expect((await owner.get(`/organisations/${ours}/audit-entries?action=expireKey`)).json.items).toMatchObject([
         { actor: { kind: 'system' }, target: `key:${ourKey}` },
       ]);
@@ -269,7 +269,9 @@ describe('the operations', () => {
       expect((await inForce(ourApp))?.keys).toMatchObject([{ isEnabled: true }]);
       expect(await owner.delete(one)).toMatchObject({ status: 204 });
       expect((await inForce(ourApp))?.keys).toEqual([]);
-      const versions = control.bulletin.posted.map((notice) => ('version' in notice ? notice.version : 0));
+      const versions = control.controlBus.posted.map((controlMessage) =>
+        'version' in controlMessage ? controlMessage.version : 0,
+      );
       expect(versions).toEqual([...new Set(versions)].sort((a, b) => a - b));
     });
   });
@@ -566,7 +568,7 @@ describe('the operations', () => {
       });
       expect(control.problems.splice(0)).toHaveLength(1);
       expect((await owner.get(`/apps/${ourApp}`)).json.name).toBe(`app ${ourApp}`);
-      expect(control.bulletin.posted).toEqual([]);
+      expect(control.controlBus.posted).toEqual([]);
     } finally {
       await database.sql`alter table audit_entries drop constraint broken`;
     }

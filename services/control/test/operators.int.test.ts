@@ -183,7 +183,7 @@ describe('limits of the installation', () => {
   test('[AD25] hold for the apps there are, and the apps’ own count again when they are raised', async () => {
     await call('PATCH', `/apps/${ourApp}`, { limits: { connections: 40, presenceMembers: 500 } });
     const before = (await inForce(ourApp)).version;
-    control.bulletin.posted.length = 0;
+    control.controlBus.posted.length = 0;
     await call('PATCH', path, { presenceMembers: 20 });
     const app = await inForce(ourApp);
     expect(app.limits).toMatchObject({ connections: 40, presenceMembers: 20 });
@@ -194,7 +194,7 @@ describe('limits of the installation', () => {
     expect(listed).toEqual([shown]);
     // Of both apps, which nodes find in the feed up to here.
     const newest = Math.max(app.version, (await inForce(theirApp)).version);
-    expect(control.bulletin.posted).toMatchObject([{ kind: 'app-changed', version: newest }]);
+    expect(control.controlBus.posted).toMatchObject([{ kind: 'app-changed', version: newest }]);
 
     await call('PATCH', path, { presenceMembers: 1_000 });
     expect((await inForce(ourApp)).limits.presenceMembers).toBe(500);
@@ -205,9 +205,9 @@ describe('limits of the installation', () => {
   test('[AD25] disturb no app for which nothing changes', async () => {
     await call('PATCH', `/apps/${ourApp}`, { limits: { connections: 40 } });
     const before = (await inForce(ourApp)).version;
-    control.bulletin.posted.length = 0;
+    control.controlBus.posted.length = 0;
     await call('PATCH', path, { connections: 50 });
     expect((await inForce(ourApp)).version).toBe(before);
-    expect(control.bulletin.posted).toMatchObject([{ kind: 'app-changed', appId: theirApp }]);
+    expect(control.controlBus.posted).toMatchObject([{ kind: 'app-changed', appId: theirApp }]);
   });
 });

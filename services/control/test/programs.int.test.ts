@@ -6,7 +6,7 @@ import {
   MemoryPresenceStore,
   MemoryRateLimiter,
 } from '@starling/adapters/memory';
-import { BrokerBulletin, DebugTap, DebugWatch, Hub } from '@starling/core';
+import { BrokerControlBus, DebugTap, DebugWatch, Hub } from '@starling/core';
 import { Keyring } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
 import { type FastifyInstance, fastify } from 'fastify';
@@ -39,19 +39,19 @@ async function openShared(keyring: Keyring) {
   const broker = new MemoryBroker(clock);
   const hub = new Hub({ broker, clock, observer, nodeId: 'a' });
   hub.start();
-  const bulletin = new BrokerBulletin({ broker, hub, observer });
-  await bulletin.start();
+  const controlBus = new BrokerControlBus({ broker, hub, observer });
+  await controlBus.start();
   return {
     database,
     keyring,
-    bulletin,
+    controlBus,
     clock,
     observer,
     rateLimiter: new MemoryRateLimiter(clock),
     rates: { perAddress: 10_000, perPrincipal: 10_000 },
     nodes: new MemoryNodeDirectory(clock),
     presenceStore: new MemoryPresenceStore(broker),
-    watch: new DebugWatch({ hub, bulletin, clock, observer }),
+    watch: new DebugWatch({ hub, controlBus, clock, observer }),
     mayTargetPrivate: false,
     version: '1.2.3',
   };

@@ -3,7 +3,7 @@ import { MemoryBroker, MemoryNodeDirectory, MemoryPresenceStore, MemoryRateLimit
 import { SystemClock } from '@starling/adapters/system-clock';
 import { Keyring } from '@starling/database';
 import type { TestDatabase } from '@starling/database/test-kit';
-import type { Bulletin, Clock, Notice, Observer } from '@starling/ports';
+import type { Clock, ControlBus, ControlMessage, Observer } from '@starling/ports';
 import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
 import { basePath, streams } from '../src/contract/index.ts';
 import type { ErrorReply } from '../src/contract/operation.ts';
@@ -44,17 +44,17 @@ export interface Answer {
 }
 
 /** A board in memory that shows what was put on it. */
-export class TestBulletin implements Bulletin {
-  readonly posted: Notice[] = [];
-  readonly #readers = new Set<(notice: Notice) => void>();
+export class TestControlBus implements ControlBus {
+  readonly posted: ControlMessage[] = [];
+  readonly #readers = new Set<(controlMessage: ControlMessage) => void>();
   readonly #gaps = new Set<() => void>();
 
-  async post(notice: Notice): Promise<void> {
-    this.posted.push(notice);
-    for (const read of this.#readers) read(notice);
+  async post(controlMessage: ControlMessage): Promise<void> {
+    this.posted.push(controlMessage);
+    for (const read of this.#readers) read(controlMessage);
   }
 
-  listen(read: (notice: Notice) => void): () => void {
+  listen(read: (controlMessage: ControlMessage) => void): () => void {
     this.#readers.add(read);
     return () => this.#readers.delete(read);
   }
@@ -71,8 +71,8 @@ export class TestBulletin implements Bulletin {
 
 export interface Started {
   readonly server: FastifyInstance;
-  readonly deps: FrameDeps & { readonly bulletin: TestBulletin };
-  readonly bulletin: TestBulletin;
+  readonly deps: FrameDeps & { readonly controlBus: TestControlBus };
+  readonly controlBus: TestControlBus;
   readonly keyring: Keyring;
   readonly problems: unknown[];
   readonly nodes: string[];
@@ -102,7 +102,7 @@ export async function startControl(
   const parsed = Keyring.parse(Keyring.make());
   if (!parsed.ok) throw new Error(parsed.refusal.message);
   const keyring = parsed.value;
-  const bulletin = new TestBulletin();
+  const controlBus = new TestControlBus();
   const problems: unknown[] = [];
   const observer: Observer = {
     notes: false,
@@ -112,7 +112,7 @@ export async function startControl(
   };
   const nodes: string[] = [];
   const rollout = new Rollout({
-    bulletin,
+    controlBus,
     clock,
     observer,
     nodes: { nodes: async () => nodes.map((nodeId) => ({ nodeId })) },
@@ -121,7 +121,7 @@ export async function startControl(
   const deps: Started['deps'] = {
     database,
     keyring,
-    bulletin,
+    controlBus,
     clock,
     observer,
     rateLimiter: new MemoryRateLimiter(clock),
@@ -169,7 +169,7 @@ export async function startControl(
   return {
     server,
     deps,
-    bulletin,
+    controlBus,
     keyring,
     problems,
     nodes,

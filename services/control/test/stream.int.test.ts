@@ -201,7 +201,7 @@ describe('a right that ends', () => {
     socket.resume();
     await watched(1);
     await database.sql`delete from memberships where user_id = ${people.developer}`;
-    control.bulletin.loseSome();
+    control.controlBus.loseSome();
     await closed(socket);
     expect(socket.text()).toContain('resource_unknown');
   });

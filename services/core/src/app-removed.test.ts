@@ -4,7 +4,7 @@ import { publish } from './publish.ts';
 import { UsageMeter } from './usage.ts';
 import { createWorld, testApp } from './world.test-kit.ts';
 
-it('[LI7] of a removed app nothing is left: connections, counters, budgets, retained events, message ids, seats', async () => {
+it('[LI7] of a removed app nothing is left: connections, counters, budgets, retained events, message ids, memberships', async () => {
   const linked = new Set<Topic>();
   const world = createWorld({
     app: { hasSubscriptionCounts: true, limits: { ...testApp.limits, connections: 4, connectionsPerAddress: 3 } },

@@ -84,7 +84,7 @@ it('[LI11] forgets who holds nothing any more', () => {
   expect(again.bytes).toBeGreaterThan(100_000);
 });
 
-it('[LI9] takes all or nothing, and gives back no more than was taken', () => {
+it('[LI9] takes all or nothing, and releases no more than was taken', () => {
   const capacity = new Capacity(memoryOf(90_000).memory);
   const [one, other] = [capacity.open('a'), capacity.open('b')];
   expect(one.take(5_000)).toBeNull();
@@ -187,7 +187,7 @@ it('[LI11] has nothing left of a connection that is over, whatever it did and ho
   expect(world.sessions.heldBytes).toBe(0);
 });
 
-it('[LI11] gives back what it held once, when it is terminated and then over', async () => {
+it('[LI11] releases what it held once, when it is terminated and then over', async () => {
   const world = createWorld();
   const [peer, other] = [await world.connect(), await world.connect()];
   await world.subscribe(peer, 'room');

@@ -151,7 +151,7 @@ export class Charge {
     return this.#check(0);
   }
 
-  /** Gives back all there is, and takes nothing any more. */
+  /** Releases all there is, and takes nothing any more. */
   end(): void {
     if (this.#hasEnded) return;
     this.give(this.#bytes);

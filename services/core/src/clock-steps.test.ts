@@ -3,7 +3,7 @@ import { FakeClock, MemoryBroker, MemoryNodeDirectory } from '@starling/adapters
 import { type Broker, channelTopic, type Topic } from '@starling/ports';
 import { reportOf } from '@starling/ports/contract';
 import { describe, expect, it } from 'vitest';
-import { BrokerBulletin, type DebugEntry, DebugTap, DebugWatch, Fleet, Hub, Traffic } from './index.ts';
+import { BrokerControlBus, ClusterView, type DebugEntry, DebugTap, DebugWatch, Hub, Traffic } from './index.ts';
 import { createWorld, TestPeer } from './world.test-kit.ts';
 
 const hour = 3_600_000;
@@ -110,12 +110,12 @@ describe.each(steps)('a wall clock set by %i ms', (byMs) => {
     );
     const about = { nodeId: 'me', host: 'h', parts: ['edge'], version: '1', startedAt: 5, memoryBytes: () => 77 };
     const observer = { notes: false, note: () => {}, problem: () => {}, defect: () => {} };
-    const fleet = new Fleet({ directory, traffic: new Traffic(), clock, observer, about });
-    const stop = fleet.start();
+    const clusterView = new ClusterView({ directory, traffic: new Traffic(), clock, observer, about });
+    const stop = clusterView.start();
     // Its first look at the directory takes a few promises.
     await new Promise<void>((resolve) => setImmediate(resolve));
     clock.stepWall(byMs);
-    expect(fleet.connectionsElsewhere('1')).toBe(3);
+    expect(clusterView.connectionsElsewhere('1')).toBe(3);
     await stop();
   });
 
@@ -128,11 +128,11 @@ describe.each(steps)('a wall clock set by %i ms', (byMs) => {
     const broker = new MemoryBroker(clock);
     const hub = new Hub({ broker, clock, observer: tap, nodeId: 'n' });
     hub.start();
-    const bulletin = new BrokerBulletin({ broker, hub, observer: tap });
-    await bulletin.start();
-    tap.start({ broker, bulletin });
+    const controlBus = new BrokerControlBus({ broker, hub, observer: tap });
+    await controlBus.start();
+    tap.start({ broker, controlBus });
     const entries: DebugEntry[] = [];
-    await new DebugWatch({ hub, bulletin, clock, observer: tap }).watch('1', (entry) => entries.push(entry));
+    await new DebugWatch({ hub, controlBus, clock, observer: tap }).watch('1', (entry) => entries.push(entry));
     clock.stepWall(byMs);
     tap.note('subscribed', { app: '1' });
     expect(entries.map(({ at }) => at)).toEqual([clock.now()]);

@@ -1,7 +1,7 @@
 import { FakeClock, MemoryBroker } from '@starling/adapters/memory';
-import type { Notice } from '@starling/ports';
+import type { ControlMessage } from '@starling/ports';
 import { expect, it } from 'vitest';
-import { BrokerBulletin, type DebugEntry, DebugTap, DebugWatch, Hub } from './index.ts';
+import { BrokerControlBus, type DebugEntry, DebugTap, DebugWatch, Hub } from './index.ts';
 import { createWorld } from './world.test-kit.ts';
 
 async function nodeOf(isLogging = false) {
@@ -18,19 +18,19 @@ async function nodeOf(isLogging = false) {
   const broker = new MemoryBroker(clock);
   const hub = new Hub({ broker, clock, observer: tap, nodeId: 'n' });
   hub.start();
-  const bulletin = new BrokerBulletin({ broker, hub, observer: tap });
-  await bulletin.start();
-  const notices: Notice[] = [];
-  bulletin.listen((notice) => notices.push(notice));
-  tap.start({ broker, bulletin });
-  const watch = new DebugWatch({ hub, bulletin, clock, observer: tap });
+  const controlBus = new BrokerControlBus({ broker, hub, observer: tap });
+  await controlBus.start();
+  const controlMessages: ControlMessage[] = [];
+  controlBus.listen((controlMessage) => controlMessages.push(controlMessage));
+  tap.start({ broker, controlBus });
+  const watch = new DebugWatch({ hub, controlBus, clock, observer: tap });
   const entries: DebugEntry[] = [];
   const listen = (entry: DebugEntry) => void entries.push(entry);
   /** As a caller does it. */
   const note = (what: string, details: Record<string, unknown>) => {
     if (tap.notes) tap.note(what, details);
   };
-  return { tap, clock, watch, entries, listen, note, logged, notices, defects };
+  return { tap, clock, watch, entries, listen, note, logged, controlMessages, defects };
 }
 
 it('passes on what is noted of an app while somebody watches it, and of no other', async () => {
@@ -49,7 +49,7 @@ it('passes on what is noted of an app while somebody watches it, and of no other
 });
 
 it('tells for as long as somebody watches, and stops by itself soon after the last has gone', async () => {
-  const { watch, entries, listen, note, clock, tap, notices } = await nodeOf();
+  const { watch, entries, listen, note, clock, tap, controlMessages } = await nodeOf();
   const endFirst = await watch.watch('1', listen);
   const endSecond = await watch.watch('1', listen);
   for (let time = 0; time < 12; time++) {
@@ -62,10 +62,10 @@ it('tells for as long as somebody watches, and stops by itself soon after the la
   note('event', { app: '1' });
   expect(entries).toHaveLength(25);
   endSecond();
-  const count = notices.length;
+  const count = controlMessages.length;
   clock.advance(60_000);
   note('event', { app: '1' });
-  expect(notices).toHaveLength(count);
+  expect(controlMessages).toHaveLength(count);
   expect(tap.notes).toBe(false);
   expect(entries).toHaveLength(25);
 });
@@ -164,9 +164,9 @@ it('lets who comes while the watching begins wait for the same beginning, and fa
   const follow = () => begun;
   const unfollowed: unknown[] = [];
   const hub = { follow, unfollow: (topic: unknown) => unfollowed.push(topic) } as unknown as Hub;
-  const bulletin = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
+  const controlBus = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
   const observer = { notes: false, note: () => {}, problem: () => {}, defect: () => {} };
-  const watch = new DebugWatch({ hub, bulletin, clock: new FakeClock(), observer });
+  const watch = new DebugWatch({ hub, controlBus, clock: new FakeClock(), observer });
   const both = [watch.watch('1', () => {}), watch.watch('1', () => {})].map((each) => each.catch(() => 'failed'));
   fail(new Error('away'));
   expect(await Promise.all(both)).toEqual(['failed', 'failed']);

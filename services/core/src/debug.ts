@@ -4,8 +4,8 @@
  */
 import {
   type Broker,
-  type Bulletin,
   type Clock,
+  type ControlBus,
   type DefectKind,
   debugTopic,
   type ElapsedMs,
@@ -68,14 +68,20 @@ export class DebugTap implements Observer {
   }
 
   /** Returns the function that ends it. */
-  start({ broker, bulletin }: { readonly broker: Pick<Broker, 'publish'>; readonly bulletin: Bulletin }): () => void {
+  start({
+    broker,
+    controlBus,
+  }: {
+    readonly broker: Pick<Broker, 'publish'>;
+    readonly controlBus: ControlBus;
+  }): () => void {
     this.#broker = broker;
-    return bulletin.listen((notice) => {
-      if (notice.kind !== 'app-watched') return;
-      const known = this.#watched.get(notice.appId);
+    return controlBus.listen((controlMessage) => {
+      if (controlMessage.kind !== 'app-watched') return;
+      const known = this.#watched.get(controlMessage.appId);
       if (known === undefined && this.#watched.size >= mostWatched) return;
       const watched = known ?? new Watched();
-      this.#watched.set(notice.appId, watched);
+      this.#watched.set(controlMessage.appId, watched);
       watched.until = later(this.#deps.clock.elapsed(), watchMs);
     });
   }
@@ -137,7 +143,7 @@ function shortened(data: string): { readonly data: string; readonly dataLength?:
 
 export interface DebugWatchDeps {
   readonly hub: Hub;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
   readonly clock: Clock;
   readonly observer: Observer;
 }
@@ -175,7 +181,7 @@ export class DebugWatch {
     };
     try {
       await watching.isFollowing;
-      await this.#deps.bulletin.post({ kind: 'app-watched', appId });
+      await this.#deps.controlBus.post({ kind: 'app-watched', appId });
     } catch (err) {
       end();
       throw err;
@@ -195,11 +201,11 @@ export class DebugWatch {
   }
 
   #renewLater(appId: string, watching: Watching): void {
-    const { bulletin, clock, observer } = this.#deps;
+    const { controlBus, clock, observer } = this.#deps;
     clock.after(renewMs, () => {
       if (this.#byApp.get(appId) !== watching) return;
       this.#renewLater(appId, watching);
-      bulletin
+      controlBus
         .post({ kind: 'app-watched', appId })
         .catch((err: unknown) => observer.note('watching an app was not renewed', { err }));
     });

@@ -63,7 +63,7 @@ describe('fairness between apps', () => {
     expect(second({ 1: 10, 2: 10 })).toEqual({ 1: 10, 2: 10 });
   });
 
-  it('[LI8] gives back what it took a tenth at a time, and forgets it when nobody misses it', () => {
+  it('[LI8] releases what it took a tenth at a time, and forgets it when nobody misses it', () => {
     const { loop, second } = startedFairness();
     loop.lateMs = 300;
     second({ flood: 9_000, small: 1_000 });

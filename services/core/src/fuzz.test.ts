@@ -329,7 +329,7 @@ async function live(random: Random, given: Given): Promise<void> {
       peer.session.drained();
     }
     const isBusy = () =>
-      witnesses.some(({ peer }) => [...peer.session.seatings.values()].some(({ waiting }) => waiting > 0));
+      witnesses.some(({ peer }) => [...peer.session.channelSubscriptions.values()].some(({ waiting }) => waiting > 0));
     for (let turn = 0; turn < 8 || isBusy(); turn++) {
       must(turn < 1_000, 'commands that are never carried out');
       await settle();
@@ -347,16 +347,19 @@ async function live(random: Random, given: Given): Promise<void> {
     must(counts.connections === present().length, `${counts.connections} connections for ${present().length} peers`);
     must(world.sessions.size === present().length, `${world.sessions.size} sessions for ${present().length} peers`);
     for (const { asked } of present()) must(asked.size === 0, `no answer to ${[...asked]}`);
-    const seatings = present().flatMap(({ peer }) => [...peer.session.seatings.values()]);
-    must(counts.subscriptions === seatings.length, `${counts.subscriptions} subscriptions, counted ${seatings.length}`);
+    const channelSubscriptions = present().flatMap(({ peer }) => [...peer.session.channelSubscriptions.values()]);
+    must(
+      counts.subscriptions === channelSubscriptions.length,
+      `${counts.subscriptions} subscriptions, counted ${channelSubscriptions.length}`,
+    );
     for (const channel of channels) {
       const topic = channelTopic(app.id, channel);
       const members = String((await presenceStore.members(topic)).members.map(({ userId }) => userId).sort());
-      const joined = present().filter(({ peer }) => peer.session.seatings.get(channel)?.subscription);
+      const joined = present().filter(({ peer }) => peer.session.channelSubscriptions.get(channel)?.subscription);
       const [occupancy] = await presenceStore.occupancies([topic]);
       must(
         occupancy?.connectionCount === joined.length,
-        `${channel} has ${occupancy?.connectionCount} seats for ${joined.length} subscribers`,
+        `${channel} has ${occupancy?.connectionCount} memberships for ${joined.length} subscribers`,
       );
       for (const witness of joined) {
         witness.mustHaveReceived(channel, published.get(channel) ?? []);

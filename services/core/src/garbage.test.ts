@@ -1,12 +1,12 @@
 /** Bytes that no node of ours wrote, on everything that a node reads from the broker. */
 import {
   type BrokerMessage,
-  bulletinTopic,
+  type ControlMessage,
   channelTopic,
+  controlTopic,
   debugTopic,
-  type Notice,
+  parseControlMessage,
   parseNodeReport,
-  parseNotice,
   probeTopic,
   type Topic,
   userTopic,
@@ -16,7 +16,7 @@ import { reportOf } from '@starling/ports/contract';
 import { expect, it } from 'vitest';
 import { fuzzInTurn, type Random, seedsOf } from '../../../infra/testing/random.ts';
 import { parseDebugEntry } from './debug.ts';
-import { BrokerBulletin, type DebugEntry, DebugTap, DebugWatch, inspectChannel } from './index.ts';
+import { BrokerControlBus, type DebugEntry, DebugTap, DebugWatch, inspectChannel } from './index.ts';
 import { createWorld } from './world.test-kit.ts';
 
 async function nodeThatReads() {
@@ -29,62 +29,62 @@ async function nodeThatReads() {
     problem: (what: string) => void world.problems.push({ what }),
     defect: (kind: string, err: unknown) => void defects.push([kind, err]),
   };
-  const bulletin = new BrokerBulletin({ broker, hub, observer });
-  await bulletin.start();
-  const notices: Notice[] = [];
-  bulletin.listen((notice) => notices.push(notice));
-  new DebugTap(observer, { clock, nodeId: 'node' }).start({ broker, bulletin });
+  const controlBus = new BrokerControlBus({ broker, hub, observer });
+  await controlBus.start();
+  const controlMessages: ControlMessage[] = [];
+  controlBus.listen((controlMessage) => controlMessages.push(controlMessage));
+  new DebugTap(observer, { clock, nodeId: 'node' }).start({ broker, controlBus });
   const entries: DebugEntry[] = [];
-  await new DebugWatch({ hub, bulletin, clock, observer }).watch('1001', (entry) => void entries.push(entry));
-  return { ...world, bulletin, notices, entries, defects };
+  await new DebugWatch({ hub, controlBus, clock, observer }).watch('1001', (entry) => void entries.push(entry));
+  return { ...world, controlBus, controlMessages, entries, defects };
 }
 
 it.each(['null', '0', '"x"', '[]', '{}', '{"kind":null}', '{"kind":"app-changed"}', '{', ''])(
   '[OP13] a control message %s is told and dropped, and the next is read',
   async (text) => {
-    const { broker, bulletin, notices, problems } = await nodeThatReads();
-    notices.length = 0;
-    await broker.publish(bulletinTopic, { kind: 'event', payload: Buffer.from(text) });
-    expect(problems.map(({ what }) => what)).toEqual(['a notice to all nodes cannot be read']);
-    await bulletin.post({ kind: 'app-changed', appId: '1', version: 7 });
-    expect(notices).toEqual([{ kind: 'app-changed', appId: '1', version: 7 }]);
+    const { broker, controlBus, controlMessages, problems } = await nodeThatReads();
+    controlMessages.length = 0;
+    await broker.publish(controlTopic, { kind: 'event', payload: Buffer.from(text) });
+    expect(problems.map(({ what }) => what)).toEqual(['a control message to all nodes cannot be read']);
+    await controlBus.post({ kind: 'app-changed', appId: '1', version: 7 });
+    expect(controlMessages).toEqual([{ kind: 'app-changed', appId: '1', version: 7 }]);
   },
 );
 
 it('[OP13] passes over a control message of a newer node in silence, and over fields that it does not know', async () => {
-  const { broker, notices, problems } = await nodeThatReads();
-  notices.length = 0;
-  const say = (notice: object) =>
-    broker.publish(bulletinTopic, { kind: 'event', payload: Buffer.from(JSON.stringify(notice)) });
+  const { broker, controlMessages, problems } = await nodeThatReads();
+  controlMessages.length = 0;
+  const say = (controlMessage: object) =>
+    broker.publish(controlTopic, { kind: 'event', payload: Buffer.from(JSON.stringify(controlMessage)) });
   await say({ kind: 'app-renamed', name: { any: 'thing' } });
   await say({ kind: 'app-watched', appId: '5', reason: 'new' });
-  expect(notices).toEqual([{ kind: 'app-watched', appId: '5' }]);
+  expect(controlMessages).toEqual([{ kind: 'app-watched', appId: '5' }]);
   expect(problems).toEqual([]);
 });
 
 it('[OP12] a reader of control messages that throws costs no other reader its message', async () => {
-  const { bulletin, notices, defects } = await nodeThatReads();
-  notices.length = 0;
-  bulletin.listen(() => {
+  const { controlBus, controlMessages, defects } = await nodeThatReads();
+  controlMessages.length = 0;
+  controlBus.listen(() => {
     throw new Error('read');
   });
-  const last: Notice[] = [];
-  bulletin.listen((notice) => last.push(notice));
-  await bulletin.post({ kind: 'app-watched', appId: '1' });
-  expect([notices.length, last.length, defects.length]).toEqual([1, 1, 1]);
+  const last: ControlMessage[] = [];
+  controlBus.listen((controlMessage) => last.push(controlMessage));
+  await controlBus.post({ kind: 'app-watched', appId: '1' });
+  expect([controlMessages.length, last.length, defects.length]).toEqual([1, 1, 1]);
 });
 
 it('[OP13] a message is not larger, nor deeper, than one of ours can be', () => {
-  const notice = (extra: unknown) => Buffer.from(JSON.stringify({ kind: 'app-watched', appId: '1', extra }));
-  expect(parseNotice(notice('x'.repeat(100)))).toMatchObject({ kind: 'app-watched' });
-  expect(parseNotice(notice('x'.repeat(5_000)))).toBe('malformed');
+  const controlMessage = (extra: unknown) => Buffer.from(JSON.stringify({ kind: 'app-watched', appId: '1', extra }));
+  expect(parseControlMessage(controlMessage('x'.repeat(100)))).toMatchObject({ kind: 'app-watched' });
+  expect(parseControlMessage(controlMessage('x'.repeat(5_000)))).toBe('malformed');
   const accessChanged = (userId: unknown) =>
-    parseNotice(Buffer.from(JSON.stringify({ kind: 'access-changed', userId })));
+    parseControlMessage(Buffer.from(JSON.stringify({ kind: 'access-changed', userId })));
   expect(accessChanged('usr_1')).toEqual({ kind: 'access-changed', userId: 'usr_1' });
   expect(accessChanged(null)).toEqual({ kind: 'access-changed', userId: null });
   for (const userId of [7, 'x'.repeat(65), undefined, {}]) expect(accessChanged(userId)).toBe('malformed');
   const pit = `${'['.repeat(40)}${']'.repeat(40)}`;
-  expect(parseNotice(Buffer.from(`{"kind":"app-watched","appId":"1","extra":${pit}}`))).toBe('malformed');
+  expect(parseControlMessage(Buffer.from(`{"kind":"app-watched","appId":"1","extra":${pit}}`))).toBe('malformed');
   const entry = { at: 1, nodeId: 'n', what: 'w', data: 'x'.repeat(70_000) };
   expect(parseDebugEntry(Buffer.from(JSON.stringify(entry)))).toBeUndefined();
 });
@@ -155,7 +155,7 @@ it('[OP13] whatever comes on whichever topic, nothing throws, and what is good i
     await node.subscribe(peer, 'room');
     await node.signin(peer, { id: 'u', watchlist: ['v'] });
     const topics: Topic[] = [
-      bulletinTopic,
+      controlTopic,
       debugTopic('1001'),
       probeTopic('node'),
       channelTopic('1001', 'room'),

@@ -46,9 +46,9 @@ export class Subscription {
   #holds = 1;
   #heldBytes = 0;
   /** The retained event with this position has been replayed to the newcomer: only later ones are news. */
-  eventFloor = 0;
+  seenEventPosition = 0;
   /** Transitions up to this position are in what the newcomer was told of who is there. */
-  transitionFloor = 0;
+  seenTransitionPosition = 0;
 
   constructor(topic: Topic, receiver: Receiver) {
     this.topic = topic;
@@ -92,7 +92,10 @@ export class Subscription {
   knows({ message }: Delivery): boolean {
     if (message === undefined) return false;
     const { kind, position } = message;
-    return position !== undefined && position <= (kind === 'transition' ? this.transitionFloor : this.eventFloor);
+    return (
+      position !== undefined &&
+      position <= (kind === 'transition' ? this.seenTransitionPosition : this.seenEventPosition)
+    );
   }
 
   /** From now on messages go straight to the outbox, those held until now before them. */
@@ -105,7 +108,7 @@ export class Subscription {
   }
 }
 
-class Room {
+class TopicEntry {
   readonly topic: Topic;
   readonly subscriptions = new Set<Subscription>();
   /** The broker is known to bring the topic's messages. */
@@ -142,8 +145,8 @@ function isObject(payload: Uint8Array): boolean {
 
 export class Hub {
   readonly #deps: HubDeps;
-  readonly #rooms = new Map<Topic, Room>();
-  readonly #emptied = new Set<Room>();
+  readonly #topics = new Map<Topic, TopicEntry>();
+  readonly #emptied = new Set<TopicEntry>();
   #isSweeping = false;
   readonly #probeTopic: Topic;
   #probes: Array<() => void> = [];
@@ -159,7 +162,7 @@ export class Hub {
   start(): () => void {
     return this.#deps.broker.listen((topic, message) => {
       const { kind, payload } = message;
-      if (kind === 'terminate' || !this.#rooms.has(topic) || isObject(payload)) this.deliver(topic, message);
+      if (kind === 'terminate' || !this.#topics.has(topic) || isObject(payload)) this.deliver(topic, message);
       else this.#deps.observer.problem('a message from the broker holds no frame', { topic });
     });
   }
@@ -169,17 +172,17 @@ export class Hub {
    * When it rejects, the subscription has been taken out again.
    */
   async add(subscription: Subscription): Promise<void> {
-    let room = this.#rooms.get(subscription.topic);
-    if (room === undefined) {
-      room = new Room(subscription.topic);
-      this.#rooms.set(subscription.topic, room);
+    let entry = this.#topics.get(subscription.topic);
+    if (entry === undefined) {
+      entry = new TopicEntry(subscription.topic);
+      this.#topics.set(subscription.topic, entry);
     }
-    room.subscriptions.add(subscription);
-    this.#emptied.delete(room);
+    entry.subscriptions.add(subscription);
+    this.#emptied.delete(entry);
     try {
       // A loop, because an unsubscribe may be under way: first it ends, then the link is made anew. Not for who has been
       // removed meanwhile: with nobody left the link would be taken away over and over, and the loop never end.
-      while (!room.isLinked && room.subscriptions.has(subscription)) await (room.linking ?? this.#link(room));
+      while (!entry.isLinked && entry.subscriptions.has(subscription)) await (entry.linking ?? this.#link(entry));
       // What came over a link that was then taken away is not followed by what was published until the next was there.
       subscription.forget();
     } catch (err) {
@@ -191,10 +194,10 @@ export class Hub {
   /** Delivery stops at once. */
   remove(subscription: Subscription): void {
     subscription.forget();
-    const room = this.#rooms.get(subscription.topic);
-    if (room === undefined || !room.subscriptions.delete(subscription) || room.subscriptions.size > 0) return;
-    room.emptiedAt = this.#deps.clock.elapsed();
-    this.#emptied.add(room);
+    const entry = this.#topics.get(subscription.topic);
+    if (entry === undefined || !entry.subscriptions.delete(subscription) || entry.subscriptions.size > 0) return;
+    entry.emptiedAt = this.#deps.clock.elapsed();
+    this.#emptied.add(entry);
     this.#sweepLater();
     // Who joins and leaves ever new channels would keep them all for that second, and pay for none.
     for (const oldest of this.#emptied) {
@@ -209,13 +212,13 @@ export class Hub {
    * `throw` goes on where it stood, so that this costs nothing while nobody throws.
    */
   deliver(topic: Topic, message: BrokerMessage): void {
-    const room = this.#rooms.get(topic);
-    if (room === undefined) this.#tellFollower(topic, message.payload);
-    else if (message.kind === 'terminate') this.#terminate(room);
-    else this.#deliver(room, new Delivery(message));
+    const entry = this.#topics.get(topic);
+    if (entry === undefined) this.#tellFollower(topic, message.payload);
+    else if (message.kind === 'terminate') this.#terminate(entry);
+    else this.#deliver(entry, new Delivery(message));
   }
 
-  #deliver(room: Room, delivery: Delivery): void {
+  #deliver(entry: TopicEntry, delivery: Delivery): void {
     const { clock } = this.#deps;
     const beganMs = clock.elapsed();
     const except = delivery.message?.except;
@@ -226,7 +229,7 @@ export class Hub {
     let last: Receiver | null = null;
     let delivered = 0;
     let deliveredBytes = 0;
-    const subscriptions = room.subscriptions.values();
+    const subscriptions = entry.subscriptions.values();
     /** At whom the loop is; null while the message is framed, which is nobody's fault but the message's. */
     let current: Receiver | null = null;
     let isDone = false;
@@ -257,7 +260,7 @@ export class Hub {
         isDone = true;
       } catch (err) {
         // Whom it could not be framed for goes without this one; the next asks again.
-        if (current === null) this.#deps.observer.defect('broker message', err, { topic: room.topic });
+        if (current === null) this.#deps.observer.defect('broker message', err, { topic: entry.topic });
         else current.broken(err);
       }
     }
@@ -271,18 +274,18 @@ export class Hub {
 
   /** Tells a topic's subscribers here what this node knows by itself. Never throws. */
   tell(topic: Topic, event: ServerEvent): void {
-    const room = this.#rooms.get(topic);
-    if (room !== undefined) this.#deliver(room, new Delivery(undefined, event));
+    const entry = this.#topics.get(topic);
+    if (entry !== undefined) this.#deliver(entry, new Delivery(undefined, event));
   }
 
-  #terminate(room: Room): void {
+  #terminate(entry: TopicEntry): void {
     // Anywhere else it would close who is in a channel: no publisher of ours says it there.
-    if (!isUserTopic(room.topic)) {
-      this.#deps.observer.problem('an order to terminate came for what is no user', { topic: room.topic });
+    if (!isUserTopic(entry.topic)) {
+      this.#deps.observer.problem('an order to terminate came for what is no user', { topic: entry.topic });
       return;
     }
     // A copy: terminating takes subscriptions out of the set.
-    for (const { receiver } of [...room.subscriptions]) {
+    for (const { receiver } of [...entry.subscriptions]) {
       try {
         receiver.terminate();
       } catch (err) {
@@ -304,23 +307,23 @@ export class Hub {
    * behind its answer, unless that includes it. False: newcomers were not told, since what they are being told may be as
    * old; ask again when that is done.
    */
-  async retell(
+  async resync(
     topic: Topic,
     read: () => Promise<{ readonly event: ServerEvent; readonly position: number }>,
   ): Promise<boolean> {
-    const room = this.#rooms.get(topic);
-    if (room === undefined) return true;
-    const live = [...room.subscriptions].filter((subscription) => !subscription.isHolding);
-    const areAll = live.length === room.subscriptions.size;
+    const entry = this.#topics.get(topic);
+    if (entry === undefined) return true;
+    const live = [...entry.subscriptions].filter((subscription) => !subscription.isHolding);
+    const areAll = live.length === entry.subscriptions.size;
     for (const subscription of live) subscription.holdAgain();
-    const stillHere = () => live.filter((subscription) => room.subscriptions.has(subscription));
+    const stillHere = () => live.filter((subscription) => entry.subscriptions.has(subscription));
     try {
       const { event, position } = await read();
       const delivery = new Delivery(undefined, event);
       for (const subscription of stillHere()) {
         // Told meanwhile by another way, of the same or something newer.
-        if (subscription.transitionFloor >= position) continue;
-        subscription.transitionFloor = position;
+        if (subscription.seenTransitionPosition >= position) continue;
+        subscription.seenTransitionPosition = position;
         subscription.receiver.deliver(delivery);
       }
     } finally {
@@ -368,21 +371,21 @@ export class Hub {
     for (const answered of probes) answered();
   }
 
-  /** Makes the link what the room needs, one broker call at a time. */
-  #link(room: Room): Promise<void> {
-    const isWanted = room.subscriptions.size > 0;
+  /** Makes the link what the entry needs, one broker call at a time. */
+  #link(entry: TopicEntry): Promise<void> {
+    const isWanted = entry.subscriptions.size > 0;
     const { broker } = this.#deps;
     // From the call on, not from its answer: who comes meanwhile must not rely on what is being taken away.
-    room.isLinked = false;
-    const call = (isWanted ? broker.subscribe(room.topic) : broker.unsubscribe(room.topic))
+    entry.isLinked = false;
+    const call = (isWanted ? broker.subscribe(entry.topic) : broker.unsubscribe(entry.topic))
       .then(() => {
-        room.isLinked = isWanted;
+        entry.isLinked = isWanted;
       })
       .finally(() => {
-        room.linking = null;
+        entry.linking = null;
       });
     // Who waits for an unsubscribe to be over wants the opposite: that it failed is nothing to them.
-    room.linking = isWanted ? call : call.catch(() => undefined);
+    entry.linking = isWanted ? call : call.catch(() => undefined);
     return call;
   }
 
@@ -392,32 +395,32 @@ export class Hub {
     this.#deps.clock.after(lingerMs, () => {
       this.#isSweeping = false;
       const { clock } = this.#deps;
-      for (const room of this.#emptied) {
-        if (msSince(room.emptiedAt, clock) < lingerMs) continue;
-        this.#emptied.delete(room);
-        void this.#dismantle(room);
+      for (const entry of this.#emptied) {
+        if (msSince(entry.emptiedAt, clock) < lingerMs) continue;
+        this.#emptied.delete(entry);
+        void this.#dismantle(entry);
       }
       if (this.#emptied.size > 0) this.#sweepLater();
     });
   }
 
   /** Never rejects. */
-  async #dismantle(room: Room): Promise<void> {
+  async #dismantle(entry: TopicEntry): Promise<void> {
     try {
-      while (room.linking !== null) await room.linking;
-      if (room.subscriptions.size > 0 || this.#rooms.get(room.topic) !== room) return;
+      while (entry.linking !== null) await entry.linking;
+      if (entry.subscriptions.size > 0 || this.#topics.get(entry.topic) !== entry) return;
       // Even where the subscribe failed: its answer may have been lost.
-      await this.#link(room);
+      await this.#link(entry);
     } catch (err) {
-      this.#deps.observer.problem('broker unsubscribe failed', { err, topic: room.topic });
+      this.#deps.observer.problem('broker unsubscribe failed', { err, topic: entry.topic });
       // Tried again after the next linger, unless someone has come back by then.
-      if (room.subscriptions.size === 0) {
-        room.emptiedAt = this.#deps.clock.elapsed();
-        this.#emptied.add(room);
+      if (entry.subscriptions.size === 0) {
+        entry.emptiedAt = this.#deps.clock.elapsed();
+        this.#emptied.add(entry);
         this.#sweepLater();
       }
       return;
     }
-    if (room.subscriptions.size === 0 && room.linking === null) this.#rooms.delete(room.topic);
+    if (entry.subscriptions.size === 0 && entry.linking === null) this.#topics.delete(entry.topic);
   }
 }

@@ -1,10 +1,10 @@
 export { addressGroup } from './address-group.ts';
 export { sign } from './authorize.ts';
-export { BrokerBulletin, type BulletinDeps } from './bulletin.ts';
 export type { MemoryBudget } from './capacity.ts';
+export { ClusterView, type ClusterViewDeps, type NodeAbout } from './cluster-view.ts';
+export { BrokerControlBus, type ControlBusDeps } from './control-bus.ts';
 export { type DebugEntry, DebugTap, DebugWatch, type DebugWatchDeps } from './debug.ts';
 export { Fairness, type FairnessDeps, refuseOverShare } from './fairness.ts';
-export { Fleet, type FleetDeps, type NodeAbout } from './fleet.ts';
 export { Hub, type HubDeps } from './hub.ts';
 export {
   type Attribute,
@@ -31,6 +31,6 @@ export {
   toPublishCommand,
 } from './publish-request.ts';
 export { type AuthenticatedRequest, authenticateRequest, checkBody, type SignedRequest } from './request-auth.ts';
-export { defaultSessionSettings, type Greeting, type Session, type SessionSettings } from './session.ts';
+export { type ConnectRequest, defaultSessionSettings, type Session, type SessionSettings } from './session.ts';
 export { defaultOutboxLimits, Sessions, type SessionsDeps } from './sessions.ts';
 export { AppTraffic, Traffic } from './traffic.ts';

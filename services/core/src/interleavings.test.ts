@@ -116,7 +116,7 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
     expect(await world.presenceStore.occupancies([channelTopic('1001', 'presence-room')])).toMatchObject([
       { connectionCount: 1, userCount: 1 },
     ]);
-    expect(peer.session.seatings.get('presence-room')?.waiting).toBe(0);
+    expect(peer.session.channelSubscriptions.get('presence-room')?.waiting).toBe(0);
   });
 
   it('[SU8] relays a client event sent right behind its subscribe, after the success', async () => {
@@ -326,7 +326,7 @@ describe.each(orders)('a connection with a token, while the stores answer (%s)',
       isMore = gate.size > 0;
       peer.session.ended();
       await world.settle();
-      // What gives back must not overtake what takes.
+      // What releases must not overtake what takes.
       gate.pass(gate.size - 1);
       await world.settle();
       gate.open();
@@ -351,7 +351,7 @@ describe.each(orders)('a connection with a token, while the stores answer (%s)',
       isMore = gate.size > 0;
       peer.session.ended();
       await world.settle();
-      // What gives back must not overtake what takes.
+      // What releases must not overtake what takes.
       gate.pass(gate.size - 1);
       await world.settle();
       gate.open();
@@ -404,7 +404,7 @@ describe.each(orders)('a connection with a token, while the stores answer (%s)',
       isMore = gate.size > 0;
       gate.open();
       await world.settle();
-      expect(peer.session.seatings.size).toBe(0);
+      expect(peer.session.channelSubscriptions.size).toBe(0);
       expect(peer.take().at(-2)).toMatchObject({ event: 'pusher:subscription_error', data: { status: 403 } });
       peer.session.ended();
       await expectNothingLeft(world, [channelTopic('1001', 'private-cache-room')]);
@@ -441,7 +441,7 @@ describe.each(orders)('a connection with a token, while the stores answer (%s)',
 
 describe('stores that fail', () => {
   it.each([0, 1, 2])(
-    '[SU5] refuses the subscribe with status 503 when answer %i is lost, and gives back what it took',
+    '[SU5] refuses the subscribe with status 503 when answer %i is lost, and releases what it took',
     async (after) => {
       const world = gatedWorld('change first');
       const { gate } = world;

@@ -76,11 +76,11 @@ export interface OutboxLimits {
 const shareOfRest = 1 / 4;
 
 /** How many writes are handed over in one call: enough that the call itself is nothing, and room that is cheap to keep. */
-const mostGathered = 1_024;
+const maxWrites = 1_024;
 const nothing = new Uint8Array();
 
 /** Writes that go to one kind of transport together. */
-class Gathered {
+class WriteBatch {
   #fanout: Fanout | null = null;
   /** Never longer than the most; beyond the count there is nothing. */
   readonly #transports: Array<Transport | null> = [];
@@ -93,7 +93,7 @@ class Gathered {
       transport.write(bytes);
       return;
     }
-    if (fanout !== this.#fanout || this.#count === mostGathered) {
+    if (fanout !== this.#fanout || this.#count === maxWrites) {
       this.write();
       this.#fanout = fanout;
     }
@@ -118,7 +118,7 @@ class Gathered {
 const mostKept = 16_384;
 
 /** Who was pushed to in a turn, in order. It keeps its room, so as not to grow anew in every turn. */
-class Roll {
+class DirtyList {
   #outboxes: Array<Outbox | null> = [];
   #count = 0;
 
@@ -147,12 +147,12 @@ class Roll {
 }
 
 /** Sessions whose transports frame alike: only they can share batches, and side by side they are written in one run. */
-class Lane {
+class CodecGroup {
   readonly codec: Codec;
   readonly flusher: Flusher;
   readonly emptyBatch = new Batch(null, null);
-  #dirty = new Roll();
-  #flushed = new Roll();
+  #dirty = new DirtyList();
+  #flushed = new DirtyList();
 
   constructor(codec: Codec, flusher: Flusher) {
     this.codec = codec;
@@ -164,11 +164,11 @@ class Lane {
     this.flusher.flushSoon();
   }
 
-  take(gathered: Gathered): void {
+  take(writes: WriteBatch): void {
     [this.#dirty, this.#flushed] = [this.#flushed, this.#dirty];
     this.#flushed.each((outbox) => {
       const bytes = outbox.take();
-      if (bytes !== null) gathered.add(outbox.transport, bytes);
+      if (bytes !== null) writes.add(outbox.transport, bytes);
     });
     // Frames of this turn must not be held until the next.
     this.emptyBatch.next = null;
@@ -184,9 +184,9 @@ class Lane {
 export class Flusher {
   readonly clock: Clock;
   readonly limits: OutboxLimits;
-  readonly #lanes = new Map<Codec, Lane>();
+  readonly #groups = new Map<Codec, CodecGroup>();
   #isDue = false;
-  readonly #gathered = new Gathered();
+  readonly #writes = new WriteBatch();
   readonly #stalled = new Set<Outbox>();
   #isWatching = false;
   readonly #observer: Pick<Observer, 'defect'>;
@@ -211,13 +211,13 @@ export class Flusher {
     this.#bills.add(traffic);
   }
 
-  laneOf(codec: Codec): Lane {
-    let lane = this.#lanes.get(codec);
-    if (lane === undefined) {
-      lane = new Lane(codec, this);
-      this.#lanes.set(codec, lane);
+  groupOf(codec: Codec): CodecGroup {
+    let group = this.#groups.get(codec);
+    if (group === undefined) {
+      group = new CodecGroup(codec, this);
+      this.#groups.set(codec, group);
     }
-    return lane;
+    return group;
   }
 
   flushSoon(): void {
@@ -230,14 +230,14 @@ export class Flusher {
     this.#isDue = false;
     const beganMs = this.clock.elapsed();
     // In steps, because a peer found too slow ends its session, which may end others: by then all has been written.
-    for (const lane of this.#lanes.values()) lane.take(this.#gathered);
+    for (const group of this.#groups.values()) group.take(this.#writes);
     try {
-      this.#gathered.write();
+      this.#writes.write();
     } catch (err) {
       // Whose bytes went out is unknown now; those whose did not are found by their silence.
       this.#observer.defect('connection', err);
     }
-    for (const lane of this.#lanes.values()) lane.settle();
+    for (const group of this.#groups.values()) group.settle();
     this.#bills.settle(msSince(beganMs, this.clock));
   }
 
@@ -301,7 +301,7 @@ export interface OutboxOwner {
 /** One session's bounded queue. `onOverflow` is told once, when the peer has proved too slow; pushes then do nothing. */
 export class Outbox {
   readonly transport: Transport;
-  readonly #lane: Lane;
+  readonly #group: CodecGroup;
   readonly #owner: OutboxOwner;
   #batch: Batch;
   #isDirty = false;
@@ -313,13 +313,13 @@ export class Outbox {
 
   constructor(transport: Transport, flusher: Flusher, owner: OutboxOwner) {
     this.transport = transport;
-    this.#lane = flusher.laneOf(transport.codec);
+    this.#group = flusher.groupOf(transport.codec);
     this.#owner = owner;
-    this.#batch = this.#lane.emptyBatch;
+    this.#batch = this.#group.emptyBatch;
   }
 
   get codec(): Codec {
-    return this.#lane.codec;
+    return this.#group.codec;
   }
 
   push(frame: Frame): void {
@@ -327,7 +327,7 @@ export class Outbox {
     this.#batch = this.#batch.with(frame);
     if (this.#isDirty) return;
     this.#isDirty = true;
-    this.#lane.add(this);
+    this.#group.add(this);
   }
 
   flush(): void {
@@ -342,7 +342,7 @@ export class Outbox {
     const batch = this.#batch;
     // The shared frames wait here rather than as copies in the socket.
     if (this.#isClosed || batch.frameCount === 0 || this.transport.bufferedBytes > 0) return null;
-    this.#batch = this.#lane.emptyBatch;
+    this.#batch = this.#group.emptyBatch;
     return batch.bytes();
   }
 
@@ -352,7 +352,7 @@ export class Outbox {
     const buffered = this.transport.bufferedBytes;
     if (buffered === 0) return;
     const { byteLength, frameCount } = this.#batch;
-    const { flusher } = this.#lane;
+    const { flusher } = this.#group;
     const waiting = buffered + byteLength + frameCount * frameOverheadBytes;
     this.#count(waiting);
     // What one message makes wait is no sign of slowness, unless there is no room for it at all.
@@ -368,12 +368,12 @@ export class Outbox {
   drained(): void {
     this.stalledAt = null;
     this.#count(0);
-    this.#lane.flusher.unwatch(this);
+    this.#group.flusher.unwatch(this);
     this.flush();
   }
 
   #count(waitingBytes: number): void {
-    this.#lane.flusher.waitingBytes += waitingBytes - this.#waitingBytes;
+    this.#group.flusher.waitingBytes += waitingBytes - this.#waitingBytes;
     this.#waitingBytes = waitingBytes;
   }
 
@@ -388,24 +388,24 @@ export class Outbox {
   }
 
   get allowedBytes(): number {
-    return this.#lane.flusher.allowedBytes;
+    return this.#group.flusher.allowedBytes;
   }
 
   /** So much more, or less, is held elsewhere for this session. */
   hold(bytes: number): void {
-    this.#lane.flusher.waitingBytes += bytes;
+    this.#group.flusher.waitingBytes += bytes;
   }
 
   /** See `Flusher.bill`. */
   sharesFlush(traffic: AppTraffic): void {
-    this.#lane.flusher.bill(traffic);
+    this.#group.flusher.bill(traffic);
   }
 
   /** Nothing more is sent; what waits is dropped. */
   close(): void {
     this.#isClosed = true;
-    this.#batch = this.#lane.emptyBatch;
+    this.#batch = this.#group.emptyBatch;
     this.#count(0);
-    this.#lane.flusher.unwatch(this);
+    this.#group.flusher.unwatch(this);
   }
 }

@@ -19,7 +19,7 @@ const get: SignedRequest = {
 };
 
 describe('authenticateRequest', () => {
-  test('[SG4] accepts the published vector and gives back what was signed', async () => {
+  test('[SG4] accepts the published vector and releases what was signed', async () => {
     const answer = await authenticateRequest(store, get, nowMs);
     if (!answer.ok) throw new Error(answer.refusal.message);
     expect(answer.value.app).toBe(app);

@@ -1,4 +1,4 @@
-/** The server side of one connection, from the handshake to the last seat given back: read it from top to bottom. */
+/** The server side of one connection, from the handshake to the last membership released: read it from top to bottom. */
 import { randomInt } from 'node:crypto';
 import {
   type App,
@@ -36,19 +36,19 @@ import { type Charge, subscriptionCost } from './capacity.ts';
 import { type Delivery, payloadOf } from './delivery.ts';
 import { refuseOverShare } from './fairness.ts';
 import { type Flusher, Outbox } from './outbox.ts';
-import type { Peer, PeerDeps, SignedIn } from './peer.ts';
 import type { PublishCommand } from './publish.ts';
-import { PublishLine } from './publish-line.ts';
+import { PublishQueue } from './publish-queue.ts';
 import { type Fields, parseChannels, parseEventRequest, toPublishCommand } from './publish-request.ts';
 import { Rate } from './rate.ts';
+import type { SessionContext, SessionContextDeps, SignedIn } from './session-context.ts';
 import { becomeUser, leaveUser, signin, startUser, takeUser } from './signin.ts';
-import { joinChannel, leaveChannel, recheckChannel, type Seating } from './subscribe.ts';
+import { type ChannelSubscription, joinChannel, leaveChannel, recheckChannel } from './subscribe.ts';
 import type { TimingWheel } from './timing-wheel.ts';
 import { renewToken, tokenFault, verifyToken } from './token.ts';
 import type { AppTraffic, Traffic } from './traffic.ts';
 
 /** What a transport knows of a peer when the conversation opens. */
-export interface Greeting {
+export interface ConnectRequest {
   /** The app key of the address, percent-decoded. */
   readonly key: string;
   /** The query's `protocol`, as it came. */
@@ -88,7 +88,7 @@ export const defaultSessionSettings: SessionSettings = {
   connectionsPerAddress: 20_000,
 };
 
-export interface SessionDeps extends PeerDeps {
+export interface SessionDeps extends SessionContextDeps {
   readonly appStore: AppStore;
   readonly flusher: Flusher;
   readonly wheel: TimingWheel<Session>;
@@ -96,10 +96,10 @@ export interface SessionDeps extends PeerDeps {
   readonly traffic: Traffic;
   readonly settings: SessionSettings;
   /** The sessions' own house-keeping: admits one more connection, or says which limit refuses it. */
-  readonly roster: Roster;
+  readonly connectionLimiter: ConnectionLimiter;
 }
 
-export interface Roster {
+export interface ConnectionLimiter {
   admit(session: Session): Refusal | null;
   dismiss(session: Session): void;
   /** The conversation is over, whether it was admitted or not. */
@@ -120,8 +120,8 @@ const noAppYet = { channelsPerConnection: 0, clientEventsPerSecond: 0, publishes
 /** The protocol versions spoken, as the query gives them. */
 const protocols = ['4', '5', '6', '7'];
 
-export class Session implements Peer {
-  readonly greeting: Greeting;
+export class Session implements SessionContext {
+  readonly connectRequest: ConnectRequest;
   readonly transport: Transport;
   readonly outbox: Outbox;
   readonly deps: SessionDeps;
@@ -131,11 +131,11 @@ export class Session implements Peer {
   traffic: AppTraffic;
   user: SignedIn | null = null;
   /** By channel name. A channel stays here while anything of it is undecided. */
-  readonly seatings = new Map<string, Seating>();
+  readonly channelSubscriptions = new Map<string, ChannelSubscription>();
 
   #app: App | null = null;
   #token: VerifiedToken | null = null;
-  #publishes: PublishLine | null = null;
+  #publishes: PublishQueue | null = null;
   #state: 'opening' | 'open' | 'closed' = 'opening';
   #hasEnded = false;
   #early: string[] | null = null;
@@ -153,11 +153,11 @@ export class Session implements Peer {
   #signins: Promise<void> = Promise.resolve();
   #opening: Promise<void> | null = null;
 
-  constructor(deps: SessionDeps, transport: Transport, greeting: Greeting, charge: Charge) {
+  constructor(deps: SessionDeps, transport: Transport, connectRequest: ConnectRequest, charge: Charge) {
     this.deps = deps;
     this.charge = charge;
     this.transport = transport;
-    this.greeting = greeting;
+    this.connectRequest = connectRequest;
     this.traffic = deps.traffic.unknownApp;
     this.outbox = new Outbox(transport, deps.flusher, this);
     this.#heardAt = deps.clock.elapsed();
@@ -189,7 +189,7 @@ export class Session implements Peer {
 
   async #open(token: string | undefined): Promise<void> {
     try {
-      const { protocol, key } = this.greeting;
+      const { protocol, key } = this.connectRequest;
       if (protocol !== undefined && !protocols.includes(protocol)) {
         this.refuse('protocol_unsupported', `Unsupported protocol version ${protocol.slice(0, 16)}: use 4 to 7`);
         return;
@@ -203,10 +203,10 @@ export class Session implements Peer {
       }
       // 66 bits: unguessable, and two alike are not met in the life of a planet.
       this.socketId = `${randomInt(1, 10 ** 10)}.${randomInt(1, 10 ** 10)}`;
-      if (token === undefined) this.#greet();
+      if (token === undefined) this.#establish();
       else {
         const opening = this.#openWithToken(token);
-        // What the end of the session gives back, it gives back behind this.
+        // What the end of the session releases, it releases behind this.
         this.#signins = opening.catch(() => undefined);
         await opening;
       }
@@ -231,12 +231,12 @@ export class Session implements Peer {
     }
     const reading = user === null ? null : await becomeUser(this, user, []);
     if (this.#state !== 'opening') return;
-    this.#greet();
+    this.#establish();
     if (reading !== null) startUser(this, reading);
   }
 
   #admit(app: App | undefined): Refusal | null {
-    const { key, origin, isTls } = this.greeting;
+    const { key, origin, isTls } = this.connectRequest;
     const refusal = (code: ProblemCode, message: string = problems[code].text): Refusal => ({ code, message });
     if (app === undefined) return refusal('app_unknown', `No app has the key ${key.slice(0, 40)}`);
     this.traffic = this.deps.traffic.of(app.id);
@@ -247,7 +247,7 @@ export class Session implements Peer {
     const overShare = refuseOverShare(this.traffic, 'over_capacity');
     if (overShare !== null) return overShare;
     this.#app = app;
-    return this.charge.joinApp(app.id) ?? this.deps.roster.admit(this);
+    return this.charge.joinApp(app.id) ?? this.deps.connectionLimiter.admit(this);
   }
 
   /** Puts it in the place of the one before, where there is memory for it. */
@@ -276,11 +276,11 @@ export class Session implements Peer {
     this.#arrivingBytes = bytes;
   }
 
-  #greet(): void {
+  #establish(): void {
     const { clock, settings, observer } = this.deps;
     this.#state = 'open';
     this.traffic.opened();
-    this.traffic.keyUses.set(this.greeting.key, clock.now());
+    this.traffic.keyUses.set(this.connectRequest.key, clock.now());
     const { activityTimeoutSeconds } = settings;
     this.tell({ type: 'established', socketId: this.socketId, activityTimeoutSeconds });
     if (this.#token !== null) this.#sayToken(this.#token);
@@ -289,7 +289,7 @@ export class Session implements Peer {
     }
     this.#scheduleCheck();
     if (observer.notes) {
-      const { client, version, address } = this.greeting;
+      const { client, version, address } = this.connectRequest;
       this.note('connection opened', { client, version, address });
     }
     const early = this.#early ?? [];
@@ -384,7 +384,7 @@ export class Session implements Peer {
 
   async #answerAll(): Promise<void> {
     const pending = (): Array<Promise<void>> => {
-      const channels = [...this.seatings.values()].map(({ last }) => last);
+      const channels = [...this.channelSubscriptions.values()].map(({ last }) => last);
       return [this.#opening, this.#publishes?.answered, ...channels].filter((each) => each != null);
     };
     // By what is pending and not by a count: while that stays, a loop over settled promises would never end. What was held
@@ -405,17 +405,19 @@ export class Session implements Peer {
         this.#subscribe(command);
         return;
       case 'unsubscribe': {
-        const seating = this.seatings.get(command.channel);
-        if (seating !== undefined) this.#inOrder(seating, commandBytes, () => leaveChannel(this, seating));
+        const channelSubscription = this.channelSubscriptions.get(command.channel);
+        if (channelSubscription !== undefined)
+          this.#inOrder(channelSubscription, commandBytes, () => leaveChannel(this, channelSubscription));
         return;
       }
       case 'signin':
         this.#signin(command);
         return;
       case 'client-event': {
-        const seating = this.seatings.get(command.channel);
+        const channelSubscription = this.channelSubscriptions.get(command.channel);
         const cost = commandBytes + 2 * command.data.length;
-        if (seating !== undefined && seating.waiting > 0) this.#inOrder(seating, cost, () => this.#relay(command));
+        if (channelSubscription !== undefined && channelSubscription.waiting > 0)
+          this.#inOrder(channelSubscription, cost, () => this.#relay(command));
         else this.#alone(cost, () => this.#relay(command), 'relaying a client event');
         return;
       }
@@ -436,10 +438,10 @@ export class Session implements Peer {
       this.refuseSubscription(command.channel, channel.refusal);
       return;
     }
-    let seating = this.seatings.get(command.channel);
-    if (seating === undefined) {
+    let channelSubscription = this.channelSubscriptions.get(command.channel);
+    if (channelSubscription === undefined) {
       const limit = this.app.limits.channelsPerConnection;
-      if (this.seatings.size >= limit) {
+      if (this.channelSubscriptions.size >= limit) {
         const state = { limit, remaining: 0, reset: null };
         const { refusal } = refuseByLimit('channel_limit', problems.channel_limit.text, 'channels', state);
         this.refuseSubscription(command.channel, refusal);
@@ -451,18 +453,18 @@ export class Session implements Peer {
         this.refuseSubscription(command.channel, full);
         return;
       }
-      seating = {
+      channelSubscription = {
         channel: channel.value,
         cost,
-        seat: null,
+        membership: null,
         subscription: null,
         isByToken: false,
         waiting: 0,
         last: null,
       };
-      this.seatings.set(command.channel, seating);
+      this.channelSubscriptions.set(command.channel, channelSubscription);
     }
-    const joining = seating;
+    const joining = channelSubscription;
     const cost = commandBytes + 2 * ((command.auth?.length ?? 0) + (command.channelData?.length ?? 0));
     const refuse = (full: Refusal) => this.refuseSubscription(command.channel, full);
     this.#inOrder(joining, cost, () => joinChannel(this, joining, command), refuse);
@@ -489,7 +491,7 @@ export class Session implements Peer {
   }
 
   #publish({ id, fields }: SocketPublishCommand): void {
-    this.#publishes ??= new PublishLine(this, this.deps);
+    this.#publishes ??= new PublishQueue(this, this.deps);
     const overShare = refuseOverShare(this.traffic, 'rate_limited');
     if (overShare !== null) {
       this.#publishes.refuse(id, overShare);
@@ -512,13 +514,13 @@ export class Session implements Peer {
 
   async #relay(command: ClientEventCommand): Promise<void> {
     const { app, deps } = this;
-    const seating = this.seatings.get(command.channel);
-    const refusal = this.#checkClientEvent(command, seating);
-    if (refusal !== null || seating?.subscription == null) {
+    const channelSubscription = this.channelSubscriptions.get(command.channel);
+    const refusal = this.#checkClientEvent(command, channelSubscription);
+    if (refusal !== null || channelSubscription?.subscription == null) {
       if (refusal !== null) this.refuse(refusal.code, refusal.message);
       return;
     }
-    const { channel, subscription, seat } = seating;
+    const { channel, subscription, membership } = channelSubscription;
     const { event, data } = command;
     this.traffic.clientEvents++;
     if (deps.observer.notes) {
@@ -527,7 +529,7 @@ export class Session implements Peer {
     try {
       await deps.broker.publish(subscription.topic, {
         kind: 'event',
-        payload: payloadOf({ type: 'event', channel: channel.name, event, data, userId: seat?.member?.userId }),
+        payload: payloadOf({ type: 'event', channel: channel.name, event, data, userId: membership?.member?.userId }),
         except: this.socketId,
       });
     } catch (err) {
@@ -536,7 +538,7 @@ export class Session implements Peer {
     }
   }
 
-  #checkClientEvent(command: ClientEventCommand, seating: Seating | undefined): Refusal | null {
+  #checkClientEvent(command: ClientEventCommand, channelSubscription: ChannelSubscription | undefined): Refusal | null {
     const { app } = this;
     const refusal = (code: ProblemCode, message: string = problems[code].text): Refusal => ({ code, message });
     if (!app.hasClientEvents) return refusal('client_events_disabled');
@@ -544,7 +546,7 @@ export class Session implements Peer {
     if (!channel.ok) return channel.refusal;
     const { kind, isEncrypted } = channel.value;
     if ((kind !== 'private' && kind !== 'presence') || isEncrypted) return refusal('client_event_channel');
-    if (seating?.subscription == null) {
+    if (channelSubscription?.subscription == null) {
       return refusal('not_subscribed', `The connection is not subscribed to ${channel.value.name}`);
     }
     const limit = Math.min(app.limits.eventDataBytes, limits.eventDataBytes);
@@ -565,31 +567,36 @@ export class Session implements Peer {
   // ── Order ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Commands for one channel are carried out one after another, those of different channels side by side. */
-  #inOrder(seating: Seating, cost: number, run: () => Promise<void>, refuse?: (full: Refusal) => void): void {
-    if (this.#mayWait(cost, refuse)) this.#queue(seating, cost, run);
-    else this.#dropIdle(seating);
+  #inOrder(
+    channelSubscription: ChannelSubscription,
+    cost: number,
+    run: () => Promise<void>,
+    refuse?: (full: Refusal) => void,
+  ): void {
+    if (this.#mayWait(cost, refuse)) this.#queue(channelSubscription, cost, run);
+    else this.#dropIdle(channelSubscription);
   }
 
-  /** `cost`: bytes of the charge, which are given back when the command is done. */
-  #queue(seating: Seating, cost: number, run: () => Promise<void>): void {
-    seating.waiting++;
+  /** `cost`: bytes of the charge, which are released when the command is done. */
+  #queue(channelSubscription: ChannelSubscription, cost: number, run: () => Promise<void>): void {
+    channelSubscription.waiting++;
     // With nothing before it, the command's first step happens now, in the turn that brought it.
-    const started = seating.last === null ? run() : seating.last.then(run);
-    seating.last = started
-      .catch((err: unknown) => this.#fail(err, `channel ${seating.channel.name}`))
+    const started = channelSubscription.last === null ? run() : channelSubscription.last.then(run);
+    channelSubscription.last = started
+      .catch((err: unknown) => this.#fail(err, `channel ${channelSubscription.channel.name}`))
       .finally(() => {
         this.#waiting--;
         this.charge.give(cost);
-        if (--seating.waiting > 0) return;
-        seating.last = null;
-        this.#dropIdle(seating);
+        if (--channelSubscription.waiting > 0) return;
+        channelSubscription.last = null;
+        this.#dropIdle(channelSubscription);
       });
   }
 
   /** A channel of which there is nothing, and nothing is to come. */
-  #dropIdle({ channel, cost, waiting, subscription, seat }: Seating): void {
-    if (waiting > 0 || subscription !== null || seat !== null) return;
-    if (this.seatings.delete(channel.name)) this.charge.give(cost);
+  #dropIdle({ channel, cost, waiting, subscription, membership }: ChannelSubscription): void {
+    if (waiting > 0 || subscription !== null || membership !== null) return;
+    if (this.channelSubscriptions.delete(channel.name)) this.charge.give(cost);
   }
 
   /** What need not wait for anything, but holds its bytes until it is done. */
@@ -671,9 +678,9 @@ export class Session implements Peer {
     this.#sayToken(token);
     this.#scheduleCheck();
     // Behind what is under way: a subscribe that the former token allowed may be about to succeed.
-    for (const seating of this.seatings.values()) {
+    for (const channelSubscription of this.channelSubscriptions.values()) {
       this.#waiting++;
-      this.#queue(seating, 0, () => recheckChannel(this, seating));
+      this.#queue(channelSubscription, 0, () => recheckChannel(this, channelSubscription));
     }
   }
 
@@ -726,7 +733,7 @@ export class Session implements Peer {
       this.#probedAt = now;
       this.transport.probe();
       // Native pings reach every client; the JSON one is for those behind a proxy that answers pings itself.
-      if (this.greeting.protocol !== '4') this.tell({ type: 'ping' });
+      if (this.connectRequest.protocol !== '4') this.tell({ type: 'ping' });
     }
     this.#scheduleCheck();
   }
@@ -768,7 +775,7 @@ export class Session implements Peer {
     if (this.#state === 'closed' || this.#app === null) return;
     if (app === undefined) this.refuse('app_unknown', 'The app has been deleted');
     else if (!app.isEnabled) this.refuse('app_disabled');
-    else if (!isKeyEnabled(app, this.greeting.key)) this.refuse('app_disabled', 'This key is disabled');
+    else if (!isKeyEnabled(app, this.connectRequest.key)) this.refuse('app_disabled', 'This key is disabled');
     else {
       this.#app = app;
       const fault = this.#token === null ? null : tokenFault(app, this.#token);
@@ -782,7 +789,7 @@ export class Session implements Peer {
     this.#hasEnded = true;
     this.#leaveAll('the client went away');
     // Only now: a conversation that was told to close is there until its peer has closed it, too.
-    this.deps.roster.forget(this);
+    this.deps.connectionLimiter.forget(this);
   }
 
   /** Something done for this connection threw: its state is unknown, and it ends. Never throws. */
@@ -823,11 +830,11 @@ export class Session implements Peer {
     this.#state = 'closed';
     this.outbox.close();
     this.deps.wheel.remove(this);
-    if (this.#app !== null) this.deps.roster.dismiss(this);
-    // Behind whatever is under way for the channel, so that a seat taken a moment from now is given back too.
-    for (const seating of this.seatings.values()) {
+    if (this.#app !== null) this.deps.connectionLimiter.dismiss(this);
+    // Behind whatever is under way for the channel, so that a membership taken a moment from now is released too.
+    for (const channelSubscription of this.channelSubscriptions.values()) {
       this.#waiting++;
-      this.#queue(seating, 0, () => leaveChannel(this, seating));
+      this.#queue(channelSubscription, 0, () => leaveChannel(this, channelSubscription));
     }
     this.#signins = this.#signins.then(() => leaveUser(this)).catch((err: unknown) => this.#fail(err, 'a sign-out'));
   }

@@ -21,8 +21,14 @@ import { Capacity, connectionBytes, type MemoryBudget } from './capacity.ts';
 import type { Hub } from './hub.ts';
 import { Flusher, type OutboxLimits } from './outbox.ts';
 import { publishBudget } from './publish.ts';
-import { retell } from './retell.ts';
-import { defaultSessionSettings, type Greeting, type Roster, Session, type SessionSettings } from './session.ts';
+import { resync } from './resync.ts';
+import {
+  type ConnectionLimiter,
+  type ConnectRequest,
+  defaultSessionSettings,
+  Session,
+  type SessionSettings,
+} from './session.ts';
 import { SubscriptionCounts } from './subscription-counts.ts';
 import { TimingWheel } from './timing-wheel.ts';
 import type { Traffic } from './traffic.ts';
@@ -64,7 +70,7 @@ export interface Drain {
   readonly overMs: number;
 }
 /** How soon sessions that could not be told anew are tried again. */
-const retellPauseMs = 1_000;
+const resyncPauseMs = 1_000;
 
 export class Sessions {
   readonly #deps: ConstructorParameters<typeof Session>[0];
@@ -80,7 +86,7 @@ export class Sessions {
   #drainCode: 'going_away' | 'restarting' | undefined;
   /** Gaps after which sessions have not all been told yet. */
   #gaps = 0;
-  #isRetelling = false;
+  #isResyncing = false;
 
   constructor(
     deps: SessionsDeps,
@@ -90,7 +96,7 @@ export class Sessions {
     const { clock } = deps;
     this.#capacity = new Capacity(deps.memory);
     this.#connectionsElsewhere = deps.connectionsElsewhere ?? (() => 0);
-    const roster: Roster = {
+    const connectionLimiter: ConnectionLimiter = {
       admit: (session) => this.#admit(session),
       dismiss: (session) => this.#dismiss(session),
       forget: (session) => this.#forget(session),
@@ -98,7 +104,7 @@ export class Sessions {
     this.#deps = {
       ...deps,
       settings,
-      roster,
+      connectionLimiter,
       flusher: new Flusher(clock, { ...defaultOutboxLimits, ...outboxLimits }, deps.observer),
       wheel: new TimingWheel<Session>(
         clock,
@@ -115,7 +121,7 @@ export class Sessions {
     const ends = [
       appStore.onChange(fence(observer, 'listener', (appId, app) => this.#appChanged(appId, app))),
       presenceStore.onRepair(fence(observer, 'listener', (topic, count) => this.#recount(topic, count))),
-      broker.onGap(fence(observer, 'listener', () => this.#retell())),
+      broker.onGap(fence(observer, 'listener', () => this.#resync())),
     ];
     return () => {
       for (const end of ends) end();
@@ -124,11 +130,11 @@ export class Sessions {
 
   /**
    * Never throws; a refusal is sent through the transport. `token`: the capability token of the address; beside the
-   * greeting, which is kept as long as the connection.
+   * connect request, which is kept as long as the connection.
    */
-  open(transport: Transport, greeting: Greeting, token?: string): Session {
-    const group = addressGroup(greeting.address);
-    const session = new Session(this.#deps, transport, greeting, this.#capacity.open(group));
+  open(transport: Transport, connectRequest: ConnectRequest, token?: string): Session {
+    const group = addressGroup(connectRequest.address);
+    const session = new Session(this.#deps, transport, connectRequest, this.#capacity.open(group));
     const refusal = this.#count(session, group);
     if (this.#drainCode !== undefined) session.refuse(this.#drainCode, problems[this.#drainCode].text);
     else if (refusal !== null) session.refuse(refusal.code, refusal.message);
@@ -182,9 +188,9 @@ export class Sessions {
     return full ?? (count > connectionsPerAddress ? atMost('address_limit', connectionsPerAddress) : null);
   }
 
-  #forget({ charge, greeting }: Session): void {
+  #forget({ charge, connectRequest }: Session): void {
     charge.end();
-    add(this.#conversations, addressGroup(greeting.address), -1);
+    add(this.#conversations, addressGroup(connectRequest.address), -1);
   }
 
   #admit(session: Session): Refusal | null {
@@ -225,22 +231,22 @@ export class Sessions {
   }
 
   /** One round at a time; a gap during one makes another. */
-  async #retell(): Promise<void> {
+  async #resync(): Promise<void> {
     this.#gaps++;
-    if (this.#isRetelling) return;
-    this.#isRetelling = true;
+    if (this.#isResyncing) return;
+    this.#isResyncing = true;
     const { clock, observer } = this.#deps;
     try {
       while (this.#gaps > 0) {
         const gaps = this.#gaps;
-        if (await retell(this.#deps, [...this.#open])) this.#gaps -= gaps;
-        else await new Promise<void>((resolve) => clock.after(retellPauseMs, resolve));
+        if (await resync(this.#deps, [...this.#open])) this.#gaps -= gaps;
+        else await new Promise<void>((resolve) => clock.after(resyncPauseMs, resolve));
       }
     } catch (err) {
       this.#gaps = 0;
       observer.defect('listener', err);
     } finally {
-      this.#isRetelling = false;
+      this.#isResyncing = false;
     }
   }
 
@@ -265,7 +271,7 @@ function atMost(code: 'connection_limit' | 'address_limit', limit: number): Refu
 }
 
 function addressKey(session: Session): string {
-  return `${session.app.id} ${addressGroup(session.greeting.address)}`;
+  return `${session.app.id} ${addressGroup(session.connectRequest.address)}`;
 }
 
 function add(counts: Map<string, number>, key: string, amount: number): void {

@@ -1,14 +1,14 @@
 /** Signing a connection in as a user, and its watchlist. One at a time for a session; see `Session`. */
 
-import { type Seat, userTopic, watchTopic } from '@starling/ports';
+import { type Membership, userTopic, watchTopic } from '@starling/ports';
 import { limits, type Member, type Refusal, type SigninCommand, type WatchlistEvent } from '@starling/protocol';
 import { authorizeSignin } from './authorize.ts';
 import { subscriptionCost } from './capacity.ts';
 import { payloadOf } from './delivery.ts';
 import { Subscription } from './hub.ts';
-import type { Peer } from './peer.ts';
+import type { SessionContext } from './session-context.ts';
 
-export async function signin(session: Peer, command: SigninCommand): Promise<void> {
+export async function signin(session: SessionContext, command: SigninCommand): Promise<void> {
   if (session.isClosed) return;
   const { app } = session;
   const user = authorizeSignin(app, session.socketId, command);
@@ -56,7 +56,7 @@ function userCost(user: Member, watched: readonly string[]): number {
 }
 
 /** Takes the memory for it, to be called before `becomeUser`, or refuses. `leaveUser` gives it back. */
-export function takeUser(session: Peer, user: Member, watched: readonly string[]): Refusal | null {
+export function takeUser(session: SessionContext, user: Member, watched: readonly string[]): Refusal | null {
   return session.charge.take(userCost(user, watched));
 }
 
@@ -67,20 +67,24 @@ interface Reading {
 }
 
 /**
- * Takes the user's seat and topics, and reads who of the watched is online. Null when the session has ended meanwhile;
- * when it rejects, what it took is for `leaveUser` to give back. What arrives is held until `startUser`.
+ * Takes the user's membership and topics, and reads who of the watched is online. Null when the session has ended meanwhile;
+ * when it rejects, what it took is for `leaveUser` to release. What arrives is held until `startUser`.
  */
-export async function becomeUser(session: Peer, user: Member, watched: readonly string[]): Promise<Reading | null> {
+export async function becomeUser(
+  session: SessionContext,
+  user: Member,
+  watched: readonly string[],
+): Promise<Reading | null> {
   const { app, deps } = session;
   const { userId, userInfo } = user;
   const own = new Subscription(userTopic(app.id, userId), session);
   const watches = watched.map((id) => new Subscription(watchTopic(app.id, id), session));
   const subscriptions = [own, ...watches];
-  const seat: Seat = { topic: own.topic, socketId: session.socketId, member: { userId, userInfo } };
-  session.user = { userId, userInfo, seat, subscriptions, watched, cost: userCost(user, watched) };
+  const membership: Membership = { topic: own.topic, socketId: session.socketId, member: { userId, userInfo } };
+  session.user = { userId, userInfo, membership, subscriptions, watched, cost: userCost(user, watched) };
   await Promise.all(subscriptions.map((subscription) => deps.hub.add(subscription)));
   if (session.isClosed) return null;
-  await deps.presenceStore.join(seat, {
+  await deps.presenceStore.join(membership, {
     announce: {
       topic: watchTopic(app.id, userId),
       added: watchEvent('online', userId),
@@ -93,15 +97,15 @@ export async function becomeUser(session: Peer, user: Member, watched: readonly 
 }
 
 /** Once the session has been told that it is signed in. */
-export function startUser(session: Peer, { snapshot, positions }: Reading): void {
+export function startUser(session: SessionContext, { snapshot, positions }: Reading): void {
   const [own, ...watches] = session.user?.subscriptions ?? [];
   if (snapshot !== null) session.tell(snapshot);
-  for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
+  for (const [index, watch] of watches.entries()) watch.seenTransitionPosition = positions[index] ?? 0;
   own?.release();
   for (const watch of watches) watch.release();
 }
 
-async function readWatched({ app, deps }: Peer, ids: readonly string[]): Promise<Reading> {
+async function readWatched({ app, deps }: SessionContext, ids: readonly string[]): Promise<Reading> {
   if (ids.length === 0) return { snapshot: null, positions: [] };
   const occupancies = await deps.presenceStore.occupancies(ids.map((id) => userTopic(app.id, id)));
   const isOnline = (_id: string, index: number): boolean => (occupancies[index]?.connectionCount ?? 0) > 0;
@@ -114,7 +118,7 @@ async function readWatched({ app, deps }: Peer, ids: readonly string[]): Promise
  * After changes may have been missed: who of the watchlist is online now, and who is not. False: it is just signing in,
  * and what it is being told may be as old; ask again when that is done.
  */
-export async function retellWatched(session: Peer): Promise<boolean> {
+export async function resyncWatched(session: SessionContext): Promise<boolean> {
   const { user } = session;
   const watches = user?.subscriptions.slice(1) ?? [];
   if (user === null || watches.length === 0) return true;
@@ -124,21 +128,21 @@ export async function retellWatched(session: Peer): Promise<boolean> {
     const { snapshot, positions } = await readWatched(session, user.watched);
     if (session.isClosed) return true;
     if (snapshot !== null) session.tell(snapshot);
-    for (const [index, watch] of watches.entries()) watch.transitionFloor = positions[index] ?? 0;
+    for (const [index, watch] of watches.entries()) watch.seenTransitionPosition = positions[index] ?? 0;
     return true;
   } finally {
     if (session.user === user) for (const watch of watches) watch.release();
   }
 }
 
-/** Gives back what the sign-in took; nothing when there was none. */
-export async function leaveUser(session: Peer): Promise<void> {
+/** Releases what the sign-in took; nothing when there was none. */
+export async function leaveUser(session: SessionContext): Promise<void> {
   const { user, deps } = session;
   if (user === null) return;
   session.user = null;
   session.charge.give(user.cost);
   for (const subscription of user.subscriptions) deps.hub.remove(subscription);
-  await deps.presenceStore.leave(user.seat);
+  await deps.presenceStore.leave(user.membership);
 }
 
 function watchEvent(name: 'online' | 'offline', userId: string): Uint8Array {
@@ -147,6 +151,6 @@ function watchEvent(name: 'online' | 'offline', userId: string): Uint8Array {
 }
 
 /** An app that admits authorised connections only has no use for one whose sign-in failed. */
-function refuseSignin(session: Peer, message: string): void {
+function refuseSignin(session: SessionContext, message: string): void {
   session.refuse(session.app.admitsAuthorizedOnly ? 'signin_required' : 'signin_refused', message);
 }

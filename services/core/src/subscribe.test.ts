@@ -122,7 +122,7 @@ describe('joining a channel', () => {
       expect(peer.take()).toEqual(refused(channel.slice(0, 200), 400, 'ValidationError'));
     }
     expect(peer.closedWith).toBeNull();
-    expect(peer.session.seatings.size).toBe(0);
+    expect(peer.session.channelSubscriptions.size).toBe(0);
   });
 
   it('[SU6] answers a repeated subscribe again, and changes nothing by it', async () => {
@@ -161,7 +161,7 @@ describe('joining a channel', () => {
     await settle();
     expect(peer.take()).toEqual([]);
     expect(await presenceStore.channels('1001', '')).toEqual(new Map());
-    expect(peer.session.seatings.size).toBe(0);
+    expect(peer.session.channelSubscriptions.size).toBe(0);
   });
 
   it('[SU10] [LI4] refuses one channel too many, and takes another after one was left', async () => {
@@ -366,7 +366,7 @@ describe('presence', () => {
     const peer = await connect();
     const before = sessions.heldBytes;
     expect((await subscribe(peer, 'presence-a', { user_id: 'b' }))[0]?.data).toMatchObject({ type: 'LimitReached' });
-    expect(peer.session.seatings.size).toBe(0);
+    expect(peer.session.channelSubscriptions.size).toBe(0);
     expect(sessions.heldBytes).toBe(before);
     expect((await subscribe(peer, 'room'))[0]?.event).toMatch(/succeeded/);
   });
@@ -505,7 +505,7 @@ describe('subscription counts', () => {
     ]);
   });
 
-  it('[SC1] sends the count when the store gives back the seats of a node that died', async () => {
+  it('[SC1] sends the count when the store releases the memberships of a node that died', async () => {
     let repair: (topic: Topic, connectionCount: number) => void = () => undefined;
     const { connect, subscribe, settle } = createWorld({
       app: { hasSubscriptionCounts: true },

@@ -1,6 +1,6 @@
 /** Joining and leaving one channel. Each runs alone for its session and channel; see `Session`. */
 
-import { channelTopic, type Joined, type RetainedMessage, type Seat } from '@starling/ports';
+import { channelTopic, type Joined, type Membership, type RetainedMessage } from '@starling/ports';
 import {
   type Channel,
   encodeMemberAdded,
@@ -15,13 +15,13 @@ import {
 import { authorizeByToken, authorizeSubscription } from './authorize.ts';
 import { Delivery } from './delivery.ts';
 import { Subscription } from './hub.ts';
-import type { Peer } from './peer.ts';
+import type { SessionContext } from './session-context.ts';
 
 /** What one session has, or is about to have, of one channel. */
-export interface Seating {
+export interface ChannelSubscription {
   readonly channel: Channel;
-  /** In the presence store: set before the store is asked, so that a seat whose answer was lost is given back too. */
-  seat: Seat | null;
+  /** In the presence store: set before the store is asked, so that a membership whose answer was lost is released too. */
+  membership: Membership | null;
   /** In the hub; set once the channel is joined. */
   subscription: Subscription | null;
   /** Joined, or about to be, by what a token allows: it goes when a later token does not. */
@@ -33,57 +33,61 @@ export interface Seating {
   last: Promise<void> | null;
 }
 
-export async function joinChannel(session: Peer, seating: Seating, command: SubscribeCommand): Promise<void> {
+export async function joinChannel(
+  session: SessionContext,
+  channelSubscription: ChannelSubscription,
+  command: SubscribeCommand,
+): Promise<void> {
   if (session.isClosed) return;
-  const { channel } = seating;
+  const { channel } = channelSubscription;
   const member = authorizeSubscription(session.app, session, channel, command);
   if (!member.ok) {
     session.refuseSubscription(channel.name, member.refusal);
     return;
   }
   const isByToken = command.auth === undefined && (channel.kind === 'private' || channel.kind === 'presence');
-  if (seating.subscription !== null) {
-    seating.isByToken &&= isByToken;
-    await repeatSuccess(session, seating, seating.subscription);
+  if (channelSubscription.subscription !== null) {
+    channelSubscription.isByToken &&= isByToken;
+    await repeatSuccess(session, channelSubscription, channelSubscription.subscription);
     return;
   }
-  seating.isByToken = isByToken;
+  channelSubscription.isByToken = isByToken;
   const topic = channelTopic(session.app.id, channel.name);
   const subscription = new Subscription(topic, session);
   try {
     await session.deps.hub.add(subscription);
     if (session.isClosed) return;
-    const joined = await takeSeat(session, seating, subscription, member.value);
+    const joined = await takeMembership(session, channelSubscription, subscription, member.value);
     if (joined === null || session.isClosed) return;
     const retained = channel.isCache ? await session.deps.broker.retained(topic) : undefined;
     if (session.isClosed) return;
-    seating.subscription = subscription;
-    succeed(session, seating, subscription, joined, retained);
+    channelSubscription.subscription = subscription;
+    succeed(session, channelSubscription, subscription, joined, retained);
   } catch (err) {
     if (!(err instanceof StarlingError)) throw err;
     session.deps.observer.problem('subscribe failed', { err, app: session.app.id, channel: channel.name });
     session.refuseSubscription(channel.name, refuse('unavailable').refusal);
-    await leaveChannel(session, seating);
+    await leaveChannel(session, channelSubscription);
   } finally {
-    if (seating.subscription !== subscription) session.deps.hub.remove(subscription);
+    if (channelSubscription.subscription !== subscription) session.deps.hub.remove(subscription);
   }
 }
 
 const fullText = problems.member_limit.text;
 
 /** Null when the channel is full: the subscribe has then been refused. */
-async function takeSeat(
-  session: Peer,
-  seating: Seating,
+async function takeMembership(
+  session: SessionContext,
+  channelSubscription: ChannelSubscription,
   subscription: Subscription,
   member: Member | null,
 ): Promise<Joined | null> {
-  const { channel } = seating;
+  const { channel } = channelSubscription;
   const { topic } = subscription;
-  seating.seat = { topic, socketId: session.socketId, ...(member === null ? {} : { member }) };
+  channelSubscription.membership = { topic, socketId: session.socketId, ...(member === null ? {} : { member }) };
   const memberLimit = session.app.limits.presenceMembers;
   const joined = await session.deps.presenceStore.join(
-    seating.seat,
+    channelSubscription.membership,
     member === null
       ? undefined
       : {
@@ -96,7 +100,7 @@ async function takeSeat(
         },
   );
   if (!joined.isFull) return joined;
-  seating.seat = null;
+  channelSubscription.membership = null;
   const state = { limit: memberLimit, remaining: 0, reset: null };
   session.refuseSubscription(channel.name, refuseByLimit('member_limit', fullText, 'members', state).refusal);
   return null;
@@ -104,33 +108,37 @@ async function takeSeat(
 
 /** Success, the cached event, then what arrived meanwhile, then the count: all in one turn, so nothing comes between. */
 function succeed(
-  session: Peer,
-  seating: Seating,
+  session: SessionContext,
+  channelSubscription: ChannelSubscription,
   subscription: Subscription,
   joined: Joined,
   retained: RetainedMessage | undefined,
 ): void {
-  const { channel } = seating;
+  const { channel } = channelSubscription;
   session.traffic.subscriptions++;
   if (channel.kind === 'private' || channel.kind === 'presence') session.authorized();
   const members = channel.kind === 'presence' ? joined.members : undefined;
   session.tell({ type: 'subscribed', channel: channel.name, members });
   if (retained !== undefined) {
     session.deliver(new Delivery(retained.message));
-    subscription.eventFloor = retained.message.position;
+    subscription.seenEventPosition = retained.message.position;
   } else if (channel.isCache) {
     session.tell({ type: 'cache-miss', channel: channel.name });
   }
-  subscription.transitionFloor = joined.position;
+  subscription.seenTransitionPosition = joined.position;
   subscription.release();
   if (session.deps.observer.notes)
-    session.note('subscribed', { channel: channel.name, userId: seating.seat?.member?.userId });
+    session.note('subscribed', { channel: channel.name, userId: channelSubscription.membership?.member?.userId });
   session.deps.counts.changed(session.app, channel, joined.connectionCount);
 }
 
 /** For a client that has lost its state: the same answer again, and nothing else. */
-async function repeatSuccess(session: Peer, { channel, seat }: Seating, subscription: Subscription): Promise<void> {
-  if (channel.kind !== 'presence' || seat === null) {
+async function repeatSuccess(
+  session: SessionContext,
+  { channel, membership }: ChannelSubscription,
+  subscription: Subscription,
+): Promise<void> {
+  if (channel.kind !== 'presence' || membership === null) {
     session.tell({ type: 'subscribed', channel: channel.name, members: undefined });
     return;
   }
@@ -138,38 +146,38 @@ async function repeatSuccess(session: Peer, { channel, seat }: Seating, subscrip
   subscription.holdAgain();
   try {
     // A second join is none, and tells up to which transition its list goes.
-    const joined = await session.deps.presenceStore.join(seat);
+    const joined = await session.deps.presenceStore.join(membership);
     if (session.isClosed || joined.isFull) return;
     // Told meanwhile by another way, of something newer.
-    if (subscription.transitionFloor > joined.position) return;
+    if (subscription.seenTransitionPosition > joined.position) return;
     session.tell({ type: 'subscribed', channel: channel.name, members: joined.members });
-    subscription.transitionFloor = joined.position;
+    subscription.seenTransitionPosition = joined.position;
   } finally {
     subscription.release();
   }
 }
 
 /** After another token was taken: leaves the channel if that one does not allow it. */
-export async function recheckChannel(session: Peer, seating: Seating): Promise<void> {
-  const { channel, isByToken, subscription } = seating;
+export async function recheckChannel(session: SessionContext, channelSubscription: ChannelSubscription): Promise<void> {
+  const { channel, isByToken, subscription } = channelSubscription;
   if (session.isClosed || session.token === null || !isByToken || subscription === null) return;
   const allowed = authorizeByToken(session.token, channel);
   if (allowed.ok) return;
   session.refuseSubscription(channel.name, allowed.refusal);
-  await leaveChannel(session, seating);
+  await leaveChannel(session, channelSubscription);
 }
 
-/** Gives back whatever the session has of the channel; nothing when it has nothing. */
-export async function leaveChannel(session: Peer, seating: Seating): Promise<void> {
-  const { channel, seat, subscription } = seating;
+/** Releases whatever the session has of the channel; nothing when it has nothing. */
+export async function leaveChannel(session: SessionContext, channelSubscription: ChannelSubscription): Promise<void> {
+  const { channel, membership, subscription } = channelSubscription;
   if (subscription !== null) {
     session.deps.hub.remove(subscription);
     session.traffic.subscriptions--;
     if (session.deps.observer.notes) session.note('unsubscribed', { channel: channel.name });
-    seating.subscription = null;
+    channelSubscription.subscription = null;
   }
-  if (seat === null) return;
-  seating.seat = null;
-  const left = await session.deps.presenceStore.leave(seat);
+  if (membership === null) return;
+  channelSubscription.membership = null;
+  const left = await session.deps.presenceStore.leave(membership);
   if (left.wasThere) session.deps.counts.changed(session.app, channel, left.connectionCount);
 }

@@ -194,7 +194,12 @@ describe('another token in place', () => {
     const left = answer.filter(({ event }) => event === 'pusher:subscription_error');
     expect(left.map(({ channel }) => channel)).toEqual(['private-b', 'presence-a']);
     expect(left.every(({ data }) => (data as { status: number }).status === 403)).toBe(true);
-    expect([...peer.session.seatings.keys()]).toEqual(['public', 'private-a', 'private-signed', 'private-both']);
+    expect([...peer.session.channelSubscriptions.keys()]).toEqual([
+      'public',
+      'private-a',
+      'private-signed',
+      'private-both',
+    ]);
     const topics = ['private-b', 'presence-a'].map((name) => channelTopic('1001', name));
     expect(await world.presenceStore.occupancies(topics)).toMatchObject([
       { connectionCount: 0 },
@@ -208,7 +213,7 @@ describe('another token in place', () => {
     peer.say({ event: 'starling:auth', data: { token: world.mint({ sub: 'u' }) } });
     peer.say({ event: 'pusher:subscribe', data: { channel: 'private-a' } });
     await world.settle();
-    expect(peer.session.seatings.size).toBe(0);
+    expect(peer.session.channelSubscriptions.size).toBe(0);
     expect(names(peer.take()).filter((name) => name === 'pusher:subscription_error')).toHaveLength(1);
   });
 });

@@ -1,7 +1,7 @@
 /** A session's capability token: what it is worth at this moment, and how another takes its place. */
 import type { App, VerifiedToken } from '@starling/ports';
 import { type Checked, type Refusal, refuse, StarlingError } from '@starling/protocol';
-import type { Peer } from './peer.ts';
+import type { SessionContext } from './session-context.ts';
 import { becomeUser, leaveUser, startUser, takeUser } from './signin.ts';
 
 /** By id: until when the tokens of a user, or a token, are refused. Made once for each state of an app. */
@@ -48,7 +48,10 @@ export function tokenFault(app: App, token: VerifiedToken): Refusal | null {
 }
 
 /** Genuine, and good with the app as it is when the answer comes. */
-export async function verifyToken(session: Pick<Peer, 'app' | 'deps'>, text: string): Promise<Checked<VerifiedToken>> {
+export async function verifyToken(
+  session: Pick<SessionContext, 'app' | 'deps'>,
+  text: string,
+): Promise<Checked<VerifiedToken>> {
   const { clock, tokenVerifier } = session.deps;
   const checked = await tokenVerifier.verify(session.app, text, clock.now());
   if (!checked.ok) return checked;
@@ -57,7 +60,7 @@ export async function verifyToken(session: Pick<Peer, 'app' | 'deps'>, text: str
 }
 
 /** `starling:auth`. Whatever is refused, the token in force stays. Runs alone with sign-ins for its session. */
-export async function renewToken(session: Peer, text: string | undefined): Promise<void> {
+export async function renewToken(session: SessionContext, text: string | undefined): Promise<void> {
   if (session.isClosed) return;
   const checked =
     text === undefined
@@ -99,7 +102,7 @@ export async function renewToken(session: Peer, text: string | undefined): Promi
 }
 
 /** A connection has one user all its life, and a token that has none keeps none. */
-function otherUser(session: Peer, token: VerifiedToken): Refusal | null {
+function otherUser(session: SessionContext, token: VerifiedToken): Refusal | null {
   const userId = token.user?.userId ?? null;
   const former = session.token === null ? userId : (session.token.user?.userId ?? null);
   if (userId === former && (userId === null || session.user === null || session.user.userId === userId)) return null;

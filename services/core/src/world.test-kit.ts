@@ -24,7 +24,7 @@ import {
 import { tokenOf } from '@starling/ports/contract';
 import { pusherDialect } from '@starling/protocol';
 import {
-  type Greeting,
+  type ConnectRequest,
   Hub,
   type MemoryBudget,
   type OutboxLimits,
@@ -185,7 +185,7 @@ export function createWorld(options: WorldOptions = {}) {
     clock.flush();
   }
 
-  function open(greeting: Partial<Greeting> = {}, peer = new TestPeer(), token?: string): TestPeer {
+  function open(connectRequest: Partial<ConnectRequest> = {}, peer = new TestPeer(), token?: string): TestPeer {
     const whole = {
       key: 'app-key',
       protocol: '7',
@@ -194,15 +194,19 @@ export function createWorld(options: WorldOptions = {}) {
       origin: undefined,
       address: '192.0.2.1',
       isTls: false,
-      ...greeting,
+      ...connectRequest,
     };
     peer.session = sessions.open(peer, whole, token);
     return peer;
   }
 
   /** Opens and takes the handshake away. */
-  async function connect(greeting: Partial<Greeting> = {}, peer = new TestPeer(), token?: string): Promise<TestPeer> {
-    open(greeting, peer, token);
+  async function connect(
+    connectRequest: Partial<ConnectRequest> = {},
+    peer = new TestPeer(),
+    token?: string,
+  ): Promise<TestPeer> {
+    open(connectRequest, peer, token);
     await settle();
     peer.take();
     return peer;

@@ -1,4 +1,4 @@
-import { type App, type Bulletin, defaultAppLimits, type Notice } from '@starling/ports';
+import { type App, type ControlBus, type ControlMessage, defaultAppLimits } from '@starling/ports';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { databaseOf } from './database.test-kit.ts';
 import {
@@ -24,9 +24,9 @@ describe('apps as rows', () => {
   const database = databaseOf();
   const [oldKey, newKey] = [Keyring.make(), Keyring.make()];
   const keyring = keyringOf(oldKey);
-  let posted: Notice[] = [];
-  const bulletin: Bulletin = {
-    post: async (notice) => void posted.push(notice),
+  let posted: ControlMessage[] = [];
+  const controlBus: ControlBus = {
+    post: async (controlMessage) => void posted.push(controlMessage),
     listen: () => () => {},
     onGap: () => () => {},
   };
@@ -40,7 +40,7 @@ describe('apps as rows', () => {
     over.tx(async (sql) => {
       await lockApps(sql);
       await sql`insert into apps (id, organisation_id, name) values (${id}, 'org_a', ${`app ${id}`})`;
-      return appChanged(over, bulletin, id);
+      return appChanged(over, controlBus, id);
     });
   const addKey = (appId: string, key: string, more: Record<string, unknown> = {}) =>
     database.sql`insert into app_keys ${database.sql({
@@ -111,7 +111,7 @@ describe('apps as rows', () => {
     const second = await database.tx(async (sql) => {
       await lockApps(sql);
       await sql`delete from apps where id = '1'`;
-      return appChanged(database, bulletin, '1');
+      return appChanged(database, controlBus, '1');
     });
     const third = await add('1');
     expect([first, second, third]).toEqual([...new Set([first, second, third])].sort((a, b) => a - b));

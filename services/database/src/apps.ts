@@ -1,6 +1,6 @@
 /** Apps as rows: read whole, and every change of them put into the order that all nodes follow. */
 import { randomBytes } from 'node:crypto';
-import { type App, type Bulletin, maxTokenLifetimeMs, type Revocation } from '@starling/ports';
+import { type App, type ControlBus, maxTokenLifetimeMs, type Revocation } from '@starling/ports';
 import { limits } from '@starling/protocol';
 import { type AppSettings, parseAppSettings } from './app-settings.ts';
 import type { Database, Sql } from './database.ts';
@@ -58,15 +58,15 @@ export async function lockApps(sql: Sql): Promise<void> {
  * when that is done. Gives the app its next version, which it returns, puts the change into the feed that nodes follow,
  * and after the commit tells them to look.
  */
-export async function appChanged(database: Database, bulletin: Bulletin, appId: string): Promise<number> {
+export async function appChanged(database: Database, controlBus: ControlBus, appId: string): Promise<number> {
   const { sql } = database;
   await lockApps(sql);
   const [change] = await sql<Array<{ seq: number }>>`insert into app_changes (app_id) values (${appId}) returning seq`;
   const version = change?.seq ?? 0;
   await sql`update apps set version = ${version} where id = ${appId}`;
   database.afterCommit(() => {
-    // A notice that is lost costs a few seconds: nodes look into the feed by themselves, and after every gap.
-    bulletin.post({ kind: 'app-changed', appId, version }).catch(() => {});
+    // A control message that is lost costs a few seconds: nodes look into the feed by themselves, and after every gap.
+    controlBus.post({ kind: 'app-changed', appId, version }).catch(() => {});
   });
   return version;
 }

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import type { Bulletin } from '@starling/ports';
+import type { ControlBus } from '@starling/ports';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { appSecretPurpose } from './apps.ts';
 import { databaseOf } from './database.test-kit.ts';
@@ -30,7 +30,7 @@ import {
 } from './index.ts';
 import { ownMigrations } from './open-database.ts';
 
-const quiet: Bulletin = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
+const quiet: ControlBus = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
 const keyText = Keyring.make();
 const ringOf = (text: string): Keyring => {
   const read = Keyring.parse(text);

@@ -2,7 +2,7 @@ import type { Member } from '@starling/protocol';
 import type { Topic } from './topic.ts';
 
 /** One connection's place in a topic. */
-export interface Seat {
+export interface Membership {
   readonly topic: Topic;
   readonly socketId: string;
   /** Presence channels and user topics only. */
@@ -13,9 +13,9 @@ export interface Seat {
  * Frames to publish when, and only when, a join or leave turns out to be a transition. The store publishes them in
  * the same atomic step as the change, so that every subscriber sees transitions in the order in which they happened;
  * published afterwards by the caller, those of two nodes could cross and leave a present member shown as gone.
- * The message is a `transition` with a position, and the seat's own socket id is its `except`.
+ * The message is a `transition` with a position, and the membership's own socket id is its `except`.
  *
- * Both are given with the join and stay with the seat: when this node dies, another gives the seat back and announces
+ * Both are given with the join and stay with the membership: when this node dies, another gives the membership back and announces
  * it, knowing nothing of frames.
  */
 export interface Announcements {
@@ -85,9 +85,9 @@ export interface PresenceStore {
    * `isFull`: nothing was changed. Joining again with the same socket id is no transition and keeps the first member and
    * announcements.
    */
-  join(seat: Seat, options?: JoinOptions): Promise<Joined | { readonly isFull: true }>;
-  /** Of the seat only `topic` and `socketId` count. */
-  leave(seat: Seat): Promise<Left>;
+  join(membership: Membership, options?: JoinOptions): Promise<Joined | { readonly isFull: true }>;
+  /** Of the membership only `topic` and `socketId` count. */
+  leave(membership: Membership): Promise<Left>;
   /** Distinct members of one topic, in the order in which they came. */
   members(topic: Topic): Promise<PositionedMembers>;
   /** One answer per topic, in order. */
@@ -95,7 +95,7 @@ export interface PresenceStore {
   /** The app's occupied channels whose names begin with `prefix`, with their occupancy. Internal topics are not listed. */
   channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>>;
   /**
-   * Told of what nobody waits for: this node gave back seats of one that died, or took or gave back its own after the
+   * Told of what nobody waits for: this node released memberships of one that died, or took or released its own after the
    * world had failed. `connectionCount` is what is left in the topic. Returns the function that ends the listening.
    */
   onRepair(listener: (topic: Topic, connectionCount: number) => void): () => void;

@@ -28,7 +28,7 @@ export function probeTopic(nodeId: string): Topic {
 }
 
 /** Of no app: what all nodes read. */
-export const bulletinTopic = ':~bulletin' as Topic;
+export const controlTopic = ':~control' as Topic;
 
 /** What nodes tell of an app while it is watched. */
 export function debugTopic(appId: string): Topic {

@@ -1,7 +1,7 @@
 /** What a program does before the rest of it is loaded. Nothing here imports a package from npm. */
 import { listenAddress } from './environment.ts';
 import { type OwnPort, openPort } from './port.ts';
-import { readSeat } from './seat.ts';
+import { readSeat } from './slot.ts';
 
 export { surviveLostOutput } from './output.ts';
 export type { OwnPort } from './port.ts';

@@ -15,10 +15,10 @@ export {
 } from './config.ts';
 export { type HttpReply, toHttpReply } from './http-reply.ts';
 export { type HttpServer, type HttpServerOptions, openHttpServer } from './http-server.ts';
+export { type FarProcess, IpcChannel } from './ipc-channel.ts';
 export { takeJsonBodies } from './json-body.ts';
 export { type Lateness, openLateness } from './lateness.ts';
 export { type Close, type Ending, Lifecycle, runProgram } from './lifecycle.ts';
-export { type FarProcess, Line } from './line.ts';
 export { createLog, type Log, type LogOptions, PinoObserver } from './log.ts';
 export { type MemoryGauge, type MemoryReading, openMemoryGauge, readMemory } from './memory.ts';
 export {

@@ -27,7 +27,7 @@ const silent = script('silent', `process.on('SIGTERM', () => process.exit()); se
 const hanging = script('hanging', `${serving} setTimeout(() => { for (;;); }, 50);`);
 const stubborn = script('stubborn', `process.on('SIGTERM', () => {}); ${serving}`);
 
-interface Line {
+interface LogLine {
   readonly msg: string;
   readonly level: string;
   readonly worker?: number;
@@ -38,7 +38,7 @@ interface Line {
 }
 
 class Said {
-  readonly lines: Line[] = [];
+  readonly lines: LogLine[] = [];
   #wake: () => void = () => {};
 
   readonly log = createLog({
@@ -53,7 +53,7 @@ class Said {
   });
 
   /** Resolves with the first so many lines that begin so. */
-  async first(count: number, start: string): Promise<Line[]> {
+  async first(count: number, start: string): Promise<LogLine[]> {
     for (;;) {
       const found = this.lines.filter(({ msg }) => msg.startsWith(start));
       if (found.length >= count) return found;
@@ -110,10 +110,10 @@ describe('Workers', () => {
   test('says that they serve when all of them do, and stops all of them', async () => {
     make(() => good, { count: 3 });
     expect(await workers.start()).toBe('http://here');
-    expect(workers.lines).toHaveLength(3);
+    expect(workers.channels).toHaveLength(3);
     expect(said.lines.map(({ worker }) => worker).sort()).toEqual([1, 2, 3]);
     await workers.stop();
-    expect(workers.lines).toHaveLength(0);
+    expect(workers.channels).toHaveLength(0);
     expect(open).toBe(0);
     for (const { pid = 0 } of said.lines) expect(() => process.kill(pid, 0)).toThrow('ESRCH');
   });
@@ -145,7 +145,7 @@ describe('Workers', () => {
       [1, 2, 4, 4].map((pauseMs) => ({ level: 'error', worker: 2, ended: 'SIGKILL', pauseMs })),
     );
     expect(workers.restartCount).toBe(4);
-    expect(workers.lines).toHaveLength(2);
+    expect(workers.channels).toHaveLength(2);
     expect(open).toBe(2);
   });
 
@@ -181,7 +181,7 @@ describe('Workers', () => {
     process.kill(second?.pid ?? 0, 'SIGKILL');
     await said.first(6, 'A worker died');
     expect(said.lines.some(({ level }) => level === 'fatal')).toBe(false);
-    expect(workers.lines).toHaveLength(1);
+    expect(workers.channels).toHaveLength(1);
   });
 
   test('[OP6] kills one that does not stop, and says so', async () => {
@@ -197,7 +197,7 @@ describe('Workers', () => {
       count: 3,
     });
     expect(await workers.start()).toBe('http://here');
-    expect(workers.lines).toHaveLength(3);
+    expect(workers.channels).toHaveLength(3);
     expect(said.lines.filter(({ msg }) => msg.startsWith('A worker died'))).toMatchObject([{ worker: 2 }]);
   });
 
@@ -213,7 +213,7 @@ describe('Workers', () => {
     const [first] = await said.first(1, 'A worker is ready');
     process.kill(first?.pid ?? 0, 'SIGKILL');
     await said.first(2, 'A worker is ready');
-    expect(workers.lines).toHaveLength(1);
+    expect(workers.channels).toHaveLength(1);
     await workers.stop();
     await expect(started).rejects.toThrow('stopped before all workers served');
   });

@@ -4,10 +4,10 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fence } from '@starling/ports';
 import { HandOver, SharedPort } from './hand-over.ts';
-import { Line } from './line.ts';
+import { IpcChannel } from './ipc-channel.ts';
 import type { PinoObserver } from './log.ts';
 import type { OwnPort, Port } from './port.ts';
-import { environmentOf, readSeat } from './seat.ts';
+import { environmentOf, readSeat } from './slot.ts';
 import { StartError } from './start-error.ts';
 
 /** What a worker knows of the process that started it. */
@@ -16,7 +16,7 @@ export interface Supervisor {
   readonly number: number;
   /** The same for all workers of one process, and for no others. */
   readonly id: string;
-  readonly line: Line;
+  readonly channel: IpcChannel;
   readonly port: Port;
   /** Calls when that process has ended without a word: nobody watches this one any more. */
   onGone(run: () => void): void;
@@ -24,15 +24,15 @@ export interface Supervisor {
 
 /** Undefined in a process that was started by hand. Call it once. */
 export function findSupervisor(observer: PinoObserver): Supervisor | undefined {
-  const seat = readSeat();
-  if (seat === undefined) return undefined;
-  const line = new Line(process, observer);
-  line.answer(aliveQuestion, () => true);
+  const slot = readSeat();
+  if (slot === undefined) return undefined;
+  const channel = new IpcChannel(process, observer);
+  channel.answer(aliveQuestion, () => true);
   return {
-    number: seat.number,
-    id: seat.startedBy,
-    line,
-    port: new SharedPort(process, seat.authority, observer),
+    number: slot.number,
+    id: slot.startedBy,
+    channel,
+    port: new SharedPort(process, slot.authority, observer),
     onGone: (run) => void process.once('disconnect', fence(observer, 'listener', run)),
   };
 }
@@ -48,7 +48,7 @@ export interface WorkersOptions {
   readonly count: number;
   readonly observer: PinoObserver;
   /** Told of each process before it can say anything; what it returns is called when that has ended. */
-  readonly onStarted: (line: Line) => () => void;
+  readonly onStarted: (channel: IpcChannel) => () => void;
   /** No worker is left and none can be started: nothing is left to do but to end. */
   readonly onGivenUp: () => void;
   /** How long a worker may take to stop in order. Then it is killed. */
@@ -99,7 +99,7 @@ const defaultRestartLimits: RestartLimits = {
 interface Running {
   readonly number: number;
   readonly child: ChildProcess;
-  readonly line: Line;
+  readonly channel: IpcChannel;
   readonly ended: Promise<void>;
   readyAtMs: number | undefined;
 }
@@ -127,8 +127,8 @@ export class Workers {
   }
 
   /** To those that serve now. */
-  get lines(): readonly Line[] {
-    return [...this.#running].filter(({ readyAtMs }) => readyAtMs !== undefined).map(({ line }) => line);
+  get channels(): readonly IpcChannel[] {
+    return [...this.#running].filter(({ readyAtMs }) => readyAtMs !== undefined).map(({ channel }) => channel);
   }
 
   /** How many died and had another take their place. */
@@ -181,7 +181,7 @@ export class Workers {
   async crash(): Promise<void> {
     this.#isStopping = true;
     this.#forgetPauses();
-    for (const { line } of this.#running) line.tell(crashNews);
+    for (const { channel } of this.#running) channel.tell(crashNews);
     await Promise.all([...this.#running].map(({ ended }) => ended));
   }
 
@@ -195,7 +195,7 @@ export class Workers {
   #startOne(number: number): void {
     const { observer, onStarted, port, start = startAnother } = this.#options;
     const child = start(number, environmentOf({ number, authority: port.authority, startedBy: this.#id }));
-    const line = new Line(child, observer);
+    const channel = new IpcChannel(child, observer);
     const ended = new Promise<void>((resolve) => {
       child.once('exit', () => resolve());
       // A message that could not be sent: its sender is told, and a process that is gone ends with an event of its own,
@@ -204,10 +204,10 @@ export class Workers {
         if (child.pid === undefined) resolve();
       });
     });
-    const running: Running = { number, child, line, readyAtMs: undefined, ended };
+    const running: Running = { number, child, channel, readyAtMs: undefined, ended };
     this.#running.add(running);
-    const close = onStarted(line);
-    line.heed(readyNews, (about) => {
+    const close = onStarted(channel);
+    channel.on(readyNews, (about) => {
       if (!this.#running.has(running) || running.readyAtMs !== undefined) return;
       running.readyAtMs = performance.now();
       observer.log.info({ worker: number, pid: child.pid }, 'A worker is ready');
@@ -228,10 +228,10 @@ export class Workers {
   /** To its heart, until it has ended or hangs. Never rejects. */
   async #listen(running: Running): Promise<void> {
     const { everyMs, missed, missedAtStart } = this.#heartbeat;
-    const { number, child, line } = running;
+    const { number, child, channel } = running;
     let unanswered = 0;
     while (this.#running.has(running)) {
-      const isAlive = await line.ask(aliveQuestion, undefined, everyMs).then(
+      const isAlive = await channel.ask(aliveQuestion, undefined, everyMs).then(
         () => true,
         () => false,
       );
@@ -265,7 +265,7 @@ export class Workers {
       return;
     }
     // While others serve, their clients are better off with them than with nobody.
-    if (inARow >= shortLives && this.lines.length === 0) {
+    if (inARow >= shortLives && this.channels.length === 0) {
       log.fatal(details, 'A worker died again and again, and no other serves: giving up');
       this.#isStopping = true;
       this.#options.onGivenUp();

@@ -2,7 +2,7 @@
 import { type Control, control, oidcOf, ownerOf } from '@starling/control';
 import { DebugWatch, type Hub } from '@starling/core';
 import { StartError } from '@starling/runtime';
-import type { AppsCommon, Kept } from './apps.ts';
+import type { AppDatabase, AppsCommon } from './apps.ts';
 import { publicUrlOf } from './banner.ts';
 import type { Settings } from './config.ts';
 import { throwDatabaseProblem } from './start-problems.ts';
@@ -17,22 +17,22 @@ export interface Admin {
 
 export function adminOf(
   settings: Settings,
-  kept: Kept,
+  appDatabase: AppDatabase,
   common: AppsCommon & Pick<Stores, 'rateLimiter' | 'nodeDirectory' | 'presenceStore'> & { readonly hub: Hub },
 ): Admin {
-  const { bulletin, clock, observer, hub, rateLimiter, nodeDirectory, presenceStore } = common;
+  const { controlBus, clock, observer, hub, rateLimiter, nodeDirectory, presenceStore } = common;
   const oidc = oidcOf(settings);
   const address = { url: '' };
   const publicUrl = () => publicUrlOf(settings.STARLING_PUBLIC_URL, address.url, settings.STARLING_PATH_PREFIX);
   const made = control({
-    ...kept,
-    bulletin,
+    ...appDatabase,
+    controlBus,
     clock,
     observer,
     rateLimiter,
     nodes: nodeDirectory,
     presenceStore,
-    watch: new DebugWatch({ hub, bulletin, clock, observer }),
+    watch: new DebugWatch({ hub, controlBus, clock, observer }),
     mayTargetPrivate: settings.STARLING_ALLOW_PRIVATE_TARGETS,
     pathPrefix: settings.STARLING_PATH_PREFIX,
     version,

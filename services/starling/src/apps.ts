@@ -11,7 +11,7 @@ import {
   type Keyring,
   keptKeyring,
 } from '@starling/database';
-import type { AppStore, Bulletin, Clock, Observer, Revoker } from '@starling/ports';
+import type { AppStore, Clock, ControlBus, Observer, Revoker } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import { type Log, StartError, type Supervisor } from '@starling/runtime';
 import type { Settings } from './config.ts';
@@ -27,7 +27,7 @@ import { throwDatabaseProblem } from './start-problems.ts';
 import type { Common } from './stores.ts';
 
 /** What there is to begin with. */
-export interface First {
+export interface FirstStart {
   /** The first app, if there is any left. */
   app?: Credentials;
   /** This start prints its secret, wherever that goes: none has before. */
@@ -39,19 +39,19 @@ export interface First {
 export interface Apps {
   readonly appStore: AppStore & Revoker;
   /** Known when the step `apps` is open. */
-  readonly first: First;
+  readonly first: FirstStart;
   /** Where they are kept, if this process has that open. */
-  readonly kept?: Kept;
+  readonly appDatabase?: AppDatabase;
 }
 
-export interface Kept {
+export interface AppDatabase {
   readonly database: Database;
   readonly keyring: Keyring;
 }
 
 export interface AppsCommon extends Common {
   readonly log: Log;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
 }
 
 /** From a database, or as given. */
@@ -80,13 +80,13 @@ function databaseAddress(settings: Settings, supervisor?: Supervisor): DatabaseA
 }
 
 function fromDatabase(settings: Settings, supervisor: Supervisor | undefined, common: AppsCommon): Apps {
-  const { lifecycle, metrics, observer, bulletin, log } = common;
+  const { lifecycle, metrics, observer, controlBus, log } = common;
   const { STARLING_DATA_DIR: dataDir } = settings;
   const database = createdDatabase(databaseAddress(settings, supervisor), observer);
   const { embedded } = database;
   const keyring = settings.STARLING_SECRET_KEY ?? keyringIn(dataDir ?? '');
   const appStore = new PostgresAppStore({ ...common, database, keyring });
-  const first: First = {};
+  const first: FirstStart = {};
   lifecycle.add(
     'database',
     async () => {
@@ -101,8 +101,8 @@ function fromDatabase(settings: Settings, supervisor: Supervisor | undefined, co
     await adoptKeyring(database, keyring).catch(throwDatabaseProblem);
     const isFirstOurs = supervisor === undefined && (dataDir !== undefined || settings.STARLING_APP_ID !== undefined);
     if (isFirstOurs) {
-      const kept = () => (dataDir === undefined ? undefined : keptCredentials(dataDir));
-      const app = await settleFirstApp({ database, keyring, bulletin }, wantedApp(settings), kept).catch(
+      const appDatabase = () => (dataDir === undefined ? undefined : keptCredentials(dataDir));
+      const app = await settleFirstApp({ database, keyring, controlBus }, wantedApp(settings), appDatabase).catch(
         throwDatabaseProblem,
       );
       if (app !== undefined) first.app = app;
@@ -124,7 +124,7 @@ function fromDatabase(settings: Settings, supervisor: Supervisor | undefined, co
     'How long ago this node last knew every change of the apps: more than a few seconds while the database is away',
     () => appStore.ageMs / 1_000,
   );
-  return { appStore, first, kept: { database, keyring } };
+  return { appStore, first, appDatabase: { database, keyring } };
 }
 
 function createdDatabase(address: DatabaseAddress, observer: Observer): ClosedDatabase {
@@ -154,8 +154,8 @@ function keyringIn(dataDir: string): Keyring {
  * Adds to `first` what is printed once. Called when everything serves, and by the process that prints: a start that
  * failed before that has shown nothing. On a terminal somebody sees it now; what is printed elsewhere is kept.
  */
-export async function settleSecrets(kept: Kept, how: SecretsOptions, first: First): Promise<void> {
-  await settle(kept, how, first).catch(throwDatabaseProblem);
+export async function settleSecrets(appDatabase: AppDatabase, how: SecretsOptions, first: FirstStart): Promise<void> {
+  await settle(appDatabase, how, first).catch(throwDatabaseProblem);
 }
 
 interface SecretsOptions {
@@ -164,7 +164,11 @@ interface SecretsOptions {
   readonly clock: Clock;
 }
 
-async function settle({ database }: Kept, { settings, hasAdmin, clock }: SecretsOptions, first: First): Promise<void> {
+async function settle(
+  { database }: AppDatabase,
+  { settings, hasAdmin, clock }: SecretsOptions,
+  first: FirstStart,
+): Promise<void> {
   const isKept = process.stdout.isTTY !== true;
   const prints =
     settings.STARLING_DATA_DIR !== undefined && settings.STARLING_APP_ID === undefined && first.app !== undefined;

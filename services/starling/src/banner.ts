@@ -24,7 +24,7 @@ export function banner({ url, pathPrefix, publicUrl, app, setupLink, hasColour }
   const paint = (code: number) => (text: string) => (hasColour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const [strong, faint] = [paint(1), paint(2)];
   const base = reachable(url) + pathPrefix;
-  const greeting = `
+  const connectRequest = `
   ${strong('Starling')} is ready at ${strong(base)}
 `;
   const setup =
@@ -34,8 +34,8 @@ export function banner({ url, pathPrefix, publicUrl, app, setupLink, hasColour }
     admin    ${setupLink}
              ${faint('opens once: make yourself the owner of this installation')}
 `;
-  if (app === undefined) return `${greeting}${setup}\n`;
-  const known = `${greeting}
+  if (app === undefined) return `${connectRequest}${setup}\n`;
+  const known = `${connectRequest}
     app id   ${app.id}
     key      ${app.key}
 `;

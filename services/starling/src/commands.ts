@@ -12,7 +12,7 @@ import {
   runProgram,
   unknownSettings,
 } from '@starling/runtime';
-import type { First } from './apps.ts';
+import type { FirstStart } from './apps.ts';
 import type { ReadArguments } from './arguments.ts';
 import { runBackup, runRestore } from './backup-commands.ts';
 import { banner, publicUrlOf, setupUrl } from './banner.ts';
@@ -28,7 +28,7 @@ import {
   startSettings,
 } from './config.ts';
 import { askHealth } from './health.ts';
-import type { OnReady, Part } from './place.ts';
+import type { OnReady, Part } from './program-options.ts';
 import { version } from './version.ts';
 
 /** What a command is run with. */
@@ -157,7 +157,7 @@ async function serve(
   settings: Settings,
   parts: readonly Part[],
   opening: Promise<OwnPort> | undefined,
-  announce: (log: Log, url: string, first: First) => void,
+  announce: (log: Log, url: string, first: FirstStart) => void,
 ): Promise<void> {
   const log = createLog({ level: settings.STARLING_LOG_LEVEL, isReadable: process.stdout.isTTY === true });
   const observer = new PinoObserver(log);
@@ -165,9 +165,9 @@ async function serve(
   if (supervisor !== undefined) {
     const workerObserver = new PinoObserver(log.child({ worker: supervisor.number }));
     await runProgram(workerObserver, (ending) => {
-      supervisor.line.heed(crashNews, ending.crash);
+      supervisor.channel.on(crashNews, ending.crash);
       supervisor.onGone(ending.crash);
-      const onReady: OnReady = (url) => supervisor.line.tell(readyNews, url);
+      const onReady: OnReady = (url) => supervisor.channel.tell(readyNews, url);
       return compose({ settings, parts, observer: workerObserver, onReady }, supervisor.port, supervisor);
     });
     return;

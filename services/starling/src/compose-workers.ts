@@ -1,7 +1,7 @@
 /** The program that has workers. */
 import { randomUUID } from 'node:crypto';
 import { SystemClock } from '@starling/adapters/system-clock';
-import { BrokerBulletin, Hub } from '@starling/core';
+import { BrokerControlBus, Hub } from '@starling/core';
 import {
   Lifecycle,
   Metrics,
@@ -13,8 +13,8 @@ import {
 } from '@starling/runtime';
 import { appsOf, settleSecrets } from './apps.ts';
 import { leaveLimitMs } from './leave.ts';
-import type { Place } from './place.ts';
 import { metricsOfAll, metricsOfOne, serveMetrics } from './program-metrics.ts';
+import type { ProgramOptions } from './program-options.ts';
 import { memoryStores } from './stores.ts';
 
 /**
@@ -22,7 +22,7 @@ import { memoryStores } from './stores.ts';
  * Nothing has started when it returns. `onReady` is told when all of them are ready, `onGivenUp` that none is left.
  */
 export function composeWorkers(
-  { settings, parts, observer, onReady }: Place,
+  { settings, parts, observer, onReady }: ProgramOptions,
   port: OwnPort,
   onGivenUp: () => void,
 ): Lifecycle {
@@ -37,16 +37,16 @@ export function composeWorkers(
   const { broker } = memoryStores(clock, openMemoryGauge(settings.STARLING_WORKERS + 1).limitBytes);
   const hub = new Hub({ broker, clock, observer, nodeId });
   lifecycle.add('hub', () => hub.start());
-  const bulletin = new BrokerBulletin({ broker, hub, observer });
-  lifecycle.add('bulletin', () => bulletin.start());
-  const { first, kept } = appsOf(settings, undefined, {
+  const controlBus = new BrokerControlBus({ broker, hub, observer });
+  lifecycle.add('control bus', () => controlBus.start());
+  const { first, appDatabase } = appsOf(settings, undefined, {
     nodeId,
     lifecycle,
     clock,
     observer,
     metrics,
     log,
-    bulletin,
+    controlBus,
   });
   // What a worker needs to stop in order: its drain, and then each of its steps its own limit.
   const stopLimitMs = leaveLimitMs(settings.STARLING_DRAIN_SECONDS * 1_000) + 30_000;
@@ -56,14 +56,14 @@ export function composeWorkers(
     observer,
     stopLimitMs,
     onGivenUp,
-    onStarted: (line) => {
-      line.answer(metricsOfAll, snapshotAll);
+    onStarted: (channel) => {
+      channel.answer(metricsOfAll, snapshotAll);
       return () => {};
     },
   });
   const snapshotAll = async (): Promise<MetricsSnapshot[]> => {
     // One that does not answer is missing, rather than all.
-    const asked = workers.lines.map((each) =>
+    const asked = workers.channels.map((each) =>
       each.ask(metricsOfOne, undefined, 2_000).then(
         (snapshot) => snapshot as MetricsSnapshot,
         () => [],
@@ -74,7 +74,7 @@ export function composeWorkers(
   const text = { contentType: metrics.contentType, read: async () => mergeMetrics(await snapshotAll()) };
   serveMetrics(settings, text, { lifecycle, logged: observer });
   lifecycle.onCrash(() => workers.crash());
-  metrics.watchNumber('starling_workers', 'Workers that serve now', () => workers.lines.length);
+  metrics.watchNumber('starling_workers', 'Workers that serve now', () => workers.channels.length);
   metrics.watchNumber(
     'starling_worker_restarts_total',
     'Workers that died and had another take their place',
@@ -84,8 +84,8 @@ export function composeWorkers(
     'workers',
     async () => {
       const url = String(await workers.start());
-      if (kept !== undefined) {
-        await settleSecrets(kept, { settings, hasAdmin: parts.includes('control'), clock }, first);
+      if (appDatabase !== undefined) {
+        await settleSecrets(appDatabase, { settings, hasAdmin: parts.includes('control'), clock }, first);
       }
       onReady(url, first);
       return () => workers.stop();

@@ -5,10 +5,10 @@ import { JoseTokenVerifier } from '@starling/adapters/jose';
 import { SystemClock } from '@starling/adapters/system-clock';
 import { api } from '@starling/api';
 import {
-  BrokerBulletin,
+  BrokerControlBus,
+  ClusterView,
   DebugTap,
   defaultSessionSettings,
-  Fleet,
   Hub,
   type MemoryBudget,
   Sessions,
@@ -23,14 +23,14 @@ import { demo } from './demo.ts';
 import { startFairness } from './fairness.ts';
 import { readinessOf, serverOf } from './http.ts';
 import { leave, leaveLimitMs } from './leave.ts';
-import type { Place } from './place.ts';
 import { metricsOfOne, metricsTextOf, serveMetrics, watchSessions } from './program-metrics.ts';
+import type { ProgramOptions } from './program-options.ts';
 import { memoryShares, memoryStores, redisStores } from './stores.ts';
 import { version } from './version.ts';
 
 /** Nothing has started when it returns. What only one process may have, a worker has from its `supervisor`. */
 export function compose(
-  { settings, parts, observer: logged, onReady }: Place,
+  { settings, parts, observer: logged, onReady }: ProgramOptions,
   port: Port,
   supervisor?: Supervisor,
 ): Lifecycle {
@@ -43,7 +43,7 @@ export function compose(
   const metrics = new Metrics(supervisor && { worker: String(supervisor.number) });
   metrics.watchTraffic(traffic);
   metrics.watchDefects(logged.defects);
-  supervisor?.line.answer(metricsOfOne, () => metrics.snapshot());
+  supervisor?.channel.answer(metricsOfOne, () => metrics.snapshot());
   const gauge = openMemoryGauge(settings.STARLING_WORKERS);
 
   // Open already, and last to close: who comes while nothing can serve yet, or any more, is not refused.
@@ -54,16 +54,16 @@ export function compose(
       : redisStores(settings.REDIS_URL, { nodeId, lifecycle, clock, observer, metrics });
   const { broker, presenceStore, rateLimiter } = stores;
   // In a program that serves no connections too: it asks itself whether messages come back, and tells the subscribers
-  // of other nodes their count when this one has given back the seats of a node that died.
+  // of other nodes their count when this one has released the memberships of a node that died.
   const hub = new Hub({ broker, clock, observer, nodeId });
   lifecycle.add('hub', () => hub.start());
-  const bulletin = new BrokerBulletin({ broker, hub, observer });
-  lifecycle.add('bulletin', () => bulletin.start());
-  lifecycle.add('debug', () => observer.start({ broker, bulletin }));
-  const common = { nodeId, lifecycle, clock, observer, metrics, log, bulletin };
-  const { appStore, first, kept } = appsOf(settings, supervisor, common);
+  const controlBus = new BrokerControlBus({ broker, hub, observer });
+  lifecycle.add('control bus', () => controlBus.start());
+  lifecycle.add('debug', () => observer.start({ broker, controlBus }));
+  const common = { nodeId, lifecycle, clock, observer, metrics, log, controlBus };
+  const { appStore, first, appDatabase } = appsOf(settings, supervisor, common);
 
-  const fleet = new Fleet({
+  const clusterView = new ClusterView({
     directory: stores.nodeDirectory,
     traffic,
     clock,
@@ -84,7 +84,7 @@ export function compose(
     bytes: (settings.STARLING_CONNECTION_MEMORY_MB ?? 0) * 1_048_576 || gauge.limitBytes * memoryShares.connections,
     isShort: () => gauge.isShort(),
   };
-  const connectionsElsewhere = (appId: string): number => fleet.connectionsElsewhere(appId);
+  const connectionsElsewhere = (appId: string): number => clusterView.connectionsElsewhere(appId);
   const sessions = new Sessions(
     { ...stores, appStore, tokenVerifier, hub, clock, observer, traffic, connectionsElsewhere, memory },
     {
@@ -97,11 +97,11 @@ export function compose(
   watchSessions(metrics, sessions, memory);
   lifecycle.add('sessions', () => sessions.start());
 
-  const isAdmin = parts.includes('control') && kept !== undefined;
-  const admin = isAdmin ? adminOf(settings, kept, { ...common, ...stores, hub }) : undefined;
+  const isAdmin = parts.includes('control') && appDatabase !== undefined;
+  const admin = isAdmin ? adminOf(settings, appDatabase, { ...common, ...stores, hub }) : undefined;
   if (admin !== undefined) lifecycle.add('admin', () => startAdmin(admin.control, settings));
 
-  const readiness = readinessOf({ nodeId, hub, stores, appStore, kept, observer });
+  const readiness = readinessOf({ nodeId, hub, stores, appStore, appDatabase, observer });
   const text = metricsTextOf(metrics, supervisor);
   const server = serverOf(settings, { log, readiness, observer, text, metrics });
   // Of workers the process that started them has the port.
@@ -109,11 +109,11 @@ export function compose(
   lifecycle.onCrash(() => {
     void port.close();
     // Those of a worker find the others, or the one that takes its place.
-    return sessions.drain({ hasSuccessor: supervisor !== undefined || fleet.hadSuccessor, overMs: 0 });
+    return sessions.drain({ hasSuccessor: supervisor !== undefined || clusterView.hadSuccessor, overMs: 0 });
   });
   const lateAfterMs = settings.STARLING_FAIRNESS_LAG_MS;
   if (lateAfterMs > 0) lifecycle.add('fairness', () => startFairness({ traffic, clock }, lateAfterMs));
-  lifecycle.add('fleet', () => fleet.start());
+  lifecycle.add('cluster view', () => clusterView.start());
 
   const drainMs = settings.STARLING_DRAIN_SECONDS * 1_000;
   const { STARLING_PATH_PREFIX: pathPrefix, STARLING_COMPRESSION: compresses } = settings;
@@ -136,12 +136,12 @@ export function compose(
       if (parts.includes('edge') && parts.includes('api')) await app.register(demo);
       const url = await server.serve(port);
       admin?.listensAt(url);
-      if (supervisor === undefined && kept !== undefined) {
-        await settleSecrets(kept, { settings, hasAdmin: admin !== undefined, clock }, first);
+      if (supervisor === undefined && appDatabase !== undefined) {
+        await settleSecrets(appDatabase, { settings, hasAdmin: admin !== undefined, clock }, first);
       }
       onReady(url, first);
       return async () => {
-        await leave({ readiness, fleet, server, port, sessions, clock, overMs: drainMs });
+        await leave({ readiness, clusterView, server, port, sessions, clock, overMs: drainMs });
         await server.close();
       };
     },

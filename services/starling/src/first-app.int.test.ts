@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AppSettings, appChanged, Keyring, lockApps, readApps } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
-import type { App, Bulletin } from '@starling/ports';
+import type { App, ControlBus } from '@starling/ports';
 import { readConfig, StartError } from '@starling/runtime';
 import { afterAll, describe, expect, test } from 'vitest';
 import { partSettings, startSettings } from './config.ts';
@@ -83,16 +83,16 @@ describe('the file of an installation that had no database', () => {
 
 describe('the first app in a database', () => {
   const database = databaseOf();
-  const bulletin: Bulletin = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
+  const controlBus: ControlBus = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
   const settle = (wanted = wantedFrom({}), kept: () => Credentials | undefined = () => undefined, over = database) =>
-    settleFirstApp({ database: over, keyring, bulletin }, wanted, kept);
+    settleFirstApp({ database: over, keyring, controlBus }, wanted, kept);
   const apps = async (): Promise<App[]> =>
     (await readApps(database.sql, keyring)).flatMap((each) => ('app' in each ? [each.app] : []));
   const change = async (id: string, statement: string) =>
     database.tx(async (sql) => {
       await lockApps(sql);
       await sql.unsafe(statement);
-      await appChanged(database, bulletin, id);
+      await appChanged(database, controlBus, id);
     });
 
   test('[OP5] is made once, with a numeric id and 20 hex characters of key and secret', async () => {
@@ -115,7 +115,7 @@ describe('the first app in a database', () => {
   test('[OP5] is one and the same for programs that start for the first time at the same moment', async () => {
     const nodes = await Promise.all([1, 2, 3].map(() => database.openAnother()));
     const made = await Promise.all(
-      nodes.map((node) => settleFirstApp({ database: node, keyring, bulletin }, wantedFrom({}), () => undefined)),
+      nodes.map((node) => settleFirstApp({ database: node, keyring, controlBus }, wantedFrom({}), () => undefined)),
     );
     expect(new Set(made.map((each) => each?.id)).size).toBe(1);
     expect(await apps()).toHaveLength(1);

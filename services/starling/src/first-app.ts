@@ -14,7 +14,7 @@ import {
   parseAppSettings,
   readApps,
 } from '@starling/database';
-import type { App, Bulletin } from '@starling/ports';
+import type { App, ControlBus } from '@starling/ports';
 import { StartError } from '@starling/runtime';
 import { z } from 'zod';
 import type { Settings } from './config.ts';
@@ -96,7 +96,7 @@ function makeCredentials(): Credentials {
 export interface FirstAppDeps {
   readonly database: Database;
   readonly keyring: Keyring;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
 }
 
 /**
@@ -145,7 +145,7 @@ async function oldest({ database: { sql }, keyring }: FirstAppDeps): Promise<Cre
 }
 
 async function putApp(deps: FirstAppDeps, { id, key, secret }: Credentials, wanted: AppSettings): Promise<void> {
-  const { database, keyring, bulletin } = deps;
+  const { database, keyring, controlBus } = deps;
   const { sql } = database;
   const [former] = await readApps(sql, keyring, [id]);
   const [owner] = await sql<Array<{ app_id: string }>>`select app_id from app_keys where key = ${key}`;
@@ -177,7 +177,7 @@ async function putApp(deps: FirstAppDeps, { id, key, secret }: Credentials, want
       insert into app_keys ${sql({ key, app_id: id, label: 'First key', secret_sealed: sealed })}
       on conflict (key) do update set secret_sealed = excluded.secret_sealed, is_enabled = true, expires_at = null`;
   }
-  await appChanged(database, bulletin, id);
+  await appChanged(database, controlBus, id);
 }
 
 /** Those of which the environment speaks. */

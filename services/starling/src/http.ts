@@ -9,7 +9,7 @@ import {
   openHttpServer,
   Readiness,
 } from '@starling/runtime';
-import type { Kept } from './apps.ts';
+import type { AppDatabase } from './apps.ts';
 import type { Settings } from './config.ts';
 import type { Stores } from './stores.ts';
 
@@ -18,23 +18,27 @@ export interface ReadinessDeps {
   readonly hub: Hub;
   readonly stores: Stores;
   readonly appStore: AppStore;
-  readonly kept: Kept | undefined;
+  readonly appDatabase: AppDatabase | undefined;
   readonly observer: Observer;
 }
 
-export function readinessOf({ nodeId, hub, stores, appStore, kept, observer }: ReadinessDeps): Readiness {
+export function readinessOf({ nodeId, hub, stores, appStore, appDatabase, observer }: ReadinessDeps): Readiness {
   const { presenceStore } = stores;
-  const seat = { topic: probeTopic(nodeId), socketId: nodeId };
+  const membership = { topic: probeTopic(nodeId), socketId: nodeId };
   const checks = [
     { name: 'broker', run: () => Promise.all([hub.probe(2_000), stores.ping()]), limitMs: 2_500 },
-    // A seat taken and given back: a store that can be read need not be one that can be written.
-    { name: 'presence', run: () => presenceStore.join(seat).then(() => presenceStore.leave(seat)), limitMs: 2_500 },
+    // A membership taken and released: a store that can be read need not be one that can be written.
+    {
+      name: 'presence',
+      run: () => presenceStore.join(membership).then(() => presenceStore.leave(membership)),
+      limitMs: 2_500,
+    },
     // An id that no app has: a worker would answer one that it knows from memory.
     { name: 'apps', run: () => appStore.byId('0'), limitMs: 2_500 },
   ];
-  if (kept === undefined) return new Readiness(checks, observer);
+  if (appDatabase === undefined) return new Readiness(checks, observer);
   // A detail only: all that has to do with connections and events goes on without it.
-  const database = { name: 'database', run: () => kept.database.ping(1_000), limitMs: 1_500, isDetail: true };
+  const database = { name: 'database', run: () => appDatabase.database.ping(1_000), limitMs: 1_500, isDetail: true };
   return new Readiness([...checks, database], observer);
 }
 

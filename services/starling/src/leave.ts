@@ -1,5 +1,5 @@
 /** How a program leaves, so that a stop is kinder than a crash: whom it serves learn of it before they could miss it. */
-import type { Fleet, Sessions } from '@starling/core';
+import type { ClusterView, Sessions } from '@starling/core';
 import type { Clock } from '@starling/ports';
 import type { HttpServer, Port, Readiness } from '@starling/runtime';
 
@@ -12,7 +12,7 @@ const successorLimitMs = 1_000;
 
 export interface Leaving {
   readonly readiness: Readiness;
-  readonly fleet: Fleet;
+  readonly clusterView: ClusterView;
   readonly server: HttpServer;
   readonly port: Port;
   readonly sessions: Sessions;
@@ -30,11 +30,11 @@ export function leaveLimitMs(overMs: number): number {
  * emptiest. Where there is no other, all are told at once, as is whoever comes in that moment: what a connection that is
  * refused costs pusher-js is fifteen seconds.
  */
-export async function leave({ readiness, fleet, server, port, sessions, clock, overMs }: Leaving): Promise<void> {
+export async function leave({ readiness, clusterView, server, port, sessions, clock, overMs }: Leaving): Promise<void> {
   readiness.stop();
-  await fleet.tellStopping();
+  await clusterView.tellStopping();
   if (server.openSockets > 0) await new Promise<void>((resolve) => clock.after(graceMs, resolve));
-  const hasSuccessor = await fleet.hasSuccessor(successorLimitMs);
+  const hasSuccessor = await clusterView.hasSuccessor(successorLimitMs);
   if (hasSuccessor || sessions.size === 0) {
     await port.close();
     await server.heardAll(hearLimitMs);

@@ -47,8 +47,8 @@ export function watchSessions(metrics: Metrics, sessions: Sessions, memory: Memo
 }
 
 /** Whichever worker is asked shows all of them. */
-async function readAll({ line }: Supervisor): Promise<string> {
-  const snapshots = await line.ask(metricsOfAll);
+async function readAll({ channel }: Supervisor): Promise<string> {
+  const snapshots = await channel.ask(metricsOfAll);
   if (!Array.isArray(snapshots)) throw new StarlingError('internal', 'The supervisor answered with no metrics');
   // A worker that answered with something else is missing, rather than all.
   return mergeMetrics(snapshots.filter((snapshot): snapshot is MetricsSnapshot => Array.isArray(snapshot)));

@@ -3,7 +3,7 @@ import { startProblem } from '@starling/database';
 import { StarlingError } from '@starling/protocol';
 import { StartError } from '@starling/runtime';
 
-/** Throws a StartError where an operator can mend it, else the error itself. `url` is DATABASE_URL, if it is given. */
+/** Throws a StartError where an operator can reconcile it, else the error itself. `url` is DATABASE_URL, if it is given. */
 export function throwDatabaseProblem(err: unknown, url?: string): never {
   const problem = startProblem(err, url);
   if (problem !== undefined && !(err instanceof StartError)) throw new StartError(problem);

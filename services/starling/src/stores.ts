@@ -67,7 +67,7 @@ export function redisStores(url: string, { nodeId, lifecycle, clock, observer, m
     () => link.gapCount,
   );
   lifecycle.add('redis', () => link.start().catch(throwProblem));
-  // Gives back the seats that are left and ends the lease: longer than a Redis that is gone takes to say so.
+  // Releases the memberships that are left and ends the lease: longer than a Redis that is gone takes to say so.
   lifecycle.add('presence', () => presenceStore.start().catch(throwProblem), 10_000);
   return {
     broker: new RedisBroker(link, observer),

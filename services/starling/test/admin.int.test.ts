@@ -116,7 +116,7 @@ describe('two edges and an API over one Redis and one Postgres', () => {
   /** What the app's connections hold in Redis. */
   const heldKeys = (app: Credentials): Promise<string[]> =>
     redis.do(async (client) =>
-      (await client.keys(`*{${app.id}.*`)).filter((name) => /:(?:seats|users|occupied)(?::|$)/.test(name)),
+      (await client.keys(`*{${app.id}.*`)).filter((name) => /:(?:memberships|users|occupied)(?::|$)/.test(name)),
     );
   const connectBoth = async (key: string) => Promise.all(urls.edges.map((url) => connectPeer(url, key)));
 

@@ -5,7 +5,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { appChanged, Keyring, lockApps, openDatabase } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
-import type { Bulletin } from '@starling/ports';
+import type { ControlBus } from '@starling/ports';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { PostgresServer } from '../../../infra/testing/postgres-server.ts';
 import {
@@ -26,7 +26,7 @@ afterAll(() => program.close());
 
 const app = { id: '77', key: 'given-key', secret: 'given-secret' };
 const appEnv = { STARLING_APP_ID: app.id, STARLING_APP_KEY: app.key, STARLING_APP_SECRET: app.secret };
-const quiet: Bulletin = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
+const quiet: ControlBus = { post: async () => {}, listen: () => () => {}, onGap: () => () => {} };
 
 async function trigger(url: string, as: typeof app, data: string): Promise<number> {
   const body = JSON.stringify({ name: 'my-event', channel: 'my-channel', data });

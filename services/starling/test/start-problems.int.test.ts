@@ -1,4 +1,4 @@
-/** What an operator can mend ends a start with one line that names the setting and what to do. Each with the real thing. */
+/** What an operator can reconcile ends a start with one line that names the setting and what to do. Each with the real thing. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';

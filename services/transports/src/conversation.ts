@@ -1,5 +1,5 @@
 /** What stands behind a transport: a session of the engine, or any other conversation that it is mounted with. */
-import type { Greeting, Session } from '@starling/core';
+import type { ConnectRequest, Session } from '@starling/core';
 import type { Transport } from '@starling/ports';
 
 export type Conversation = Pick<
@@ -10,5 +10,5 @@ export type Conversation = Pick<
 /** The engine's `Sessions`, as a rule. */
 export interface Conversations {
   /** Never throws. `token`: the capability token of the address. */
-  open(transport: Transport, greeting: Greeting, token?: string): Conversation;
+  open(transport: Transport, connectRequest: ConnectRequest, token?: string): Conversation;
 }

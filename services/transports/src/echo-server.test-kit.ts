@@ -2,7 +2,7 @@
 import { EventEmitter, once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Greeting } from '@starling/core';
+import type { ConnectRequest } from '@starling/core';
 import type { Transport } from '@starling/ports';
 import { encodeError, type ProblemCode, problems } from '@starling/protocol';
 import Fastify, { type FastifyHttpOptions, type FastifyInstance } from 'fastify';
@@ -13,7 +13,7 @@ import type { WsDeps, WsLimits } from './ws/ws-connections.ts';
 
 export class EchoSession extends EventEmitter implements Conversation {
   readonly transport: Transport;
-  readonly greeting: Greeting;
+  readonly connectRequest: ConnectRequest;
   readonly token: string | undefined;
   readonly texts: string[] = [];
   readonly refusals: ProblemCode[] = [];
@@ -28,11 +28,11 @@ export class EchoSession extends EventEmitter implements Conversation {
   /** What is still to be answered. */
   unanswered: Promise<void> | null = null;
 
-  constructor(transport: Transport, greeting: Greeting, token?: string) {
+  constructor(transport: Transport, connectRequest: ConnectRequest, token?: string) {
     super();
     this.token = token;
     this.transport = transport;
-    this.greeting = greeting;
+    this.connectRequest = connectRequest;
   }
 
   send(text: string): void {
@@ -109,8 +109,8 @@ export class EchoServer {
       defect: (kind: string) => this.problems.push(`defect: ${kind}`),
     };
     const sessions = {
-      open: (transport: Transport, greeting: Greeting, token?: string) => {
-        const session = new EchoSession(transport, greeting, token);
+      open: (transport: Transport, connectRequest: ConnectRequest, token?: string) => {
+        const session = new EchoSession(transport, connectRequest, token);
         this.sessions.push(session);
         return session;
       },

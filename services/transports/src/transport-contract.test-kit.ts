@@ -53,8 +53,8 @@ export function describeTransport({ name, connect }: ContractTransport): void {
     describe.each(counts)('%i at once', (count) => {
       test('[TR1] tells the conversation where it was opened, from where, and by what token', async () => {
         const { sessions } = await open(count);
-        for (const { greeting, token } of sessions) {
-          expect(greeting).toMatchObject({
+        for (const { connectRequest, token } of sessions) {
+          expect(connectRequest).toMatchObject({
             key: 'key',
             origin: 'http://page.example',
             address: '127.0.0.1',

@@ -115,7 +115,7 @@ describe('MemoryBroker', () => {
     expect(retained?.message.payload.buffer.byteLength).toBe(4);
   });
 
-  it('gives back the memory of what has expired, and then stops looking', async () => {
+  it('releases the memory of what has expired, and then stops looking', async () => {
     const clock = new FakeClock();
     const broker = new MemoryBroker(clock);
     await broker.publish(news, event('a'), { retainSeconds: 90 });

@@ -6,11 +6,11 @@ import {
   type Joined,
   type JoinOptions,
   type Left,
+  type Membership,
   type Occupancy,
   type PositionedMembers,
   type PositionedOccupancy,
   type PresenceStore,
-  type Seat,
   type Topic,
 } from '@starling/ports';
 import type { Member } from '@starling/protocol';
@@ -30,7 +30,7 @@ interface Sitting {
 
 interface Place {
   /** By socket id. */
-  readonly seats: Map<string, Sitting>;
+  readonly memberships: Map<string, Sitting>;
   /** By user id, in the order in which they came. */
   readonly users: Map<string, User>;
 }
@@ -51,10 +51,10 @@ export class MemoryPresenceStore implements PresenceStore {
     this.#broker = broker;
   }
 
-  async join(seat: Seat, options: JoinOptions = {}): Promise<Joined | { readonly isFull: true }> {
-    const { topic, socketId, member } = seat;
+  async join(membership: Membership, options: JoinOptions = {}): Promise<Joined | { readonly isFull: true }> {
+    const { topic, socketId, member } = membership;
     const place = this.#places.get(topic);
-    const seated = place?.seats.get(socketId);
+    const seated = place?.memberships.get(socketId);
     if (place !== undefined && seated !== undefined) {
       return this.#joined(place, { wasOccupied: true, memberAdded: false, hasMember: seated.user !== null });
     }
@@ -64,7 +64,7 @@ export class MemoryPresenceStore implements PresenceStore {
       return { isFull: true };
     }
     const joinedPlace = place ?? this.#open(topic);
-    joinedPlace.seats.set(socketId, {
+    joinedPlace.memberships.set(socketId, {
       user: member === undefined ? null : sit(joinedPlace, member),
       announce: options.announce,
     });
@@ -79,21 +79,21 @@ export class MemoryPresenceStore implements PresenceStore {
     return answer;
   }
 
-  async leave(seat: Seat): Promise<Left> {
-    const { topic, socketId } = seat;
+  async leave(membership: Membership): Promise<Left> {
+    const { topic, socketId } = membership;
     const place = this.#places.get(topic);
-    const seated = place?.seats.get(socketId);
+    const seated = place?.memberships.get(socketId);
     if (place === undefined || seated === undefined) {
-      return { wasThere: false, isVacated: false, memberRemoved: false, connectionCount: place?.seats.size ?? 0 };
+      return { wasThere: false, isVacated: false, memberRemoved: false, connectionCount: place?.memberships.size ?? 0 };
     }
     const { user, announce } = seated;
-    place.seats.delete(socketId);
+    place.memberships.delete(socketId);
     const memberRemoved = user !== null && --user.connectionCount === 0;
     if (memberRemoved) {
       place.users.delete(user.member.userId);
       this.#position++;
     }
-    const connectionCount = place.seats.size;
+    const connectionCount = place.memberships.size;
     const isVacated = connectionCount === 0;
     if (isVacated) this.#close(topic);
     if (memberRemoved) await this.#announce(socketId, announce, 'removed');
@@ -123,7 +123,7 @@ export class MemoryPresenceStore implements PresenceStore {
   }
 
   #open(topic: Topic): Place {
-    const place: Place = { seats: new Map(), users: new Map() };
+    const place: Place = { memberships: new Map(), users: new Map() };
     this.#places.set(topic, place);
     const channel = listedChannel(topic);
     if (channel !== undefined) {
@@ -149,7 +149,7 @@ export class MemoryPresenceStore implements PresenceStore {
     { wasOccupied, memberAdded, hasMember }: { wasOccupied: boolean; memberAdded: boolean; hasMember: boolean },
   ): Joined {
     const members = hasMember ? membersOf(place) : [];
-    const connectionCount = place.seats.size;
+    const connectionCount = place.memberships.size;
     return { isFull: false, wasOccupied, memberAdded, connectionCount, members, position: this.#position };
   }
 
@@ -178,7 +178,7 @@ function membersOf(place: Place): Member[] {
 }
 
 function occupancyOf(place: Place | undefined): Occupancy {
-  return { connectionCount: place?.seats.size ?? 0, userCount: place?.users.size ?? 0 };
+  return { connectionCount: place?.memberships.size ?? 0, userCount: place?.users.size ?? 0 };
 }
 
 /** User channels are nobody's to see: their names say who is signed in. */

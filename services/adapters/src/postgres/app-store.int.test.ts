@@ -8,7 +8,7 @@ import {
   openDatabase,
 } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
-import type { App, Bulletin, Notice, Observer } from '@starling/ports';
+import type { App, ControlBus, ControlMessage, Observer } from '@starling/ports';
 import { appOf, appStoreContract, revokerContract } from '@starling/ports/contract';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PostgresServer } from '../../../../infra/testing/postgres-server.ts';
@@ -20,18 +20,18 @@ if (!parsed.ok) throw new Error(parsed.refusal.message);
 const keyring = parsed.value;
 
 /** What all nodes read, and whose links can be cut. */
-class Board implements Bulletin {
-  readonly posted: Notice[] = [];
-  readonly #readers = new Set<(notice: Notice) => void>();
+class Board implements ControlBus {
+  readonly posted: ControlMessage[] = [];
+  readonly #readers = new Set<(controlMessage: ControlMessage) => void>();
   readonly #gaps = new Set<() => void>();
   isCut = false;
 
-  async post(notice: Notice): Promise<void> {
+  async post(controlMessage: ControlMessage): Promise<void> {
     if (this.isCut) return;
-    this.posted.push(notice);
-    for (const read of [...this.#readers]) read(notice);
+    this.posted.push(controlMessage);
+    for (const read of [...this.#readers]) read(controlMessage);
   }
-  listen(read: (notice: Notice) => void): () => void {
+  listen(read: (controlMessage: ControlMessage) => void): () => void {
     this.#readers.add(read);
     return () => this.#readers.delete(read);
   }
@@ -39,7 +39,7 @@ class Board implements Bulletin {
     this.#gaps.add(listener);
     return () => this.#gaps.delete(listener);
   }
-  mend(): void {
+  reconcile(): void {
     this.isCut = false;
     for (const listener of this.#gaps) listener();
   }
@@ -54,11 +54,16 @@ function observerInto(problems: string[]): Observer {
   };
 }
 
-function storeOn(database: Database, bulletin: Bulletin, nodeId = 'node', problems: string[] = []): PostgresAppStore {
+function storeOn(
+  database: Database,
+  controlBus: ControlBus,
+  nodeId = 'node',
+  problems: string[] = [],
+): PostgresAppStore {
   return new PostgresAppStore({
     database,
     keyring,
-    bulletin,
+    controlBus,
     clock: new SystemClock(),
     observer: observerInto(problems),
     nodeId,
@@ -66,7 +71,7 @@ function storeOn(database: Database, bulletin: Bulletin, nodeId = 'node', proble
 }
 
 /** As an administrator would. `version` is what the app says, where it matters. */
-async function put(database: Database, bulletin: Bulletin, app: App, version?: number): Promise<number> {
+async function put(database: Database, controlBus: ControlBus, app: App, version?: number): Promise<number> {
   const { id, version: _, name, isEnabled, keys, revocations, ...settings } = app;
   return database.tx(async (sql) => {
     await lockApps(sql);
@@ -84,17 +89,17 @@ async function put(database: Database, bulletin: Bulletin, app: App, version?: n
     for (const { by, id: whom, at } of revocations) {
       await sql`insert into app_revocations ${sql({ app_id: id, by, id: whom, at: new Date(at) })}`;
     }
-    const made = await appChanged(database, bulletin, id);
+    const made = await appChanged(database, controlBus, id);
     if (version !== undefined) await sql`update apps set version = ${version} where id = ${id}`;
     return made;
   });
 }
 
-function remove(database: Database, bulletin: Bulletin, id: string): Promise<number> {
+function remove(database: Database, controlBus: ControlBus, id: string): Promise<number> {
   return database.tx(async (sql) => {
     await lockApps(sql);
     await sql`delete from apps where id = ${id}`;
-    return appChanged(database, bulletin, id);
+    return appChanged(database, controlBus, id);
   });
 }
 
@@ -113,19 +118,19 @@ describe('the apps in a database', () => {
   const database = databaseOf();
 
   const makeFixture = async () => {
-    const bulletin = new Board();
-    const store = storeOn(database, bulletin);
+    const controlBus = new Board();
+    const store = storeOn(database, controlBus);
     const close = await store.start();
     return {
       store,
       revoker: store,
       now: Date.now,
       put: async (app: App) => {
-        await put(database, bulletin, app, app.version);
+        await put(database, controlBus, app, app.version);
         await store.refresh();
       },
       remove: async (id: string) => {
-        await remove(database, bulletin, id);
+        await remove(database, controlBus, id);
         await store.refresh();
       },
       close: async () => close(),
@@ -146,13 +151,13 @@ describe('the apps in a database', () => {
     afterEach(() => {
       for (const close of closers) close();
     });
-    const node = async (nodeId: string, bulletin: Bulletin = board): Promise<PostgresAppStore> => {
-      const store = storeOn(await database.openAnother(), bulletin, nodeId, problems);
+    const node = async (nodeId: string, controlBus: ControlBus = board): Promise<PostgresAppStore> => {
+      const store = storeOn(await database.openAnother(), controlBus, nodeId, problems);
       closers.push(await store.start());
       return store;
     };
 
-    test('[DB6] a change made by one node is in force on the others on its notice, and each says so', async () => {
+    test('[DB6] a change made by one node is in force on the others on its control message, and each says so', async () => {
       const stores = await Promise.all(['a', 'b', 'c'].map((id) => node(id)));
       const heard = stores.map((store) => told(store, (app) => app?.name === 'new'));
       const startedAt = performance.now();
@@ -161,7 +166,11 @@ describe('the apps in a database', () => {
       expect(performance.now() - startedAt).toBeLessThan(2_000);
       for (const store of stores) expect(await store.byKey('key-1')).toMatchObject({ name: 'new', version });
       const applied = board.posted.filter(({ kind }) => kind === 'app-applied');
-      expect(applied.map((notice) => 'nodeId' in notice && notice.nodeId).sort()).toEqual(['a', 'b', 'c']);
+      expect(applied.map((controlMessage) => 'nodeId' in controlMessage && controlMessage.nodeId).sort()).toEqual([
+        'a',
+        'b',
+        'c',
+      ]);
 
       // Asked again, each answers again, though it has nothing to read.
       board.posted.length = 0;
@@ -179,12 +188,12 @@ describe('the apps in a database', () => {
       await remove(database, board, '2');
       for (const name of ['x', 'y', 'z']) await put(database, board, appOf('1', { name }));
       const last = told(store, (app) => app?.name === 'z');
-      board.mend();
+      board.reconcile();
       await last;
       expect(heard.sort()).toEqual(['1 z', '2 undefined']);
     });
 
-    test('[DB6] without any notice the change is found by looking now and then', async () => {
+    test('[DB6] without any control message the change is found by looking now and then', async () => {
       const store = await node('a');
       const last = told(store, (app) => app?.name === 'quiet');
       await put(database, new Board(), appOf('1', { name: 'quiet' }));
@@ -250,7 +259,7 @@ describe('the apps in a database', () => {
       expect(board.posted.map(({ kind }) => kind)).toEqual(['app-changed']);
     });
 
-    test('a notice read inside a transaction is followed outside of it', async () => {
+    test('a control message read inside a transaction is followed outside of it', async () => {
       const store = await node('a');
       const last = told(store, (app) => app?.name === 'new');
       await database.tx(async () => {

@@ -13,12 +13,12 @@ import {
 import {
   type App,
   type AppStore,
-  type Bulletin,
   type Cancel,
   type Clock,
+  type ControlBus,
+  type ControlMessage,
   longAgo,
   msSince,
-  type Notice,
   type Observer,
   type Revocation,
   type Revoker,
@@ -28,7 +28,7 @@ import { StarlingError } from '@starling/protocol';
 export interface PostgresAppStoreDeps {
   readonly database: Database;
   readonly keyring: Keyring;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
   readonly clock: Clock;
   readonly observer: Observer;
   readonly nodeId: string;
@@ -36,7 +36,7 @@ export interface PostgresAppStoreDeps {
   readonly chance?: () => number;
 }
 
-/** Only finds what a notice did not tell of, so it may be slow. */
+/** Only finds what a control message did not tell of, so it may be slow. */
 const pollMs = 5_000;
 /** While the database is away. */
 const retryMs = 1_000;
@@ -77,8 +77,11 @@ export class PostgresAppStore implements AppStore, Revoker {
 
   /** Once resolved it has every app. Rejects when the database is away. Returns the function that ends the following. */
   async start(): Promise<() => void> {
-    const { bulletin } = this.#deps;
-    const ends = [bulletin.listen((notice) => this.#hear(notice)), bulletin.onGap(() => this.#poll())];
+    const { controlBus } = this.#deps;
+    const ends = [
+      controlBus.listen((controlMessage) => this.#hear(controlMessage)),
+      controlBus.onGap(() => this.#poll()),
+    ];
     const close = () => {
       // A reading that is under way ends without effect on the log.
       this.#isClosed = true;
@@ -122,7 +125,7 @@ export class PostgresAppStore implements AppStore, Revoker {
   }
 
   async revoke(appId: string, { by, id, at }: Revocation): Promise<void> {
-    const { database, bulletin } = this.#deps;
+    const { database, controlBus } = this.#deps;
     await database.tx(async (sql) => {
       await lockApps(sql);
       const [app] = await sql`select from apps where id = ${appId}`;
@@ -130,7 +133,7 @@ export class PostgresAppStore implements AppStore, Revoker {
       await sql`
         insert into app_revocations (app_id, by, id, at) values (${appId}, ${by}, ${id}, ${new Date(at)})
         on conflict (app_id, by, id) do update set at = greatest(app_revocations.at, excluded.at)`;
-      await appChanged(database, bulletin, appId);
+      await appChanged(database, controlBus, appId);
     });
     // Here at once; when that fails, it is kept all the same, and this node reads it as the others do.
     await this.refresh().catch(() => {});
@@ -153,9 +156,9 @@ export class PostgresAppStore implements AppStore, Revoker {
     return this.#next;
   }
 
-  #hear(notice: Notice): void {
-    if (notice.kind !== 'app-changed') return;
-    const { appId, version } = notice;
+  #hear(controlMessage: ControlMessage): void {
+    if (controlMessage.kind !== 'app-changed') return;
+    const { appId, version } = controlMessage;
     // Who asks again about a change that is known here already gets its answer all the same.
     if (this.#seq >= version) this.#sayApplied([{ app_id: appId, seq: version }], noApps);
     else this.#poll();
@@ -271,11 +274,11 @@ export class PostgresAppStore implements AppStore, Revoker {
   }
 
   #sayApplied(changes: readonly Change[], failed: ReadonlySet<string>): void {
-    const { bulletin, nodeId } = this.#deps;
+    const { controlBus, nodeId } = this.#deps;
     for (const { app_id: appId, seq: version } of changes) {
       if (failed.has(appId)) continue;
       // Told for those who watch: nothing depends on its arrival.
-      bulletin.post({ kind: 'app-applied', appId, version, nodeId }).catch(() => {});
+      controlBus.post({ kind: 'app-applied', appId, version, nodeId }).catch(() => {});
     }
   }
 }

@@ -63,7 +63,7 @@ async function renewals({ link }: OpenNode, count: number): Promise<void> {
   }
 }
 
-it.each(steps)('[CK4] a step of %i ms takes no seat from the living, and refuses nobody', async (byMs) => {
+it.each(steps)('[CK4] a step of %i ms takes no membership from the living, and refuses nobody', async (byMs) => {
   const prefix = freshPrefix();
   const [one, other] = [await open(prefix), await open(prefix)];
   await sit(one, '1.1', 'ada');
@@ -80,18 +80,18 @@ it.each(steps)('[CK4] a step of %i ms takes no seat from the living, and refuses
   expect((await limiter.take('a', 10, 1_000)).retryAfterMs).toBeLessThanOrEqual(10);
 });
 
-it.each([-hour, hour])('[CK4] a step of %i ms delays no giving back of what the dead had', async (byMs) => {
+it.each([-hour, hour])('[CK4] a step of %i ms delays no releasing of what the dead had', async (byMs) => {
   const prefix = freshPrefix();
   const one = await open(prefix);
   const dead = await open(prefix, { clock: stoppedClock() });
   await sit(one, '1.1', 'ada');
   await sit(dead, '2.1', 'bob');
   await stepRedis(one, byMs);
-  await one.observer.until('gave back the seats of a dead node');
+  await one.observer.until('released the memberships of a dead node');
   expect(await usersSeenBy(one)).toEqual(['ada']);
 });
 
-it('[CK4] a giving back that ended in the middle before a step back is taken up by another', async () => {
+it('[CK4] a releasing that ended in the middle before a step back is taken up by another', async () => {
   const prefix = freshPrefix();
   const one = await open(prefix);
   const dead = await open(prefix, { clock: stoppedClock() });
@@ -106,11 +106,11 @@ it('[CK4] a giving back that ended in the middle before a step back is taken up 
     await one.link.command('zadd', (client) => client.zadd(claimed, String((Number(seconds) + 5) * 1_000), lease));
   }
   await stepRedis(one, -hour);
-  await one.observer.until('gave back the seats of a dead node');
+  await one.observer.until('released the memberships of a dead node');
   expect(await usersSeenBy(one)).toEqual([]);
 });
 
-it('[CK4] a step back while seats are put back after a loss shortens no time and lengthens none', async () => {
+it('[CK4] a step back while memberships are put back after a loss shortens no time and lengthens none', async () => {
   const prefix = freshPrefix();
   const node = await open(prefix, { timing: { ...dying, settleMs: 3_000 } });
   await sit(node, '1.1', 'ada');

@@ -39,7 +39,7 @@ async function open(options: NodeOptions = {}): Promise<OpenNode> {
   return node;
 }
 
-/** Dies without a word: its connections are gone, its lease is not renewed, nothing is given back. */
+/** Dies without a word: its connections are gone, its lease is not renewed, nothing is released. */
 function die(node: OpenNode): void {
   opened = opened.filter((other) => other !== node);
 }
@@ -60,7 +60,7 @@ const unavailable = expect.objectContaining({ code: 'unavailable', retryAfterSec
 
 describe('a node that dies', () => {
   it('has its members removed once each by one of many others, and its counts', async () => {
-    // Its lease outlasts the time in which a busy machine seats them all.
+    // Its lease outlasts the time in which a busy machine memberships them all.
     const dead = await open({ clock: stoppedClock(), timing: stopping });
     const others = [
       await open({ timing: watchful }),
@@ -84,7 +84,7 @@ describe('a node that dies', () => {
     expect(removed).toHaveLength(149);
     expect(removed).not.toContain('-user 7');
     expect(await usersOf(first)).toEqual(['user 7']);
-    await Promise.race(others.map(({ observer }) => observer.until('gave back the seats of a dead node')));
+    await Promise.race(others.map(({ observer }) => observer.until('released the memberships of a dead node')));
     expect(repairs.filter(([topic]) => topic === plain)).toEqual([[plain, 1]]);
     expect(Object.fromEntries(await first.store.channels('1', ''))).toEqual({
       'presence-room': { connectionCount: 1, userCount: 1 },
@@ -93,7 +93,7 @@ describe('a node that dies', () => {
     await dead.close();
   });
 
-  it('keeps nobody from a seat that another node has taken over', async () => {
+  it('keeps nobody from a membership that another node has taken over', async () => {
     const dead = await open({ clock: stoppedClock(), timing: dying });
     const other = await open({ timing: watchful });
     const ear = await Ear.at(other, room);
@@ -102,7 +102,7 @@ describe('a node that dies', () => {
     expect(await sit(other, '1.1', 'ada')).toMatchObject({ memberAdded: false, connectionCount: 2 });
     die(dead);
     await ear.until((texts) => texts.includes('-bob'));
-    await other.observer.until('gave back the seats of a dead node');
+    await other.observer.until('released the memberships of a dead node');
     expect(await usersOf(other)).toEqual(['ada']);
     expect(await rise(other, '1.1')).toMatchObject({ wasThere: true, memberRemoved: true, isVacated: true });
     await ear.until((texts) => texts.includes('-ada'));
@@ -161,7 +161,7 @@ describe('a node that dies', () => {
     await sit(dead, '1.1', 'ada');
     await sit(dead, '1.2', 'bob', channelTopic('7', 'presence-elsewhere'));
     die(dead);
-    await other.observer.until('gave back the seats of a dead node');
+    await other.observer.until('released the memberships of a dead node');
     await other.close();
     opened = [];
     await dead.link.command('quit', (client) => client.quit());
@@ -173,7 +173,7 @@ describe('a node that dies', () => {
     ]);
   });
 
-  it('that was only stopped takes its seats again, and everyone is told', async () => {
+  it('that was only stopped takes its memberships again, and everyone is told', async () => {
     const clock = new StoppableClock();
     const stopped = await open({ clock, timing: stopping });
     clock.stop();
@@ -186,7 +186,7 @@ describe('a node that dies', () => {
     await sit(stopped, '1.2', 'bob');
     await sit(stopped, '1.3', 'ada');
     await stopped.store.join({ topic: plain, socketId: '1.1' });
-    await other.observer.until('gave back the seats of a dead node');
+    await other.observer.until('released the memberships of a dead node');
     expect(await usersOf(other)).toEqual(['cay']);
     clock.goOn();
     await ear.until((texts) => texts.length === 7);
@@ -206,25 +206,25 @@ describe('a node that dies', () => {
     const stopped = await open({ clock, timing: stopping });
     clock.stop();
     const other = await open({ timing: watchful });
-    // Two connections of one user: each is spared the announcement of its own seat, so that one of them may hear of the
+    // Two connections of one user: each is spared the announcement of its own membership, so that one of them may hear of the
     // user's going and not of its return. It was found as a client that missed itself in its own list for good.
     for (const socketId of ['1.1', '1.2']) await sit(stopped, socketId, 'ada');
     await sit(stopped, '1.3', 'bob');
     const listed = new Promise<string[]>((resolve) => stopped.link.onGap(() => resolve(usersOf(stopped))));
-    await other.observer.until('gave back the seats of a dead node');
+    await other.observer.until('released the memberships of a dead node');
     expect(await usersOf(other)).toEqual([]);
     clock.goOn();
     expect((await listed).sort()).toEqual(['ada', 'bob']);
     expect(stopped.link.gapCount).toBe(0);
   });
 
-  it('cannot seat anyone under a lease that has ended: the join comes under the next', async () => {
+  it('cannot membership anyone under a lease that has ended: the join comes under the next', async () => {
     const clock = new StoppableClock();
     const stopped = await open({ clock, timing: stopping });
     clock.stop();
     const other = await open({ timing: watchful });
     await sit(stopped, '1.1', 'ada');
-    await other.observer.until('gave back the seats of a dead node');
+    await other.observer.until('released the memberships of a dead node');
     expect(await sit(stopped, '1.2', 'bob')).toMatchObject({ memberAdded: true, connectionCount: 2 });
     expect((await usersOf(other)).sort()).toEqual(['ada', 'bob']);
     clock.goOn();
@@ -319,7 +319,7 @@ describe('Redis gone for a while, with its data', () => {
 });
 
 describe('Redis back without its data', () => {
-  it('gets all seats again silently, from all nodes at once, in the order in which users came', async () => {
+  it('gets all memberships again silently, from all nodes at once, in the order in which users came', async () => {
     const nodes = [await open(), await open(), await open()];
     const [first, second, third] = nodes as [OpenNode, OpenNode, OpenNode];
     await sit(third, '3.1', 'ada');
@@ -346,7 +346,7 @@ describe('Redis back without its data', () => {
     expect(await rise(second, '2.1')).toMatchObject({ wasThere: true, memberRemoved: true });
   });
 
-  it('announces a leave that could not be delivered, once everyone has put back their seats', async () => {
+  it('announces a leave that could not be delivered, once everyone has put back their memberships', async () => {
     const [node, other] = [await open(), await open()];
     await sit(node, '1.1', 'ada');
     await sit(node, '1.2', 'bob');

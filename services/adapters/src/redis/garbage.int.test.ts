@@ -1,6 +1,6 @@
 /** What no node of ours wrote, on every channel and in every key that a node reads in Redis. */
 import { randomUUID } from 'node:crypto';
-import { bulletinTopic, channelTopic, userTopic } from '@starling/ports';
+import { channelTopic, controlTopic, userTopic } from '@starling/ports';
 import { reportOf } from '@starling/ports/contract';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { Random } from '../../../../infra/testing/random.ts';
@@ -30,7 +30,7 @@ const room = channelTopic('1', 'room');
 const good = (data: string) => ({ kind: 'event', payload: Buffer.from(JSON.stringify({ data })) }) as const;
 
 it('[OP13] a channel full of garbage delivers what is good, tells the rest, and throws nothing', async () => {
-  const ear = await Ear.at(node, room, bulletinTopic);
+  const ear = await Ear.at(node, room, controlTopic);
   const random = new Random(1);
   const envelope = encodeEnvelope({ ...good('x'), position: 7, except: '1.1' });
   for (let step = 0; step < 400; step++) {
@@ -38,7 +38,7 @@ it('[OP13] a channel full of garbage delivers what is good, tells the rest, and 
     if (step % 3 === 0) envelope.copy(bytes, 0, 0, random.below(20));
     // Not one of ours by chance.
     if (bytes[0] === 1 && bytes[1] !== undefined) bytes[1] |= 0x0f;
-    await server.do((client) => client.publish(keys.channel(step % 2 === 0 ? room : bulletinTopic), bytes));
+    await server.do((client) => client.publish(keys.channel(step % 2 === 0 ? room : controlTopic), bytes));
   }
   await node.broker.publish(room, good('last'));
   await ear.until((texts) => texts.includes('{"data":"last"}'));

@@ -1,23 +1,23 @@
-/** Giving back the seats of a node that died, or of this one when it stops: each once, whoever else tries the same. */
+/** Giving back the memberships of a node that died, or of this one when it stops: each once, whoever else tries the same. */
 import type { Topic } from '@starling/ports';
 import type { RedisLink } from './link.ts';
+import { parseField } from './membership-book.ts';
+import { releaseMembership } from './membership-scripts.ts';
 import { scripts } from './scripts.ts';
-import { parseField } from './seat-book.ts';
-import { giveBackSeat } from './seat-scripts.ts';
 
 export interface GiveBackEvents {
   /** Connections left in a topic that lost some. */
   onRepair(topic: Topic, connectionCount: number): void;
 }
 
-/** Seats given back before others' commands get their turn, and the claim is renewed. */
+/** Memberships released before others' commands get their turn, and the claim is renewed. */
 const batchSize = 200;
 const claimMs = 5_000;
 
 /**
- * Claims the lease, closes its partitions to late joins one by one, and gives back what it holds there. The seats are
+ * Claims the lease, closes its partitions to late joins one by one, and releases what it holds there. The memberships are
  * the record of what is left to do: when this node dies too, another claims the lease and goes on. Returns the number
- * of seats, or null when the lease has not ended or another node has claimed it.
+ * of memberships, or null when the lease has not ended or another node has claimed it.
  */
 export async function giveBackLease(
   link: RedisLink,
@@ -58,15 +58,15 @@ async function giveBackFields(
   events: GiveBackEvents,
 ): Promise<void> {
   const changed = new Map<Topic, number>();
-  const seats = fields.map(async (field) => {
+  const memberships = fields.map(async (field) => {
     const parsed = parseField(field);
     const topic = parsed && link.keys.topicOf(tag, parsed.name);
     // It goes with the lease's own key, as all that is held there.
     if (parsed === undefined || topic === undefined) return;
     const { socketId } = parsed;
-    const left = await giveBackSeat(link, link.keys.place(topic), socketId, { onlyLease: lease });
+    const left = await releaseMembership(link, link.keys.place(topic), socketId, { onlyLease: lease });
     if (left.kind === 'left' && left.answer.wasThere) changed.set(topic, left.answer.connectionCount);
   });
-  await Promise.all(seats);
+  await Promise.all(memberships);
   for (const [topic, connectionCount] of changed) events.onRepair(topic, connectionCount);
 }

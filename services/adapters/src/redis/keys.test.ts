@@ -4,9 +4,9 @@ import { Keys, slotOf } from './keys.ts';
 
 const keys = new Keys('p:');
 const everyKey = (topic: Topic): string[] => {
-  const { partition, seats, users } = keys.place(topic);
+  const { partition, memberships, users } = keys.place(topic);
   const { occupied, position, heldPrefix } = partition;
-  return [keys.channel(topic), keys.retained(topic), seats, users, occupied, position, `${heldPrefix}lease`];
+  return [keys.channel(topic), keys.retained(topic), memberships, users, occupied, position, `${heldPrefix}lease`];
 };
 
 describe('keys', () => {
@@ -49,7 +49,11 @@ describe('keys', () => {
       watchTopic('1', 'a'),
       probeTopic('a'),
     ];
-    const named = topics.flatMap((topic) => [keys.channel(topic), keys.place(topic).seats, keys.place(topic).users]);
+    const named = topics.flatMap((topic) => [
+      keys.channel(topic),
+      keys.place(topic).memberships,
+      keys.place(topic).users,
+    ]);
     expect(new Set(named).size).toBe(named.length);
   });
 

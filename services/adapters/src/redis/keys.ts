@@ -11,7 +11,7 @@ export interface Partition {
   readonly occupied: string;
   /** The position given last. */
   readonly position: string;
-  /** With a lease behind it, a hash of the seats held under it; see `join.lua`. */
+  /** With a lease behind it, a hash of the memberships held under it; see `join.lua`. */
   readonly heldPrefix: string;
 }
 
@@ -22,13 +22,13 @@ export interface Place {
   readonly name: string;
   /** The name under which a listing shows it; empty for topics that no listing shows. */
   readonly listedAs: string;
-  readonly seats: string;
+  readonly memberships: string;
   readonly users: string;
 }
 
 export class Keys {
   readonly #prefix: string;
-  /** By tag, sixteen for each app: every seat refers to one. */
+  /** By tag, sixteen for each app: every membership refers to one. */
   readonly #partitions = new Map<string, Partition>();
 
   /** Whatever stands before everything, so that several installations may share a Redis. No braces. */
@@ -62,7 +62,7 @@ export class Keys {
       name,
       // User channels are nobody's to see: their names say who is signed in.
       listedAs: channel === undefined || channel.startsWith('#') ? '' : channel,
-      seats: `${base}:seats:${name}`,
+      memberships: `${base}:memberships:${name}`,
       users: `${base}:users:${name}`,
     };
   }
@@ -81,7 +81,7 @@ export class Keys {
   }
 
   /**
-   * The seat of this name in a partition's tag: the way back from what `join.lua` stores. Undefined where such a topic
+   * The membership of this name in a partition's tag: the way back from what `join.lua` stores. Undefined where such a topic
    * would not be in this partition: then it was something else that wrote it.
    */
   topicOf(tag: string, name: string): Topic | undefined {
@@ -94,7 +94,7 @@ export class Keys {
     return `${this.#prefix}{nodes}:leases`;
   }
 
-  /** A sorted set: each dead node's lease by the end of the claim under which somebody gives back its seats. */
+  /** A sorted set: each dead node's lease by the end of the claim under which somebody releases its memberships. */
   get dying(): string {
     return `${this.#prefix}{nodes}:dying`;
   }
@@ -104,7 +104,7 @@ export class Keys {
     return `${this.#prefix}{nodes}:cluster`;
   }
 
-  /** A set: the tags of the partitions in which a lease may hold seats. */
+  /** A set: the tags of the partitions in which a lease may hold memberships. */
   tagsOf(lease: string): string {
     return `${this.#prefix}{nodes}:tags:${lease}`;
   }

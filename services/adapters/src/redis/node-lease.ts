@@ -1,4 +1,4 @@
-/** That this node lives: a lease in Redis, renewed every two seconds, under which it holds its seats. */
+/** That this node lives: a lease in Redis, renewed every two seconds, under which it holds its memberships. */
 import { randomBytes } from 'node:crypto';
 import type { Partition } from './keys.ts';
 import type { RedisLink } from './link.ts';
@@ -8,20 +8,20 @@ export interface LeaseTiming {
   /** After so long without a renewal a node is dead. */
   readonly leaseMs: number;
   readonly renewEveryMs: number;
-  /** How long the nodes have, after Redis was away, to subscribe again and to put back the seats that it forgot. */
+  /** How long the nodes have, after Redis was away, to subscribe again and to put back the memberships that it forgot. */
   readonly settleMs: number;
 }
 
-/** A dead node's seats are given back within eight seconds, and what that takes. */
+/** A dead node's memberships are released within eight seconds, and what that takes. */
 export const defaultLeaseTiming: LeaseTiming = { leaseMs: 6_000, renewEveryMs: 2_000, settleMs: 2_000 };
 
 export interface Renewal {
   /**
-   * `lost`: Redis has forgotten everything. `swept`: it was taken for dead, and its seats were given back or soon are;
+   * `lost`: Redis has forgotten everything. `swept`: it was taken for dead, and its memberships were released or soon are;
    * it has a new lease now.
    */
   readonly status: 'held' | 'lost' | 'swept';
-  /** For so long, nodes that lived through a loss may still be putting back their seats. */
+  /** For so long, nodes that lived through a loss may still be putting back their memberships. */
   readonly settleLeftMs: number;
   /** Leases of others that have ended. */
   readonly ended: readonly string[];
@@ -61,8 +61,8 @@ export class NodeLease {
   }
 
   /**
-   * Makes the partition ready to hold seats under this lease. First the partition is marked, then the mark is written
-   * down beside the lease: whoever gives back the seats of a dead lease finds every partition in which one may be.
+   * Makes the partition ready to hold memberships under this lease. First the partition is marked, then the mark is written
+   * down beside the lease: whoever releases the memberships of a dead lease finds every partition in which one may be.
    * `reopened`: Redis knew it to be open already. `ended`: the lease is not renewable any more.
    */
   async open(partition: Partition): Promise<'opened' | 'reopened' | 'ended'> {

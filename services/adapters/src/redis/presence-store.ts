@@ -2,8 +2,8 @@
  * Who is where, over all nodes.
  *
  * Each join and leave is one script. Around them stands what makes them right in a world that fails: this node holds its
- * seats under a lease and keeps a book of them, and whenever it has a reason to doubt that Redis has the same ones (a
- * connection came back, a script found its partition closed, its lease was gone), they are mended first.
+ * memberships under a lease and keeps a book of them, and whenever it has a reason to doubt that Redis has the same ones (a
+ * connection came back, a script found its partition closed, its lease was gone), they are reconciled first.
  */
 import {
   type Clock,
@@ -11,22 +11,22 @@ import {
   type Joined,
   type JoinOptions,
   type Left,
+  type Membership,
   type Observer,
   type Occupancy,
   type PositionedMembers,
   type PositionedOccupancy,
   type PresenceStore,
-  type Seat,
   type Topic,
 } from '@starling/ports';
 import { type GiveBackEvents, giveBackLease } from './give-back.ts';
 import type { Place } from './keys.ts';
 import type { RedisLink } from './link.ts';
-import { isUnavailable, Mending, unavailable } from './mending.ts';
+import { type BookedMembership, MembershipBook } from './membership-book.ts';
+import { parseUsers, releaseMembership, takeMembership, toMember } from './membership-scripts.ts';
 import { defaultLeaseTiming, type LeaseTiming, NodeLease } from './node-lease.ts';
+import { isUnavailable, Reconciler, unavailable } from './reconciler.ts';
 import { scripts } from './scripts.ts';
-import { type BookedSeat, SeatBook } from './seat-book.ts';
-import { giveBackSeat, parseUsers, takeSeat, toMember } from './seat-scripts.ts';
 
 export interface RedisPresenceStoreDeps {
   readonly link: RedisLink;
@@ -36,7 +36,7 @@ export interface RedisPresenceStoreDeps {
   readonly nodeId: string;
 }
 
-/** A seat is tried again when Redis had forgotten the lease: once that is mended it should know it. */
+/** A membership is tried again when Redis had forgotten the lease: once that is reconciled it should know it. */
 const attemptCount = 3;
 const closedHere = { kind: 'closed' } as const;
 
@@ -46,9 +46,9 @@ export class RedisPresenceStore implements PresenceStore {
   readonly #observer: Observer;
   readonly #timing: LeaseTiming;
   readonly #lease: NodeLease;
-  readonly #book = new SeatBook();
+  readonly #book = new MembershipBook();
   readonly #repairListeners = new Set<(topic: Topic, connectionCount: number) => void>();
-  readonly #mending: Mending;
+  readonly #reconciler: Reconciler;
   readonly #givingBack = new Set<string>();
   readonly #giveBackEvents: GiveBackEvents = {
     onRepair: (topic, connectionCount) => this.#tellRepair(topic, connectionCount),
@@ -61,7 +61,7 @@ export class RedisPresenceStore implements PresenceStore {
     this.#observer = deps.observer;
     this.#timing = timing;
     this.#lease = new NodeLease(deps.link, deps.nodeId, timing);
-    this.#mending = new Mending({
+    this.#reconciler = new Reconciler({
       ...deps,
       timing,
       lease: this.#lease,
@@ -72,23 +72,23 @@ export class RedisPresenceStore implements PresenceStore {
   }
 
   /**
-   * Call when the link is up. Returns the function that gives back all seats that are left, forgets the lease, and
+   * Call when the link is up. Returns the function that releases all memberships that are left, forgets the lease, and
    * resolves then; call it before the link ends.
    */
   async start(): Promise<() => Promise<void>> {
     const endReturns = this.#link.onReturn(() => {
       // Where Redis was away, the others must have subscribed again before they are told of anyone.
-      this.#mending.settleIn(this.#timing.settleMs);
-      this.#mending.doubt();
+      this.#reconciler.settleIn(this.#timing.settleMs);
+      this.#reconciler.markDirty();
     });
     // A node that was still for long may have been taken for dead, and find out only with its next renewal; clients that
     // are told anew after the gap would not find themselves among those present.
-    const endGaps = this.#link.onGap(() => this.#mending.doubt());
-    await this.#mending.mend();
+    const endGaps = this.#link.onGap(() => this.#reconciler.markDirty());
+    await this.#reconciler.reconcile();
     this.#renewLater();
     return async () => {
       this.#isStopped = true;
-      this.#mending.stop();
+      this.#reconciler.stop();
       endReturns();
       endGaps();
       // A renewal under way would bring the lease back.
@@ -97,18 +97,18 @@ export class RedisPresenceStore implements PresenceStore {
         await giveBackLease(this.#link, this.#lease.id, true, this.#giveBackEvents);
       } catch (err) {
         // The others will when the lease has ended.
-        this.#observer.problem('the seats of this node were not given back', { err });
+        this.#observer.problem('the memberships of this node were not released', { err });
       }
     };
   }
 
-  async join(seat: Seat, options: JoinOptions = {}): Promise<Joined | { readonly isFull: true }> {
-    const place = this.#link.keys.place(seat.topic);
+  async join(membership: Membership, options: JoinOptions = {}): Promise<Joined | { readonly isFull: true }> {
+    const place = this.#link.keys.place(membership.topic);
     // First the leave that could not be delivered, then this join.
-    if (this.#book.get(place, seat.socketId)?.state === 'leaving') await this.#mending.sure();
-    const earlier = this.#book.get(place, seat.socketId);
-    const booked: BookedSeat = earlier ?? {
-      seat,
+    if (this.#book.get(place, membership.socketId)?.state === 'leaving') await this.#reconciler.sure();
+    const earlier = this.#book.get(place, membership.socketId);
+    const booked: BookedMembership = earlier ?? {
+      membership,
       announce: options.announce,
       state: 'joining',
       isAsking: false,
@@ -123,24 +123,25 @@ export class RedisPresenceStore implements PresenceStore {
       if (joined.isFull) this.#book.delete(place, booked);
       return joined;
     } catch (err) {
-      // Whoever asked gives the seat back, in case Redis took it: see the port.
+      // Whoever asked gives the membership back, in case Redis took it: see the port.
       if (booked.state === 'joining') this.#book.delete(place, booked);
       throw err;
     }
   }
 
-  async leave(seat: Seat): Promise<Left> {
-    const place = this.#link.keys.place(seat.topic);
-    const booked = this.#book.get(place, seat.socketId);
+  async leave(membership: Membership): Promise<Left> {
+    const place = this.#link.keys.place(membership.topic);
+    const booked = this.#book.get(place, membership.socketId);
     if (booked !== undefined) booked.state = 'leaving';
     try {
       for (let attempt = 0; attempt < attemptCount; attempt++) {
-        await this.#mending.sure();
-        // Carried out by the mending while this waited, or by the node that took this one for dead.
-        if (booked !== undefined && this.#book.get(place, seat.socketId) !== booked) return booked.left ?? nothingLeft;
-        const left = await this.#giveBackOwn(place, seat.socketId, booked);
+        await this.#reconciler.sure();
+        // Carried out by the reconciling while this waited, or by the node that took this one for dead.
+        if (booked !== undefined && this.#book.get(place, membership.socketId) !== booked)
+          return booked.left ?? nothingLeft;
+        const left = await this.#giveBackOwn(place, membership.socketId, booked);
         if (left.kind === 'closed') {
-          this.#mending.doubt();
+          this.#reconciler.markDirty();
           continue;
         }
         if (booked !== undefined) this.#book.delete(place, booked);
@@ -148,15 +149,15 @@ export class RedisPresenceStore implements PresenceStore {
       }
       throw unavailable('Redis keeps forgetting the lease of this node');
     } catch (err) {
-      // The book has it as leaving: it is replayed by the next mending. One that was never booked may have been taken
-      // by a join whose answer was lost; the mending finds it because the book does not have it.
-      this.#mending.doubt();
+      // The book has it as leaving: it is replayed by the next reconciling. One that was never booked may have been taken
+      // by a join whose answer was lost; the reconciling finds it because the book does not have it.
+      this.#reconciler.markDirty();
       throw err;
     }
   }
 
   async members(topic: Topic): Promise<PositionedMembers> {
-    await this.#mending.sure();
+    await this.#reconciler.sure();
     const { users, partition } = this.#link.keys.place(topic);
     const answer = await this.#link.run(scripts.members, [users, partition.position], []);
     const [fields, position] = answer as [string[], string];
@@ -164,7 +165,7 @@ export class RedisPresenceStore implements PresenceStore {
   }
 
   async occupancies(topics: readonly Topic[]): Promise<readonly PositionedOccupancy[]> {
-    await this.#mending.sure();
+    await this.#reconciler.sure();
     const places = topics.map((topic) => this.#link.keys.place(topic));
     const byTag = new Map<string, Place[]>();
     for (const place of places) {
@@ -175,19 +176,21 @@ export class RedisPresenceStore implements PresenceStore {
     const reads = Array.from(byTag.values(), async (partners) => {
       const [first] = partners;
       if (first === undefined) return;
-      const keys = [first.partition.position, ...partners.flatMap(({ seats, users }) => [seats, users])];
+      const keys = [first.partition.position, ...partners.flatMap(({ memberships, users }) => [memberships, users])];
       const [position, ...counts] = (await this.#link.run(scripts.occupancies, keys, [])) as [string, ...number[]];
-      for (const [index, { seats }] of partners.entries()) {
+      for (const [index, { memberships }] of partners.entries()) {
         const [connectionCount = 0, userCount = 0] = counts.slice(2 * index);
-        answers.set(seats, { connectionCount, userCount, position: Number(position) });
+        answers.set(memberships, { connectionCount, userCount, position: Number(position) });
       }
     });
     await Promise.all(reads);
-    return places.map(({ seats }) => answers.get(seats) ?? { connectionCount: 0, userCount: 0, position: 0 });
+    return places.map(
+      ({ memberships }) => answers.get(memberships) ?? { connectionCount: 0, userCount: 0, position: 0 },
+    );
   }
 
   async channels(appId: string, prefix: string): Promise<ReadonlyMap<string, Occupancy>> {
-    await this.#mending.sure();
+    await this.#reconciler.sure();
     const reads = this.#link.keys
       .partitionsOf(appId)
       .map(({ occupied }) => this.#link.run(scripts.channels, [occupied], [prefix]));
@@ -208,35 +211,37 @@ export class RedisPresenceStore implements PresenceStore {
     return () => this.#repairListeners.delete(entry);
   }
 
-  async #giveBackOwn(place: Place, socketId: string, booked: BookedSeat | undefined) {
-    if (booked === undefined) return giveBackSeat(this.#link, place, socketId);
+  async #giveBackOwn(place: Place, socketId: string, booked: BookedMembership | undefined) {
+    if (booked === undefined) return releaseMembership(this.#link, place, socketId);
     booked.isAsking = true;
     try {
-      return await giveBackSeat(this.#link, place, socketId, { openLease: this.#lease.id });
+      return await releaseMembership(this.#link, place, socketId, { openLease: this.#lease.id });
     } finally {
       booked.isAsking = false;
     }
   }
 
-  async #take(place: Place, booked: BookedSeat, memberLimit: number | undefined) {
+  async #take(place: Place, booked: BookedMembership, memberLimit: number | undefined) {
     for (let attempt = 0; attempt < attemptCount; attempt++) {
-      await this.#mending.sure();
+      await this.#reconciler.sure();
       const lease = this.#lease.id;
       const isOpen = this.#lease.isOpen(place.partition) || (await this.#lease.open(place.partition)) !== 'ended';
-      const taken = isOpen ? await takeSeat(this.#link, lease, booked, { memberLimit, isPutBack: false }) : closedHere;
+      const taken = isOpen
+        ? await takeMembership(this.#link, lease, booked, { memberLimit, isPutBack: false })
+        : closedHere;
       if (taken.kind === 'full') return { isFull: true } as const;
       if (taken.kind === 'closed') {
-        this.#mending.doubt();
+        this.#reconciler.markDirty();
         continue;
       }
       booked.state = 'seated';
       if (lease !== this.#lease.id) {
-        // Taken under a lease that has ended meanwhile: it is given back with the others of that lease.
+        // Taken under a lease that has ended meanwhile: it is released with the others of that lease.
         booked.isAway = true;
-        this.#mending.doubt();
+        this.#reconciler.markDirty();
       }
       const { wasOccupied, memberAdded, connectionCount, position, users } = taken;
-      const own = users.find(({ userId }) => userId === booked.seat.member?.userId);
+      const own = users.find(({ userId }) => userId === booked.membership.member?.userId);
       if (own !== undefined) {
         booked.member = toMember(own);
         booked.arrival = own.arrival;
@@ -253,15 +258,15 @@ export class RedisPresenceStore implements PresenceStore {
     this.#clock.after(this.#timing.renewEveryMs, () => {
       if (this.#isStopped) return;
       this.#renewLater();
-      void this.#renewAndMend();
+      void this.#renewAndReconcile();
     });
   }
 
   /** Never rejects. */
-  async #renewAndMend(): Promise<void> {
+  async #renewAndReconcile(): Promise<void> {
     try {
       await this.#renew();
-      if (this.#mending.isNeeded) await this.#mending.mend();
+      if (this.#reconciler.isNeeded) await this.#reconciler.reconcile();
     } catch (err) {
       // The link itself tells what is wrong with Redis, and the next round tries again.
       if (!isUnavailable(err)) this.#observer.problem('renewing the lease in redis failed', { err });
@@ -270,19 +275,19 @@ export class RedisPresenceStore implements PresenceStore {
 
   async #renew(): Promise<void> {
     const { status, settleLeftMs, ended } = await this.#lease.renew();
-    this.#mending.settleIn(settleLeftMs);
+    this.#reconciler.settleIn(settleLeftMs);
     // After a loss of data that the others have got over, they have told their clients who is left: not these.
     const isAway = status === 'swept' || (status === 'lost' && settleLeftMs === 0);
     if (isAway) this.#markAway();
     if (status !== 'held') {
       this.#observer.problem(
-        status === 'lost' ? 'redis has lost its data' : 'this node was taken for dead: it takes its seats again',
+        status === 'lost' ? 'redis has lost its data' : 'this node was taken for dead: it takes its memberships again',
         {},
       );
-      this.#mending.doubt();
+      this.#reconciler.markDirty();
     }
-    // A connection is spared the announcement of its own seat. Of a user's several connections, the one spared when the
-    // last was given back need not be the one spared when the first is taken again: one hears only that its user is gone.
+    // A connection is spared the announcement of its own membership. Of a user's several connections, the one spared when the
+    // last was released need not be the one spared when the first is taken again: one hears only that its user is gone.
     if (isAway) this.#link.tellGap();
     for (const lease of ended) void this.#giveBack(lease);
   }
@@ -290,7 +295,7 @@ export class RedisPresenceStore implements PresenceStore {
   /** Everyone was told that these members are gone; those who were leaving now really are. */
   #markAway(): void {
     for (const booked of [...this.#book.all()]) {
-      if (booked.state === 'leaving') this.#book.delete(this.#link.keys.place(booked.seat.topic), booked);
+      if (booked.state === 'leaving') this.#book.delete(this.#link.keys.place(booked.membership.topic), booked);
       else booked.isAway = booked.state === 'seated';
     }
   }
@@ -300,11 +305,12 @@ export class RedisPresenceStore implements PresenceStore {
     if (this.#givingBack.has(lease) || this.#isStopped) return;
     this.#givingBack.add(lease);
     try {
-      const seatCount = await giveBackLease(this.#link, lease, false, this.#giveBackEvents);
-      if (seatCount !== null) this.#observer.note('gave back the seats of a dead node', { lease, seatCount });
+      const membershipCount = await giveBackLease(this.#link, lease, false, this.#giveBackEvents);
+      if (membershipCount !== null)
+        this.#observer.note('released the memberships of a dead node', { lease, membershipCount });
     } catch (err) {
       // The claim ends soon, and whoever renews then goes on where this stopped.
-      this.#observer.problem('the seats of a dead node were not all given back', { err, lease });
+      this.#observer.problem('the memberships of a dead node were not all released', { err, lease });
     } finally {
       this.#givingBack.delete(lease);
     }

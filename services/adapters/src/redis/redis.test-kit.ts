@@ -131,7 +131,7 @@ export interface OpenNode extends OpenLink {
   readonly store: RedisPresenceStore;
 }
 
-/** Its seats are given back soon. */
+/** Its memberships are released soon. */
 export const dying = { leaseMs: 600, renewEveryMs: 200, settleMs: 400 };
 /** Taken for dead after a while, but not because the machine is busy. */
 export const stopping = { leaseMs: 2_500, renewEveryMs: 250, settleMs: 400 };

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { addressGroup } from '@starling/core';
 import type { Database, Keyring } from '@starling/database';
-import type { Bulletin, Clock, Observer, RateLimiter } from '@starling/ports';
+import type { Clock, ControlBus, Observer, RateLimiter } from '@starling/ports';
 import { takeJsonBodies } from '@starling/runtime';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
@@ -11,7 +11,7 @@ import { type Principal, type Role, reaches, roles } from '../people/principal.t
 import { fail, sendFault, sendJson } from './answer.ts';
 import { type AuditEntry, recordAudit } from './audit.ts';
 import { type KeptAnswer, keepAnswer, keyOwner, takeKey, withoutSecret } from './idempotency.ts';
-import type { Call, Deed, Failed, Implementation } from './implement.ts';
+import type { AuditRecord, Call, Failed, Implementation } from './implement.ts';
 import { isForeign } from './origin.ts';
 
 export interface FrameDeps {
@@ -19,7 +19,7 @@ export interface FrameDeps {
   readonly authenticate: (request: FastifyRequest) => Promise<Principal | undefined>;
   /** What is so of them now; undefined when they would not be known any more. */
   readonly renew: (principal: Principal) => Promise<Principal | undefined>;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
   readonly database: Database;
   readonly keyring: Keyring;
   readonly rateLimiter: RateLimiter;
@@ -255,14 +255,14 @@ type Answered = { readonly ok: true; readonly value: Pick<KeptAnswer, 'status' |
 async function run(deps: FrameDeps, { operation, prepare, handle }: Implementation, call: Call): Promise<Answered> {
   const prepared = await prepare?.(call);
   if (prepared?.ok === false) return prepared;
-  const perform = async (): Promise<{ readonly answer: Answered; readonly deed: Deed | undefined }> => {
+  const perform = async (): Promise<{ readonly answer: Answered; readonly auditRecord: AuditRecord | undefined }> => {
     const outcome = await handle(call, prepared?.value);
-    if (!outcome.ok) return { answer: outcome, deed: undefined };
+    if (!outcome.ok) return { answer: outcome, auditRecord: undefined };
     // Through the contract: what it does not name is left out, whatever the row held.
     const body: unknown = operation.reply.parse(outcome.value);
     const status = operation.creates ? 201 : body === null ? 204 : 200;
-    const deed = 'deed' in outcome ? (outcome.deed as Deed) : undefined;
-    return { answer: { ok: true, value: { status, body } }, deed };
+    const auditRecord = 'auditRecord' in outcome ? (outcome.auditRecord as AuditRecord) : undefined;
+    return { answer: { ok: true, value: { status, body } }, auditRecord };
   };
   if (operation.method === 'GET') return (await perform()).answer;
 
@@ -280,10 +280,10 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
     if (kept !== undefined) {
       return kept.requestHash === given?.requestHash ? { ok: true, value: kept } : fail('idempotency_key_reused');
     }
-    const { answer, deed } = await perform();
+    const { answer, auditRecord } = await perform();
     if (!answer.ok) return answer;
-    if (deed?.target != null) {
-      await recordAudit(deps, toEntry(operation, call, { ...deed, target: deed.target }));
+    if (auditRecord?.target != null) {
+      await recordAudit(deps, toEntry(operation, call, { ...auditRecord, target: auditRecord.target }));
       if (operation.endsAccess) tellAccessChanged(deps, call);
     }
     // Only what was done is kept: a request that was refused may be sent again.
@@ -296,22 +296,26 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
 }
 
 /** Whose: of the member in the path, of who decides it for themselves, else of anybody. */
-function tellAccessChanged({ database, bulletin }: FrameDeps, { params, organisationId, principal }: Call): void {
+function tellAccessChanged({ database, controlBus }: FrameDeps, { params, organisationId, principal }: Call): void {
   const { userId: memberId } = params as Readonly<Record<string, string | undefined>>;
   const userId = memberId ?? (organisationId === undefined ? principal?.userId : undefined) ?? null;
   database.afterCommit(() => {
     // One that is lost costs seconds: streams look by themselves, too.
-    bulletin.post({ kind: 'access-changed', userId }).catch(() => {});
+    controlBus.post({ kind: 'access-changed', userId }).catch(() => {});
   });
 }
 
-export function toEntry(operation: Operation, call: Call, deed: Deed & { readonly target: string }): AuditEntry {
+export function toEntry(
+  operation: Operation,
+  call: Call,
+  auditRecord: AuditRecord & { readonly target: string },
+): AuditEntry {
   return {
-    organisationId: deed.organisationId ?? call.organisationId,
+    organisationId: auditRecord.organisationId ?? call.organisationId,
     actor: actorOf(call),
     action: operation.id,
-    target: deed.target,
-    details: deed.details ?? {},
+    target: auditRecord.target,
+    details: auditRecord.details ?? {},
   };
 }
 

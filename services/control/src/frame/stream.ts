@@ -43,7 +43,7 @@ export const farewellMs = 3_000;
 const unprovenMs = 60_000;
 
 export function mountStream(server: FastifyInstance, deps: StreamDeps, operation: Operation, begin: Begin): void {
-  const { bulletin, observer } = deps;
+  const { controlBus, observer } = deps;
   const { onRequest, admissionOf } = admitting(deps, operation);
   const open = new Set<Reader>();
   const bounds = { ...defaultStreamBounds, ...deps.streamBounds };
@@ -87,13 +87,14 @@ export function mountStream(server: FastifyInstance, deps: StreamDeps, operation
   });
 
   const endListening = [
-    bulletin.listen(
-      fence(observer, 'control message', (notice) => {
-        if (notice.kind !== 'access-changed') return;
-        for (const reader of open) if (notice.userId === null || notice.userId === reader.userId) void reader.check();
+    controlBus.listen(
+      fence(observer, 'control message', (controlMessage) => {
+        if (controlMessage.kind !== 'access-changed') return;
+        for (const reader of open)
+          if (controlMessage.userId === null || controlMessage.userId === reader.userId) void reader.check();
       }),
     ),
-    bulletin.onGap(
+    controlBus.onGap(
       fence(observer, 'control message', () => {
         for (const reader of open) void reader.check();
       }),

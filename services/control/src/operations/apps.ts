@@ -11,7 +11,7 @@ import {
   readInstallationLimits,
   withinInstallation,
 } from '@starling/database';
-import type { AppLimits, Bulletin, Clock } from '@starling/ports';
+import type { AppLimits, Clock, ControlBus } from '@starling/ports';
 import type { z } from 'zod';
 import { type app as contract, operations } from '../contract/index.ts';
 import { fail, outdated } from '../frame/answer.ts';
@@ -21,7 +21,7 @@ import type { Rollout } from '../rollout.ts';
 
 interface Deps {
   readonly database: Database;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
   readonly clock: Clock;
   readonly rollout: Rollout;
 }
@@ -29,7 +29,7 @@ interface Deps {
 const limitNames = Object.keys(defaultAppSettings.limits) as Array<keyof AppLimits>;
 
 export function appRoutes(deps: Deps): Implementation[] {
-  const { database, bulletin, clock, rollout } = deps;
+  const { database, controlBus, clock, rollout } = deps;
   return [
     implement(operations.listApps, async ({ organisationId, query }) => {
       const place = parseCursor('apps', ['string', 'string'], query.cursor);
@@ -74,11 +74,11 @@ export function appRoutes(deps: Deps): Implementation[] {
         settings: sql.json(settings as never),
         created_at: new Date(clock.now()),
       });
-      await appChanged(database, bulletin, id);
+      await appChanged(database, controlBus, id);
       const row = await findApp(database, id);
       // Gone only with its organisation, which waits for this transaction.
       if (row === undefined) return fail('resource_unknown');
-      return { ok: true, value: toApp(row, maxima), deed: { target: `app:${id}`, details: { name: row.name } } };
+      return { ok: true, value: toApp(row, maxima), auditRecord: { target: `app:${id}`, details: { name: row.name } } };
     }),
 
     implement(operations.changeApp, async ({ params: { appId }, body, ifVersion }) => {
@@ -99,14 +99,15 @@ export function appRoutes(deps: Deps): Implementation[] {
         }),
       };
       const details = differences(former, next);
-      if (Object.keys(details).length === 0) return { ok: true, value: toApp(found, maxima), deed: { target: null } };
+      if (Object.keys(details).length === 0)
+        return { ok: true, value: toApp(found, maxima), auditRecord: { target: null } };
       await sql`
         update apps
         set name = ${next.name}, is_enabled = ${next.isEnabled}, settings = ${sql.json(next.settings as never)}
         where id = ${appId}`;
-      const version = await appChanged(database, bulletin, appId);
+      const version = await appChanged(database, controlBus, appId);
       const row = { ...found, name: next.name, is_enabled: next.isEnabled, settings: next.settings, version };
-      return { ok: true, value: toApp(row, maxima), deed: { target: `app:${appId}`, details } };
+      return { ok: true, value: toApp(row, maxima), auditRecord: { target: `app:${appId}`, details } };
     }),
 
     implement(operations.deleteApp, async ({ params: { appId }, ifVersion }) => {
@@ -115,8 +116,8 @@ export function appRoutes(deps: Deps): Implementation[] {
       if (!locked.ok) return locked;
       const found = locked.value;
       await sql`delete from apps where id = ${appId}`;
-      await appChanged(database, bulletin, appId);
-      return { ok: true, value: null, deed: { target: `app:${appId}`, details: { name: found.name } } };
+      await appChanged(database, controlBus, appId);
+      return { ok: true, value: null, auditRecord: { target: `app:${appId}`, details: { name: found.name } } };
     }),
 
     implement(operations.getRollout, async ({ params: { appId } }) => {

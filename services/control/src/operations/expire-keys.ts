@@ -1,17 +1,17 @@
 /** Keys that have come to their end are disabled, on time, by one of the programs that could. */
 import { appChanged, type Database, lockApps } from '@starling/database';
-import type { Bulletin, Clock, Observer } from '@starling/ports';
+import type { Clock, ControlBus, Observer } from '@starling/ports';
 import { recordAudit } from '../frame/audit.ts';
 
 interface Deps {
   readonly database: Database;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
   readonly clock: Clock;
 }
 
 /** Returns how many. Programs that do it at the same time wait for each other, and find nothing left. */
 export async function expireKeys(deps: Deps): Promise<number> {
-  const { database, bulletin, clock } = deps;
+  const { database, controlBus, clock } = deps;
   const now = new Date(clock.now());
   // Nearly always there is nothing, and nobody has to wait for that.
   const [due] = await database.sql`select 1 from app_keys where is_enabled and expires_at <= ${now} limit 1`;
@@ -22,7 +22,7 @@ export async function expireKeys(deps: Deps): Promise<number> {
       update app_keys set is_enabled = false from apps
       where apps.id = app_keys.app_id and app_keys.is_enabled and expires_at <= ${now}
       returning key, app_id, organisation_id`;
-    for (const appId of new Set(keys.map((key) => key.app_id))) await appChanged(database, bulletin, appId);
+    for (const appId of new Set(keys.map((key) => key.app_id))) await appChanged(database, controlBus, appId);
     for (const { key, app_id: appId, organisation_id: organisationId } of keys) {
       const actor = { kind: 'system' } as const;
       await recordAudit(deps, { organisationId, actor, action: 'expireKey', target: `key:${key}`, details: { appId } });

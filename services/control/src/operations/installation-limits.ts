@@ -8,7 +8,7 @@ import {
   readInstallationLimits,
   withinInstallation,
 } from '@starling/database';
-import { type AppLimits, type Bulletin, defaultAppLimits } from '@starling/ports';
+import { type AppLimits, type ControlBus, defaultAppLimits } from '@starling/ports';
 import type { z } from 'zod';
 import { type installationLimits as contract, operations } from '../contract/index.ts';
 import { outdated } from '../frame/answer.ts';
@@ -17,13 +17,13 @@ import { differences } from './apps.ts';
 
 interface Deps {
   readonly database: Database;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
 }
 
 const names = Object.keys(defaultInstallationLimits) as Array<keyof InstallationLimits>;
 const appNames = Object.keys(defaultAppLimits) as Array<keyof AppLimits>;
 
-export function installationLimitRoutes({ database, bulletin }: Deps): Implementation[] {
+export function installationLimitRoutes({ database, controlBus }: Deps): Implementation[] {
   return [
     implement(operations.getInstallationLimits, async () => {
       const { limits, version } = await readInstallationLimits(database.sql);
@@ -44,16 +44,16 @@ export function installationLimitRoutes({ database, bulletin }: Deps): Implement
       const version = former.version + 1;
       const details = differences(former.limits, limits);
       if (Object.keys(details).length === 0) {
-        return { ok: true, value: toReply(former.limits, former.version), deed: { target: null } };
+        return { ok: true, value: toReply(former.limits, former.version), auditRecord: { target: null } };
       }
       await sql`
         insert into installation_limits (limits, version) values (${sql.json(limits)}, ${version})
         on conflict (is_one) do update set limits = excluded.limits, version = excluded.version`;
-      const apps = await changeAppsBetween({ database, bulletin }, former.limits, limits);
+      const apps = await changeAppsBetween({ database, controlBus }, former.limits, limits);
       return {
         ok: true,
         value: toReply(limits, version),
-        deed: { target: 'installation:limits', details: { ...details, apps } },
+        auditRecord: { target: 'installation:limits', details: { ...details, apps } },
       };
     }),
   ];
@@ -61,7 +61,7 @@ export function installationLimitRoutes({ database, bulletin }: Deps): Implement
 
 /** Gives each app whose limits that count are others now its next version, and has all nodes read those. Returns how many. */
 async function changeAppsBetween(
-  { database, bulletin }: Deps,
+  { database, controlBus }: Deps,
   former: InstallationLimits,
   next: InstallationLimits,
 ): Promise<number> {
@@ -82,7 +82,7 @@ async function changeAppsBetween(
   const last = changes.reduce((newest, each) => (each.seq > newest.seq ? each : newest));
   database.afterCommit(() => {
     // One is enough: nodes read the whole feed up to it. One that is lost costs a few seconds.
-    bulletin.post({ kind: 'app-changed', appId: last.appId, version: last.seq }).catch(() => {});
+    controlBus.post({ kind: 'app-changed', appId: last.appId, version: last.seq }).catch(() => {});
   });
   return ids.length;
 }

@@ -7,7 +7,7 @@ import {
   type Keyring,
   lockApps,
 } from '@starling/database';
-import type { Bulletin, Clock } from '@starling/ports';
+import type { Clock, ControlBus } from '@starling/ports';
 import type { z } from 'zod';
 import { type appKey, operations } from '../contract/index.ts';
 import { fail } from '../frame/answer.ts';
@@ -17,7 +17,7 @@ import { parseCursor, toPage } from '../frame/page.ts';
 interface Deps {
   readonly database: Database;
   readonly keyring: Keyring;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
   readonly clock: Clock;
 }
 
@@ -25,7 +25,7 @@ interface Deps {
 const keysMax = 100;
 
 export function keyRoutes(deps: Deps): Implementation[] {
-  const { database, bulletin, clock } = deps;
+  const { database, controlBus, clock } = deps;
 
   const inserted = async (appId: string, label: string): Promise<Inserted | Failed> => {
     const { sql } = database;
@@ -53,10 +53,10 @@ export function keyRoutes(deps: Deps): Implementation[] {
       await lockApps(database.sql);
       const made = await inserted(appId, body.label);
       if (!made.ok) return made;
-      await appChanged(database, bulletin, appId);
+      await appChanged(database, controlBus, appId);
       const { row, secret } = made.value;
-      const deed = { target: `key:${row.key}`, details: { appId, label: row.label } };
-      return { ok: true, value: { ...toKey(row), secret }, deed };
+      const auditRecord = { target: `key:${row.key}`, details: { appId, label: row.label } };
+      return { ok: true, value: { ...toKey(row), secret }, auditRecord };
     }),
 
     implement(operations.rotateKey, async ({ params: { appId, key }, body: { overlapSeconds } }) => {
@@ -76,12 +76,12 @@ export function keyRoutes(deps: Deps): Implementation[] {
       const replaced = { ...old, expires_at: endsAt, is_enabled: endsAt.getTime() > now };
       await sql`
         update app_keys set expires_at = ${replaced.expires_at}, is_enabled = ${replaced.is_enabled} where key = ${key}`;
-      await appChanged(database, bulletin, appId);
+      await appChanged(database, controlBus, appId);
       const { row, secret } = made.value;
       return {
         ok: true,
         value: { ...toKey(row), secret, replaces: toKey(replaced) },
-        deed: { target: `key:${key}`, details: { appId, newKey: row.key, expiresAt: endsAt.toISOString() } },
+        auditRecord: { target: `key:${key}`, details: { appId, newKey: row.key, expiresAt: endsAt.toISOString() } },
       };
     }),
 
@@ -99,12 +99,12 @@ export function keyRoutes(deps: Deps): Implementation[] {
       };
       const isSame =
         row.label === found.label && row.is_enabled === found.is_enabled && row.expires_at === found.expires_at;
-      if (isSame) return { ok: true, value: toKey(row), deed: { target: null } };
+      if (isSame) return { ok: true, value: toKey(row), auditRecord: { target: null } };
       await sql`
         update app_keys set label = ${row.label}, is_enabled = ${row.is_enabled}, expires_at = ${row.expires_at}
         where key = ${key}`;
-      await appChanged(database, bulletin, appId);
-      return { ok: true, value: toKey(row), deed: { target: `key:${key}`, details: { appId, ...body } } };
+      await appChanged(database, controlBus, appId);
+      return { ok: true, value: toKey(row), auditRecord: { target: `key:${key}`, details: { appId, ...body } } };
     }),
 
     implement(operations.deleteKey, async ({ params: { appId, key } }) => {
@@ -113,8 +113,8 @@ export function keyRoutes(deps: Deps): Implementation[] {
       const found = await findKey(database, appId, key);
       if (found === undefined) return fail('resource_unknown');
       await sql`delete from app_keys where key = ${key}`;
-      await appChanged(database, bulletin, appId);
-      return { ok: true, value: null, deed: { target: `key:${key}`, details: { appId, label: found.label } } };
+      await appChanged(database, controlBus, appId);
+      return { ok: true, value: null, auditRecord: { target: `key:${key}`, details: { appId, label: found.label } } };
     }),
   ];
 }

@@ -35,7 +35,7 @@ export function operatorRoutes({ database, clock }: Deps): Implementation[] {
         insert into operators (user_id, created_at) values (${userId}, ${new Date(clock.now())}) on conflict do nothing`;
       const [row] = await read(sql, userId);
       if (row === undefined) return fail('resource_unknown');
-      return { ok: true, value: toOperator(row), deed: { target: count === 0 ? null : `user:${userId}` } };
+      return { ok: true, value: toOperator(row), auditRecord: { target: count === 0 ? null : `user:${userId}` } };
     }),
 
     implement(operations.takeOperator, async ({ params: { userId }, principal }) => {
@@ -46,7 +46,7 @@ export function operatorRoutes({ database, clock }: Deps): Implementation[] {
       if (!all.some((each) => each.userId === userId)) return fail('resource_unknown');
       if (all.length === 1) return fail('last_operator');
       await sql`delete from operators where user_id = ${userId}`;
-      return { ok: true, value: null, deed: { target: `user:${userId}` } };
+      return { ok: true, value: null, auditRecord: { target: `user:${userId}` } };
     }),
   ];
 }

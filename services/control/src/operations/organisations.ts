@@ -65,7 +65,7 @@ export function organisationRoutes(deps: { readonly database: Database; readonly
       return {
         ok: true,
         value: toOrganisation(row, 'owner'),
-        deed: { organisationId: row.id, target: `organisation:${row.id}`, details: { name: row.name } },
+        auditRecord: { organisationId: row.id, target: `organisation:${row.id}`, details: { name: row.name } },
       };
     }),
 
@@ -75,14 +75,18 @@ export function organisationRoutes(deps: { readonly database: Database; readonly
       const refused = outdated(found.version, ifVersion);
       if (refused !== undefined) return refused;
       const role = roleOf(principal, organisationId);
-      if (found.name === body.name) return { ok: true, value: toOrganisation(found, role), deed: { target: null } };
+      if (found.name === body.name)
+        return { ok: true, value: toOrganisation(found, role), auditRecord: { target: null } };
       const row = { ...found, name: body.name, version: found.version + 1 };
       await database.sql`
         update organisations set name = ${row.name}, version = ${row.version} where id = ${organisationId}`;
       return {
         ok: true,
         value: toOrganisation(row, role),
-        deed: { target: `organisation:${organisationId}`, details: { name: { from: found.name, to: row.name } } },
+        auditRecord: {
+          target: `organisation:${organisationId}`,
+          details: { name: { from: found.name, to: row.name } },
+        },
       };
     }),
 
@@ -100,7 +104,7 @@ export function organisationRoutes(deps: { readonly database: Database; readonly
       return {
         ok: true,
         value: null,
-        deed: { target: `organisation:${organisationId}`, details: { name: found.name } },
+        auditRecord: { target: `organisation:${organisationId}`, details: { name: found.name } },
       };
     }),
   ];

@@ -1,5 +1,5 @@
 import { appChanged, type Database, lockApps, parseAppSettings } from '@starling/database';
-import { type Bulletin, type Clock, maxTokenLifetimeMs, type TokenSettings } from '@starling/ports';
+import { type Clock, type ControlBus, maxTokenLifetimeMs, type TokenSettings } from '@starling/ports';
 import type { z } from 'zod';
 import { type tokenSettings as contract, operations } from '../contract/index.ts';
 import { fail } from '../frame/answer.ts';
@@ -10,7 +10,7 @@ import { targetFault } from './target.ts';
 
 interface Deps {
   readonly database: Database;
-  readonly bulletin: Bulletin;
+  readonly controlBus: ControlBus;
   readonly clock: Clock;
   /** Whether URLs may lead into the operator's own network. */
   readonly mayTargetPrivate: boolean;
@@ -25,7 +25,7 @@ interface RevocationRow {
 /** Of one app at a time, since every node holds all of them. */
 const revocationsMax = 10_000;
 
-export function tokenRoutes({ database, bulletin, clock, mayTargetPrivate }: Deps): Implementation[] {
+export function tokenRoutes({ database, controlBus, clock, mayTargetPrivate }: Deps): Implementation[] {
   return [
     implement(operations.getTokenSettings, async ({ params: { appId } }) => {
       const row = await findApp(database, appId);
@@ -45,11 +45,11 @@ export function tokenRoutes({ database, bulletin, clock, mayTargetPrivate }: Dep
       if (Object.keys(fields).length > 0) return fail('fields_invalid', { fields });
       const details = differences(toSettings(settings.tokens, 1), toSettings(next.tokens, 1));
       if (Object.keys(details).length === 0) {
-        return { ok: true, value: toSettings(settings.tokens, found.version), deed: { target: null } };
+        return { ok: true, value: toSettings(settings.tokens, found.version), auditRecord: { target: null } };
       }
       await sql`update apps set settings = ${sql.json(next as never)} where id = ${appId}`;
-      const version = await appChanged(database, bulletin, appId);
-      return { ok: true, value: toSettings(next.tokens, version), deed: { target: `app:${appId}`, details } };
+      const version = await appChanged(database, controlBus, appId);
+      return { ok: true, value: toSettings(next.tokens, version), auditRecord: { target: `app:${appId}`, details } };
     }),
 
     implement(operations.listRevocations, async ({ params: { appId }, query }) => {
@@ -92,11 +92,11 @@ export function tokenRoutes({ database, bulletin, clock, mayTargetPrivate }: Dep
       await sql`
         insert into app_revocations (app_id, by, id, at) values (${appId}, ${body.by}, ${body.id}, ${at})
         on conflict (app_id, by, id) do update set at = greatest(app_revocations.at, excluded.at)`;
-      await appChanged(database, bulletin, appId);
+      await appChanged(database, controlBus, appId);
       return {
         ok: true,
         value: { ...body, at: at.toISOString() },
-        deed: { target: `app:${appId}`, details: { ...body } },
+        auditRecord: { target: `app:${appId}`, details: { ...body } },
       };
     }),
   ];

@@ -84,7 +84,7 @@ export function webhookRoutes({ database, clock, mayTargetPrivate }: Deps): Impl
       return {
         ok: true,
         value: toEndpoint(row),
-        deed: { target: `webhook-endpoint:${row.id}`, details: { appId, url: withoutQuery(row.url) } },
+        auditRecord: { target: `webhook-endpoint:${row.id}`, details: { appId, url: withoutQuery(row.url) } },
       };
     }),
 
@@ -98,7 +98,7 @@ export function webhookRoutes({ database, clock, mayTargetPrivate }: Deps): Impl
       const { url = found.url, events = found.events, isEnabled = found.is_enabled } = body;
       const details = differences(changeableOf(found), changeableOf({ url, events, is_enabled: isEnabled }));
       if (url === found.url && Object.keys(details).length === 0) {
-        return { ok: true, value: toEndpoint(found), deed: { target: null } };
+        return { ok: true, value: toEndpoint(found), auditRecord: { target: null } };
       }
       const row = { ...found, url, events, is_enabled: isEnabled, version: found.version + 1 };
       await database.sql`
@@ -108,7 +108,7 @@ export function webhookRoutes({ database, clock, mayTargetPrivate }: Deps): Impl
       return {
         ok: true,
         value: toEndpoint(row),
-        deed: { target: `webhook-endpoint:${endpointId}`, details: { appId, ...details } },
+        auditRecord: { target: `webhook-endpoint:${endpointId}`, details: { appId, ...details } },
       };
     }),
 
@@ -121,7 +121,7 @@ export function webhookRoutes({ database, clock, mayTargetPrivate }: Deps): Impl
       return {
         ok: true,
         value: null,
-        deed: { target: `webhook-endpoint:${endpointId}`, details: { appId, url: withoutQuery(found.url) } },
+        auditRecord: { target: `webhook-endpoint:${endpointId}`, details: { appId, url: withoutQuery(found.url) } },
       };
     }),
   ];

@@ -43,7 +43,7 @@ export function memberImplementations(deps: PeopleDeps): readonly Implementation
       const member = await findMember(deps, organisationId, userId);
       if (member === undefined) return refuse('resource_unknown');
       const details = { from: changed.value.from, to: role };
-      return { ok: true, value: toMember(member), deed: { target: `user:${userId}`, details } };
+      return { ok: true, value: toMember(member), auditRecord: { target: `user:${userId}`, details } };
     }),
 
     implement(operations.removeMember, async ({ organisationId, params: { userId }, principal }) => {
@@ -54,7 +54,11 @@ export function memberImplementations(deps: PeopleDeps): readonly Implementation
       }
       const removed = await removeMember(deps, { organisationId, userId, by: isOneself ? 'oneself' : role });
       if (!removed.ok) return removed;
-      return { ok: true, value: null, deed: { target: `user:${userId}`, details: { from: removed.value.from } } };
+      return {
+        ok: true,
+        value: null,
+        auditRecord: { target: `user:${userId}`, details: { from: removed.value.from } },
+      };
     }),
 
     implement(operations.listInvitations, async ({ organisationId }) => {
@@ -66,14 +70,14 @@ export function memberImplementations(deps: PeopleDeps): readonly Implementation
       const by = { userId: principal.userId, role: roleOf(principal, organisationId) };
       const made = await invite(deps, { organisationId, email, role, by });
       if (!made.ok) return made;
-      const deed = { target: `invitation:${made.value.id}`, details: { email: made.value.email, role } };
-      return { ok: true, value: { invitation: toInvitation(made.value), token: made.value.token }, deed };
+      const auditRecord = { target: `invitation:${made.value.id}`, details: { email: made.value.email, role } };
+      return { ok: true, value: { invitation: toInvitation(made.value), token: made.value.token }, auditRecord };
     }),
 
     implement(operations.revokeInvitation, async ({ organisationId, params: { invitationId } }) => {
       const email = await revokeInvitation(deps, organisationId, invitationId);
       if (email === undefined) return refuse('resource_unknown');
-      return { ok: true, value: null, deed: { target: `invitation:${invitationId}`, details: { email } } };
+      return { ok: true, value: null, auditRecord: { target: `invitation:${invitationId}`, details: { email } } };
     }),
 
     implementPrepared(
@@ -85,7 +89,7 @@ export function memberImplementations(deps: PeopleDeps): readonly Implementation
       async (_call, { email, role, organisationName, hasUser }) => ({
         ok: true,
         value: { email, role, organisationName, hasUser },
-        deed: { target: null },
+        auditRecord: { target: null },
       }),
     ),
 
@@ -117,7 +121,7 @@ export function memberImplementations(deps: PeopleDeps): readonly Implementation
         return {
           ok: true,
           value: { organisationId, role },
-          deed: { target: `user:${userId}`, organisationId, details: { role } },
+          auditRecord: { target: `user:${userId}`, organisationId, details: { role } },
         };
       },
     ),

@@ -28,7 +28,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       async ({ body, request }) => checkCredentials(deps, body, await visitorOf(deps, request)),
       async ({ request, reply }, { id }) => {
         await signInAs(deps, request, reply, id);
-        return { ok: true, value: await meOf(deps, id), deed: { target: `user:${id}` } };
+        return { ok: true, value: await meOf(deps, id), auditRecord: { target: `user:${id}` } };
       },
     ),
 
@@ -37,7 +37,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       if (!user.ok) return user;
       await endSession(deps, user.value.userId, user.value.sessionId);
       clearCookie(request, reply, 'session');
-      return { ok: true, value: null, deed: { target: `session:${user.value.sessionId}` } };
+      return { ok: true, value: null, auditRecord: { target: `session:${user.value.sessionId}` } };
     }),
 
     implement(operations.readMe, async ({ principal }) => {
@@ -54,7 +54,11 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       const user = asUser(principal);
       if (!user.ok) return user;
       await changeName(database, user.value.userId, body.name);
-      return { ok: true, value: await meOf(deps, user.value.userId), deed: { target: `user:${user.value.userId}` } };
+      return {
+        ok: true,
+        value: await meOf(deps, user.value.userId),
+        auditRecord: { target: `user:${user.value.userId}` },
+      };
     }),
 
     implementPrepared(
@@ -73,7 +77,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
         // Changed meanwhile, it is no longer the one that was asked for.
         if (!(await changePasswordHash(database, userId, { from, to: hash }))) return refuse('password_wrong');
         const ended = await endSessions(deps, userId, sessionId);
-        return { ok: true, value: null, deed: { target: `user:${userId}`, details: { endedSessions: ended } } };
+        return { ok: true, value: null, auditRecord: { target: `user:${userId}`, details: { endedSessions: ended } } };
       },
     ),
 
@@ -99,7 +103,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       if (!user.ok) return user;
       if (!(await endSession(deps, user.value.userId, params.sessionId))) return refuse('resource_unknown');
       if (params.sessionId === user.value.sessionId) clearCookie(request, reply, 'session');
-      return { ok: true, value: null, deed: { target: `session:${params.sessionId}` } };
+      return { ok: true, value: null, auditRecord: { target: `session:${params.sessionId}` } };
     }),
 
     implement(operations.endSessions, async ({ principal, request, reply }) => {
@@ -110,7 +114,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       return {
         ok: true,
         value: null,
-        deed: { target: `user:${user.value.userId}`, details: { endedSessions: ended } },
+        auditRecord: { target: `user:${user.value.userId}`, details: { endedSessions: ended } },
       };
     }),
 
@@ -119,7 +123,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       ({ principal, body }) => again(deps, principal, body.password),
       async (_call, { user }) => {
         const offered = await offerTotp(deps, user);
-        return offered.ok ? { ...offered, deed: { target: `user:${user.id}` } } : offered;
+        return offered.ok ? { ...offered, auditRecord: { target: `user:${user.id}` } } : offered;
       },
     ),
 
@@ -131,8 +135,8 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       const codes = await confirmTotp(deps, user, body.code);
       if (!codes.ok) return codes;
       const ended = await endSessions(deps, user.id, session.value.sessionId);
-      const deed = { target: `user:${user.id}`, details: { endedSessions: ended } };
-      return { ok: true, value: { recoveryCodes: [...codes.value] }, deed };
+      const auditRecord = { target: `user:${user.id}`, details: { endedSessions: ended } };
+      return { ok: true, value: { recoveryCodes: [...codes.value] }, auditRecord };
     }),
 
     implementPrepared(
@@ -140,7 +144,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       ({ principal, body }) => again(deps, principal, body.password),
       async (_call, { user }) => {
         await removeTotp(deps, user.id);
-        return { ok: true, value: null, deed: { target: `user:${user.id}` } };
+        return { ok: true, value: null, auditRecord: { target: `user:${user.id}` } };
       },
     ),
 
@@ -150,7 +154,7 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       async (_call, { user }) => {
         if (user.totpSecretSealed === null) return refuse('state_conflict', 'There is no second factor');
         const recoveryCodes = [...(await renewRecoveryCodes(deps, user.id))];
-        return { ok: true, value: { recoveryCodes }, deed: { target: `user:${user.id}` } };
+        return { ok: true, value: { recoveryCodes }, auditRecord: { target: `user:${user.id}` } };
       },
     ),
 
@@ -170,15 +174,18 @@ export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): r
       const wanted = { label, role, organisationId, expiresAt: expiresAt === null ? null : new Date(expiresAt) };
       const made = await createAccessToken(deps, user.value.userId, wanted);
       if (!made.ok) return made;
-      const deed = { target: `access-token:${made.value.id}`, details: { label, role, organisationId, expiresAt } };
-      return { ok: true, value: { accessToken: toAccessToken(made.value), token: made.value.token }, deed };
+      const auditRecord = {
+        target: `access-token:${made.value.id}`,
+        details: { label, role, organisationId, expiresAt },
+      };
+      return { ok: true, value: { accessToken: toAccessToken(made.value), token: made.value.token }, auditRecord };
     }),
 
     implement(operations.revokeAccessToken, async ({ principal, params }) => {
       const user = asUser(principal);
       if (!user.ok) return user;
       if (!(await revokeAccessToken(deps, user.value.userId, params.tokenId))) return refuse('resource_unknown');
-      return { ok: true, value: null, deed: { target: `access-token:${params.tokenId}` } };
+      return { ok: true, value: null, auditRecord: { target: `access-token:${params.tokenId}` } };
     }),
   ];
 }

@@ -126,7 +126,7 @@ export async function startPeople(
         ...shared,
         store,
         organisationOf: async () => undefined,
-        bulletin: { post: async () => {} },
+        controlBus: { post: async () => {} },
         authenticate,
         rates: { perAddress: 1_000, perPrincipal: 1_000 },
       } as unknown as FrameDeps;

@@ -52,7 +52,7 @@ export function sseRoutes(deps: SseDeps): FastifyPluginAsync {
           // The one proof of whose stream a message is for.
           id: randomBytes(18).toString('base64url'),
           response: reply.raw,
-          greeting: {
+          connectRequest: {
             key: request.params.key,
             protocol: undefined,
             client: first(query['client']),

@@ -3,7 +3,7 @@
  * comes as requests of their own, each with the stream's id.
  */
 import type { ServerResponse } from 'node:http';
-import type { Greeting } from '@starling/core';
+import type { ConnectRequest } from '@starling/core';
 import type { Codec, Frame, Observer, Transport } from '@starling/ports';
 import { problems, rawDialect } from '@starling/protocol';
 import type { Conversation, Conversations } from '../conversation.ts';
@@ -38,7 +38,7 @@ const returnSpreadMs = 1_000;
 export interface SseStreamOptions {
   readonly id: string;
   readonly response: ServerResponse;
-  readonly greeting: Greeting;
+  readonly connectRequest: ConnectRequest;
   readonly token: string | undefined;
   /** Subscribed as soon as the stream is open. */
   readonly channels: readonly string[];
@@ -68,9 +68,9 @@ export class SseStream implements Transport {
   #arriving = 0;
 
   constructor(options: SseStreamOptions) {
-    const { id, response, greeting } = options;
+    const { id, response, connectRequest } = options;
     this.id = id;
-    this.origin = greeting.origin;
+    this.origin = connectRequest.origin;
     this.#options = options;
     this.#response = response;
     this.#onWritten = () => this.#fenced(() => this.#written());
@@ -82,8 +82,8 @@ export class SseStream implements Transport {
   /** Called once. */
   open(): void {
     this.#fenced(() => {
-      const { conversations, greeting, token } = this.#options;
-      this.#conversation = conversations.open(this, greeting, token);
+      const { conversations, connectRequest, token } = this.#options;
+      this.#conversation = conversations.open(this, connectRequest, token);
       // The client may have gone while the session was made.
       if (this.#isOver) this.#conversation.ended();
     });

@@ -12,7 +12,7 @@ beforeEach(async () => {
 afterEach(() => engine.stop());
 
 describe('the answer to the handshake', () => {
-  it('leaves in one write with the greeting', async () => {
+  it('leaves in one write with the connect request', async () => {
     const client = await engine.open();
     expect(await event(client)).toBe('pusher:connection_established');
     expect(engine.writes).toEqual([1]);

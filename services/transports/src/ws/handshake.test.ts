@@ -79,7 +79,7 @@ describe('a right handshake', () => {
     await client.shakeHands('/app/k%20%2F1/?protocol=7&client=js&version=8.6.0&version=9&flash=false', {
       Origin: 'https://example.com',
     });
-    expect(server.session.greeting).toEqual({
+    expect(server.session.connectRequest).toEqual({
       key: 'k /1',
       protocol: '7',
       client: 'js',
@@ -90,7 +90,7 @@ describe('a right handshake', () => {
     });
     const bare = await connect();
     await bare.shakeHands('/app/key');
-    expect(server.session.greeting).toMatchObject({ key: 'key', protocol: undefined, origin: undefined });
+    expect(server.session.connectRequest).toMatchObject({ key: 'key', protocol: undefined, origin: undefined });
   });
 
   it('believes a proxy about address and TLS only where it is trusted', async () => {
@@ -103,7 +103,7 @@ describe('a right handshake', () => {
     ] as const) {
       const client = await connect(each.port);
       await client.shakeHands('/app/key', headers);
-      expect(each.session.greeting).toMatchObject(expected);
+      expect(each.session.connectRequest).toMatchObject(expected);
       client.destroy();
     }
     await trusting.app.close();
@@ -294,7 +294,7 @@ describe('a request target', () => {
   it.each(['http', 'ws', 'HTTPS'])('[WS16] that is an address of %s: leads where its path does', async (scheme) => {
     const client = await connect();
     await client.shakeHands(`${scheme}://starling.example:8080/app/key?protocol=5`, { Host: 'another.example' });
-    expect(server.session.greeting).toMatchObject({ key: 'key', protocol: '5' });
+    expect(server.session.connectRequest).toMatchObject({ key: 'key', protocol: '5' });
   });
 
   it('[WS16] that is an address of nothing is not found', async () => {

@@ -60,7 +60,7 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
       const { socket } = raw;
       const head = heads.get(raw) ?? nothing;
       const { protocol, client, version, token } = request.query;
-      const greeting = {
+      const connectRequest = {
         key: request.params.key,
         protocol: first(protocol),
         client: first(client),
@@ -77,7 +77,7 @@ export function wsRoutes(deps: WsDeps): FastifyPluginAsync {
       try {
         // The stream gives the library what came with the handshake when it has listeners for it.
         fastify.websocketServer.handleUpgrade(shownTo(raw, compresses), stream, nothing, (ws) => {
-          connections.open({ ws, stream, head }, socket, codecs, greeting, first(token));
+          connections.open({ ws, stream, head }, socket, codecs, connectRequest, first(token));
         });
       } catch (err) {
         observer.defect('connection', err);

@@ -53,7 +53,7 @@ describe('over TLS', () => {
   it('holds a conversation, and tells the session that it is one', async () => {
     const client = await dial();
     await client.shakeHands('/app/key');
-    expect(server.session.greeting.isTls).toBe(true);
+    expect(server.session.connectRequest.isTls).toBe(true);
     client.send(clientFrame('grüße'));
     expect(await client.text()).toBe('grüße');
     client.send(clientFrame('life', { opcode: opcodes.ping }));

@@ -1,6 +1,6 @@
 /** WebSocket conversations: what the peer sends goes to its session, what the session writes goes to the peer. */
 import type { Socket } from 'node:net';
-import type { Greeting } from '@starling/core';
+import type { ConnectRequest } from '@starling/core';
 import { type SocketWriter, StreamSocketWriter } from '@starling/fanout';
 import type { Codec, Fanout, Observer, Transport } from '@starling/ports';
 import { type Dialect, limits, problems } from '@starling/protocol';
@@ -89,10 +89,10 @@ export class WsConnections implements Fanout {
     return new PacedSocket(socket, this.inbound, this.limits.closeTimeoutMs);
   }
 
-  open(accepted: Accepted, socket: Socket, codecs: WsCodecs, greeting: Greeting, token?: string): void {
+  open(accepted: Accepted, socket: Socket, codecs: WsCodecs, connectRequest: ConnectRequest, token?: string): void {
     const connection = new WsConnection(accepted, socket, codecs, this);
     this.#open.add(connection);
-    connection.open(accepted.head, greeting, token);
+    connection.open(accepted.head, connectRequest, token);
   }
 
   closed(connection: WsConnection): void {
@@ -192,9 +192,9 @@ export class WsConnection implements Transport, PacedOwner {
     ws.on('close', onClose);
   }
 
-  open(head: Buffer, greeting: Greeting, token: string | undefined): void {
+  open(head: Buffer, connectRequest: ConnectRequest, token: string | undefined): void {
     try {
-      this.#session = this.#connections.sessions.open(this, greeting, token);
+      this.#session = this.#connections.sessions.open(this, connectRequest, token);
       this.#stream.start(this, head);
     } catch (err) {
       this.fail(err);

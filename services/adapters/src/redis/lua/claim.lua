@@ -1,4 +1,4 @@
--- One node takes it upon itself to give back the seats of a lease that has ended, for a while. From the first claim on
+-- One node takes it upon itself to release the memberships of a lease that has ended, for a while. From the first claim on
 -- the lease can never be renewed.
 local leases, dying = KEYS[1], KEYS[2]
 local lease, claim_ms, is_mine = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'

@@ -1,11 +1,11 @@
--- Takes a seat in a topic, decides what kind of transition that is, and announces it.
+-- Takes a membership in a topic, decides what kind of transition that is, and announces it.
 --
--- seats     hash: socket id -> "LEASE -" or, with a member, "LEASE =USER ID"
+-- memberships     hash: socket id -> "LEASE -" or, with a member, "LEASE =USER ID"
 -- users     hash: user id -> "CONNECTIONS ARRIVAL USER INFO"; who arrived first has the lowest arrival
 -- occupied  hash: channel -> "CONNECTIONS USERS"
 -- held      hash, one for each lease: "SOCKET ID NAME" -> what announces the leave: "LENGTH:CHANNEL ENVELOPE" or "".
---           Its field "" is there from when the lease was opened here until somebody began to give back its seats.
-local seats, users, occupied, position_key, held, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+--           Its field "" is there from when the lease was opened here until somebody began to release its memberships.
+local memberships, users, occupied, position_key, held, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local held_prefix, lease, socket_id, name, listed_as = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local is_member, user_id, user_info, member_limit = ARGV[6] == '1', ARGV[7], ARGV[8], tonumber(ARGV[9])
 local publish, envelope, on_leave = ARGV[10], ARGV[11], ARGV[12]
@@ -15,21 +15,21 @@ local is_put_back, arrival = ARGV[13] == '1', ARGV[14]
 if redis.call('HEXISTS', held, '') == 0 then return { -1 } end
 
 local field = socket_id .. ' ' .. name
-local seat = redis.call('HGET', seats, socket_id)
-local was_occupied = redis.call('EXISTS', seats)
+local membership = redis.call('HGET', memberships, socket_id)
+local was_occupied = redis.call('EXISTS', memberships)
 local member_added = 0
 local position = nil
 
-if seat then
-  local space = string.find(seat, ' ', 1, true)
-  local owner = string.sub(seat, 1, space - 1)
-  is_member = string.sub(seat, space + 1, space + 1) == '='
+if membership then
+  local space = string.find(membership, ' ', 1, true)
+  local owner = string.sub(membership, 1, space - 1)
+  is_member = string.sub(membership, space + 1, space + 1) == '='
   if owner ~= lease then
-    -- Taken over from a lease that is being given back, before that came to this seat.
+    -- Taken over from a lease that is being released, before that came to this membership.
     local kept = redis.call('HGET', held_prefix .. owner, field)
     redis.call('HDEL', held_prefix .. owner, field)
     redis.call('HSET', held, field, kept or on_leave)
-    redis.call('HSET', seats, socket_id, lease .. string.sub(seat, space))
+    redis.call('HSET', memberships, socket_id, lease .. string.sub(membership, space))
   end
 else
   local user = is_member and redis.call('HGET', users, user_id)
@@ -45,10 +45,10 @@ else
     local space = string.find(user, ' ', 1, true)
     redis.call('HSET', users, user_id, string.format('%d', string.sub(user, 1, space - 1) + 1) .. string.sub(user, space))
   end
-  redis.call('HSET', seats, socket_id, lease .. (is_member and ' =' .. user_id or ' -'))
+  redis.call('HSET', memberships, socket_id, lease .. (is_member and ' =' .. user_id or ' -'))
   redis.call('HSET', held, field, on_leave)
   if listed_as ~= '' then
-    redis.call('HSET', occupied, listed_as, redis.call('HLEN', seats) .. ' ' .. redis.call('HLEN', users))
+    redis.call('HSET', occupied, listed_as, redis.call('HLEN', memberships) .. ' ' .. redis.call('HLEN', users))
   end
   if position and envelope ~= '' then redis.call(publish, channel, placed(envelope, position)) end
 end
@@ -57,7 +57,7 @@ return {
   1,
   was_occupied,
   member_added,
-  redis.call('HLEN', seats),
+  redis.call('HLEN', memberships),
   redis.call('GET', position_key) or '0',
   is_member and redis.call('HGETALL', users) or {},
 }

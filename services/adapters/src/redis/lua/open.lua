@@ -1,4 +1,4 @@
--- Writes down that a lease may hold seats in a partition, unless the lease has ended.
+-- Writes down that a lease may hold memberships in a partition, unless the lease has ended.
 local leases, tags = KEYS[1], KEYS[2]
 local lease, tag = ARGV[1], ARGV[2]
 

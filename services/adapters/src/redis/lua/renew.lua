@@ -4,7 +4,7 @@
 --   epoch   a random name, given to this data when it began; another one means that everything was lost
 --   seen    when a node last renewed
 --   grace   until when no node is taken for dead
---   settle  until when nodes that lived through a loss put back their seats
+--   settle  until when nodes that lived through a loss put back their memberships
 local leases, dying, cluster = KEYS[1], KEYS[2], KEYS[3]
 local lease, lease_ms, known_epoch, new_epoch = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local is_new, silence_ms, settle_ms = ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7])

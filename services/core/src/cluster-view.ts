@@ -18,7 +18,7 @@ export type NodeAbout = Omit<NodeReport, 'apps' | 'connections' | 'memoryBytes' 
   readonly memoryBytes: () => number;
 };
 
-export interface FleetDeps {
+export interface ClusterViewDeps {
   readonly directory: NodeDirectory;
   readonly traffic: Traffic;
   readonly clock: Clock;
@@ -28,8 +28,8 @@ export interface FleetDeps {
 
 const intervalMs = (reportSeconds * 1_000) / 3;
 
-export class Fleet {
-  readonly #deps: FleetDeps;
+export class ClusterView {
+  readonly #deps: ClusterViewDeps;
   readonly #meter: UsageMeter;
   #nodes: readonly NodeReport[] = [];
   /** About when the process was. */
@@ -41,7 +41,7 @@ export class Fleet {
   #isStopping = false;
   #isStopped = false;
 
-  constructor(deps: FleetDeps) {
+  constructor(deps: ClusterViewDeps) {
     this.#deps = deps;
     this.#meter = new UsageMeter(deps.traffic);
     this.#begunAt = deps.clock.elapsed();

@@ -29,7 +29,7 @@ const answerLimitMs = 5_000;
  * One end of it. What one end sends reaches the other in that order, or not at all when either ends. Both ends must
  * serialize alike; with Node's `advanced`, any plain value passes as it is.
  */
-export class Line {
+export class IpcChannel {
   readonly #far: FarProcess;
   readonly #observer: Pick<Observer, 'defect'>;
   readonly #asked = new Map<number, Asked>();
@@ -74,7 +74,7 @@ export class Line {
   }
 
   /** From now on this news is taken so. One kind of news has one listener. */
-  heed(what: string, listener: (about: unknown) => void): void {
+  on(what: string, listener: (about: unknown) => void): void {
     this.#listeners.set(what, listener);
   }
 
@@ -142,7 +142,7 @@ export class Line {
 }
 
 /**
- * Undefined for what no end of a `Line` sends. What a question or the news is about is for its listener to judge; a code
+ * Undefined for what no end of a `IpcChannel` sends. What a question or the news is about is for its listener to judge; a code
  * that a newer version of the program has stands for an internal error.
  */
 function parseMessage(given: unknown): Message | undefined {

@@ -27,7 +27,7 @@ export interface Publisher {
   tell(event: ServerEvent): void;
 }
 
-export interface PublishLineDeps extends PublishDeps {
+export interface PublishQueueDeps extends PublishDeps {
   readonly observer: Observer;
 }
 
@@ -46,16 +46,16 @@ const messageBytes = 512;
 /** What is told when a retry may do, and nothing knows when. */
 const retrySeconds = 1;
 
-export class PublishLine {
+export class PublishQueue {
   readonly #publisher: Publisher;
-  readonly #deps: PublishLineDeps;
+  readonly #deps: PublishQueueDeps;
   #waiting: Waiting[] = [];
   #running: Promise<void> | null = null;
   /** Messages and their data that have no answer yet. */
   #messages = 0;
   #units = 0;
 
-  constructor(publisher: Publisher, deps: PublishLineDeps) {
+  constructor(publisher: Publisher, deps: PublishQueueDeps) {
     this.#publisher = publisher;
     this.#deps = deps;
   }

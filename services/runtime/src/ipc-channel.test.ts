@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
 import { StarlingError } from '@starling/protocol';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { Line } from './line.ts';
+import { IpcChannel } from './ipc-channel.ts';
 
-/** Two processes, as far as a line sees them: what one sends arrives at the other a moment later, in order. */
+/** Two processes, as far as an IPC channel sees them: what one sends arrives at the other a moment later, in order. */
 class Far extends EventEmitter {
   connected = true;
   other: Far | undefined;
@@ -33,8 +33,8 @@ function makePair() {
   const defects: unknown[] = [];
   const observer = { defect: (_kind: string, err: unknown) => void defects.push(err) };
   return {
-    asking: new Line(one, observer),
-    answering: new Line(other, observer),
+    asking: new IpcChannel(one, observer),
+    answering: new IpcChannel(other, observer),
     cut: () => one.cut(),
     far: [one, other] as const,
     one,
@@ -52,7 +52,7 @@ function later<T>() {
 
 afterEach(() => void vi.useRealTimers());
 
-describe('Line', () => {
+describe('IpcChannel', () => {
   test('brings each answer to its question, whichever comes first', async () => {
     const { asking, answering } = makePair();
     const first = later<string>();
@@ -74,7 +74,7 @@ describe('Line', () => {
   test('brings news in the order in which it was told, and before an answer given later', async () => {
     const { asking, answering } = makePair();
     const heard: unknown[] = [];
-    asking.heed('change', (about) => heard.push(about));
+    asking.on('change', (about) => heard.push(about));
     answering.answer('question', () => {
       answering.tell('change', 1);
       answering.tell('change', 2);
@@ -151,7 +151,7 @@ describe('Line', () => {
 
   test('[OP12] tells what a listener throws, and goes on', async () => {
     const { asking, answering, defects } = makePair();
-    answering.heed('bad', () => {
+    answering.on('bad', () => {
       throw new Error('heard');
     });
     answering.answer('add', (about) => Number(about) + 1);

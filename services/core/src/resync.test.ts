@@ -166,10 +166,10 @@ describe('after messages may have been missed', () => {
     const peer = await connect();
     await signin(peer, { id: 'me', watchlist: ['ada', 'bob'] });
     const topic = userTopic('1001', 'ada');
-    const seat = { topic, socketId: '9.9', member: { userId: 'ada', userInfo: 'null' } };
+    const membership = { topic, socketId: '9.9', member: { userId: 'ada', userInfo: 'null' } };
     const watchers = watchTopic('1001', 'ada');
     await missing([watchers], () =>
-      presenceStore.join(seat, { announce: { topic: watchers, added: added('x'), removed: added('x') } }),
+      presenceStore.join(membership, { announce: { topic: watchers, added: added('x'), removed: added('x') } }),
     );
     await settle();
     const events = [

@@ -6,7 +6,7 @@ const [seatName, authorityName, startedByName] = [
   'STARLING_WORKER_STARTED_BY',
 ] as const;
 
-export interface Seat {
+export interface Slot {
   /** From 1. */
   readonly number: number;
   /** By which the port is reached that it shares. */
@@ -16,7 +16,7 @@ export interface Seat {
 }
 
 /** Undefined in a process that was started by hand. */
-export function readSeat(): Seat | undefined {
+export function readSeat(): Slot | undefined {
   const { [seatName]: number, [authorityName]: authority, [startedByName]: startedBy } = process.env;
   // The variables alone could have been inherited by anything that a worker starts.
   if (number === undefined || authority === undefined || startedBy === undefined || process.send === undefined)
@@ -24,6 +24,6 @@ export function readSeat(): Seat | undefined {
   return { number: Number(number), authority, startedBy };
 }
 
-export function environmentOf({ number, authority, startedBy }: Seat): Readonly<Record<string, string>> {
+export function environmentOf({ number, authority, startedBy }: Slot): Readonly<Record<string, string>> {
   return { [seatName]: String(number), [authorityName]: authority, [startedByName]: startedBy };
 }

@@ -2,9 +2,9 @@ import { FakeClock, MemoryNodeDirectory } from '@starling/adapters/memory';
 import type { NodeDirectory } from '@starling/ports';
 import { reportOf } from '@starling/ports/contract';
 import { expect, it } from 'vitest';
-import { Fleet, Traffic } from './index.ts';
+import { ClusterView, Traffic } from './index.ts';
 
-function fleetOf(
+function clusterViewOf(
   wrap: (directory: NodeDirectory) => NodeDirectory = (directory) => directory,
   more: { readonly startedBy?: string } = {},
 ) {
@@ -27,16 +27,16 @@ function fleetOf(
     memoryBytes: () => 77,
     ...more,
   };
-  const fleet = new Fleet({ directory: wrap(directory), traffic, clock, observer, about });
+  const clusterView = new ClusterView({ directory: wrap(directory), traffic, clock, observer, about });
   /** Lets the answers that are there already be taken. */
   const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
-  return { fleet, clock, directory, traffic, problems, settle };
+  return { clusterView, clock, directory, traffic, problems, settle };
 }
 
 it('tells of itself at once and every few seconds, and is gone when it stops', async () => {
-  const { fleet, clock, directory, traffic, settle } = fleetOf();
+  const { clusterView, clock, directory, traffic, settle } = clusterViewOf();
   traffic.of('1').opened();
-  const stop = fleet.start();
+  const stop = clusterView.start();
   await settle();
   const minute = {
     at: 960_000,
@@ -58,7 +58,7 @@ it('tells of itself at once and every few seconds, and is gone when it stops', a
     memoryBytes: 77,
   };
   expect(await directory.nodes()).toEqual([{ ...mine, connections: 1, apps }]);
-  expect(fleet.nodes).toHaveLength(1);
+  expect(clusterView.nodes).toHaveLength(1);
   traffic.of('1').opened();
   // Not by the wall clock, which may be set.
   clock.stepWall(3_600_000);
@@ -79,31 +79,31 @@ it('tells of itself at once and every few seconds, and is gone when it stops', a
 });
 
 it("adds up an app's connections on the others, and leaves out its own", async () => {
-  const { fleet, clock, directory, traffic, settle } = fleetOf();
+  const { clusterView, clock, directory, traffic, settle } = clusterViewOf();
   const on = (connections: number) => [{ appId: '1', connections, subscriptions: 0, minutes: [] }];
   traffic.of('1').opened();
   await directory.report(reportOf('a', { apps: on(3) }));
   await directory.report(reportOf('b', { apps: on(4) }));
-  fleet.start();
+  clusterView.start();
   await settle();
-  expect(fleet.connectionsElsewhere('1')).toBe(7);
-  expect(fleet.connectionsElsewhere('2')).toBe(0);
+  expect(clusterView.connectionsElsewhere('1')).toBe(7);
+  expect(clusterView.connectionsElsewhere('2')).toBe(0);
   clock.advance(15_000);
   await settle();
   clock.advance(5_500);
   await settle();
-  expect(fleet.connectionsElsewhere('1')).toBe(0);
+  expect(clusterView.connectionsElsewhere('1')).toBe(0);
 });
 
 it('says once that the directory is away, goes on trying, and knows nothing old', async () => {
   let isAway = false;
-  const { fleet, clock, directory, problems, settle } = fleetOf((inner) => ({
+  const { clusterView, clock, directory, problems, settle } = clusterViewOf((inner) => ({
     report: async (report) => (isAway ? Promise.reject(new Error('away')) : inner.report(report)),
     remove: (nodeId) => inner.remove(nodeId),
     nodes: () => inner.nodes(),
   }));
   await directory.report(reportOf('a', { apps: [{ appId: '1', connections: 3, subscriptions: 0, minutes: [] }] }));
-  fleet.start();
+  clusterView.start();
   await settle();
   isAway = true;
   for (let time = 0; time < 4; time++) {
@@ -111,12 +111,12 @@ it('says once that the directory is away, goes on trying, and knows nothing old'
     await settle();
   }
   expect(problems).toHaveLength(1);
-  expect(fleet.nodes).toEqual([]);
-  expect(fleet.connectionsElsewhere('1')).toBe(0);
+  expect(clusterView.nodes).toEqual([]);
+  expect(clusterView.connectionsElsewhere('1')).toBe(0);
   isAway = false;
   clock.advance(5_500);
   await settle();
-  expect(fleet.nodes.map(({ nodeId }) => nodeId)).toContain('me');
+  expect(clusterView.nodes.map(({ nodeId }) => nodeId)).toContain('me');
 });
 
 it.each([
@@ -127,28 +127,28 @@ it.each([
   { others: [reportOf('sibling', { parts: ['edge'], startedBy: 'us' })], has: false },
   { others: [reportOf('cousin', { parts: ['edge'], startedBy: 'them' })], has: true },
 ])('[CL5] knows whether another node takes its connections: $others.0.nodeId', async ({ others, has }) => {
-  const { fleet, directory } = fleetOf((inner) => inner, { startedBy: 'us' });
+  const { clusterView, directory } = clusterViewOf((inner) => inner, { startedBy: 'us' });
   for (const other of others) await directory.report(other);
-  await fleet.tellStopping();
+  await clusterView.tellStopping();
   expect(await directory.nodes()).toContainEqual(expect.objectContaining({ nodeId: 'me', isStopping: true }));
-  expect(await fleet.hasSuccessor(1_000)).toBe(has);
+  expect(await clusterView.hasSuccessor(1_000)).toBe(has);
 });
 
 it('[CL5] goes by what it knew where the directory does not answer whether another node takes its connections', async () => {
   let isAway = false;
   const never = new Promise<never>(() => {});
-  const { fleet, clock, directory, settle } = fleetOf((inner) => ({
+  const { clusterView, clock, directory, settle } = clusterViewOf((inner) => ({
     report: (report) => (isAway ? never : inner.report(report)),
     remove: (nodeId) => inner.remove(nodeId),
     nodes: () => (isAway ? never : inner.nodes()),
   }));
   await directory.report(reportOf('edge', { parts: ['edge'] }));
-  fleet.start();
+  clusterView.start();
   await settle();
   isAway = true;
-  const asked = fleet.hasSuccessor(1_000);
+  const asked = clusterView.hasSuccessor(1_000);
   clock.advance(1_000);
   expect(await asked).toBe(true);
   clock.advance(20_000);
-  expect(fleet.hadSuccessor).toBe(false);
+  expect(clusterView.hadSuccessor).toBe(false);
 });

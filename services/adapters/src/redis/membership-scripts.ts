@@ -1,11 +1,11 @@
-/** Taking a seat and giving it back, each one script; what surrounds them is `presence-store.ts`. */
+/** Taking a membership and giving it back, each one script; what surrounds them is `presence-store.ts`. */
 import type { Announcements, BrokerMessage, Left, Topic } from '@starling/ports';
 import { type Member, StarlingError } from '@starling/protocol';
 import { encodeUnplaced } from './envelope.ts';
 import type { Place } from './keys.ts';
 import type { RedisLink } from './link.ts';
+import type { BookedMembership } from './membership-book.ts';
 import { scripts } from './scripts.ts';
-import type { BookedSeat } from './seat-book.ts';
 
 /** Redis does not know the lease here: it has ended, or was forgotten. Nothing was done. */
 export const isClosed = { kind: 'closed' } as const;
@@ -33,25 +33,25 @@ export interface TakeOptions {
   readonly isPutBack: boolean;
 }
 
-export async function takeSeat(
+export async function takeMembership(
   link: RedisLink,
   lease: string,
-  booked: BookedSeat,
+  booked: BookedMembership,
   { memberLimit, isPutBack }: TakeOptions,
 ): Promise<Taken> {
-  const { seat, announce } = booked;
-  const place = link.keys.place(seat.topic);
+  const { membership, announce } = booked;
+  const place = link.keys.place(membership.topic);
   const { heldPrefix, occupied, position } = place.partition;
-  const channel = link.keys.channel(announce?.topic ?? seat.topic);
+  const channel = link.keys.channel(announce?.topic ?? membership.topic);
   if (announce !== undefined) demandOnePartition(link, place, announce.topic);
-  const member = booked.member ?? seat.member;
+  const member = booked.member ?? membership.member;
   const answer = await link.run(
     scripts.join,
-    [place.seats, place.users, occupied, position, heldPrefix + lease, channel],
+    [place.memberships, place.users, occupied, position, heldPrefix + lease, channel],
     [
       heldPrefix,
       lease,
-      seat.socketId,
+      membership.socketId,
       place.name,
       place.listedAs,
       member === undefined ? 0 : 1,
@@ -59,8 +59,8 @@ export async function takeSeat(
       member?.userInfo ?? '',
       memberLimit ?? '',
       link.publishVerb,
-      announce === undefined || member === undefined ? '' : transition(announce.added, seat.socketId),
-      announce === undefined || member === undefined ? '' : onLeave(channel, announce, seat.socketId),
+      announce === undefined || member === undefined ? '' : transition(announce.added, membership.socketId),
+      announce === undefined || member === undefined ? '' : onLeave(channel, announce, membership.socketId),
       isPutBack ? 1 : 0,
       booked.arrival,
     ],
@@ -80,13 +80,13 @@ export async function takeSeat(
 }
 
 export interface GiveBackOptions {
-  /** Only a seat held under this lease; a dead node's may have been taken over. */
+  /** Only a membership held under this lease; a dead node's may have been taken over. */
   readonly onlyLease?: string;
-  /** The lease under which the caller holds the seat: Redis must know it. */
+  /** The lease under which the caller holds the membership: Redis must know it. */
   readonly openLease?: string;
 }
 
-export async function giveBackSeat(
+export async function releaseMembership(
   link: RedisLink,
   place: Place,
   socketId: string,
@@ -95,7 +95,7 @@ export async function giveBackSeat(
   const { heldPrefix, occupied, position } = place.partition;
   const answer = await link.run(
     scripts.leave,
-    [place.seats, place.users, occupied, position],
+    [place.memberships, place.users, occupied, position],
     [heldPrefix, socketId, place.name, place.listedAs, link.publishVerb, onlyLease, openLease],
   );
   const [status, wasThere, isVacated, memberRemoved, connectionCount] = answer as number[];

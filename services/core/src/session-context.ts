@@ -1,12 +1,21 @@
 /** What joining, leaving, signing in and tokens need of a session: no more, so that they can be read without it. */
 
-import type { App, Broker, Clock, Observer, PresenceStore, Seat, TokenVerifier, VerifiedToken } from '@starling/ports';
+import type {
+  App,
+  Broker,
+  Clock,
+  Membership,
+  Observer,
+  PresenceStore,
+  TokenVerifier,
+  VerifiedToken,
+} from '@starling/ports';
 import type { Member, ProblemCode, Refusal, ServerEvent } from '@starling/protocol';
 import type { Charge } from './capacity.ts';
 import type { Hub, Receiver, Subscription } from './hub.ts';
 import type { SubscriptionCounts } from './subscription-counts.ts';
 
-export interface PeerDeps {
+export interface SessionContextDeps {
   readonly broker: Broker;
   readonly presenceStore: PresenceStore;
   readonly hub: Hub;
@@ -18,7 +27,7 @@ export interface PeerDeps {
 
 /** Whom a session is signed in as, and what it holds for it. */
 export interface SignedIn extends Member {
-  readonly seat: Seat;
+  readonly membership: Membership;
   /** Its own user topic, by which a terminate reaches it, then one for each user it watches. */
   readonly subscriptions: readonly Subscription[];
   /** The users it watches, in that order. */
@@ -27,8 +36,8 @@ export interface SignedIn extends Member {
   readonly cost: number;
 }
 
-export interface Peer extends Receiver {
-  readonly deps: PeerDeps;
+export interface SessionContext extends Receiver {
+  readonly deps: SessionContextDeps;
   readonly app: App;
   /** To be asked again after every await: a session may end at any of them. */
   readonly isClosed: boolean;

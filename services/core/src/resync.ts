@@ -7,9 +7,9 @@ import { type App, channelTopic, type Observer, type PresenceStore, type Topic }
 import { type Channel, StarlingError } from '@starling/protocol';
 import type { Hub } from './hub.ts';
 import type { Session } from './session.ts';
-import { retellWatched } from './signin.ts';
+import { resyncWatched } from './signin.ts';
 
-export interface RetellDeps {
+export interface ResyncDeps {
   readonly hub: Hub;
   readonly presenceStore: PresenceStore;
   readonly observer: Observer;
@@ -25,19 +25,19 @@ interface Kept {
 const batchSize = 50;
 
 /** Tells all of these sessions anew. False: not all have been told, because they or the store were not ready for it. */
-export async function retell(deps: RetellDeps, sessions: readonly Session[]): Promise<boolean> {
+export async function resync(deps: ResyncDeps, sessions: readonly Session[]): Promise<boolean> {
   try {
     const kept = [...keptBy(sessions)];
     const areTold: boolean[] = [];
     await inBatches(
       kept.filter(({ channel }) => channel.kind === 'presence'),
-      async (batch) => areTold.push(...(await Promise.all(batch.map((each) => retellMembers(deps, each))))),
+      async (batch) => areTold.push(...(await Promise.all(batch.map((each) => resyncMembers(deps, each))))),
     );
     await inBatches(
       kept.filter(({ app, channel }) => app.hasSubscriptionCounts && channel.kind !== 'presence'),
-      (batch) => retellCounts(deps, batch),
+      (batch) => resyncCounts(deps, batch),
     );
-    await inBatches(sessions, async (batch) => areTold.push(...(await Promise.all(batch.map(retellWatched)))));
+    await inBatches(sessions, async (batch) => areTold.push(...(await Promise.all(batch.map(resyncWatched)))));
     return areTold.every(Boolean);
   } catch (err) {
     if (!(err instanceof StarlingError)) throw err;
@@ -50,8 +50,8 @@ export async function retell(deps: RetellDeps, sessions: readonly Session[]): Pr
 function keptBy(sessions: readonly Session[]): Iterable<Kept> {
   const kept = new Map<Topic, Kept>();
   for (const session of sessions) {
-    for (const { channel, seat } of session.seatings.values()) {
-      if (seat === null || channel.kind === 'user') continue;
+    for (const { channel, membership } of session.channelSubscriptions.values()) {
+      if (membership === null || channel.kind === 'user') continue;
       const { app } = session;
       const topic = channelTopic(app.id, channel.name);
       kept.set(topic, { topic, app, channel });
@@ -61,14 +61,14 @@ function keptBy(sessions: readonly Session[]): Iterable<Kept> {
 }
 
 /** As the answer to a subscribe, whose list replaces the one before. */
-async function retellMembers({ hub, presenceStore }: RetellDeps, { topic, channel }: Kept): Promise<boolean> {
-  return hub.retell(topic, async () => {
+async function resyncMembers({ hub, presenceStore }: ResyncDeps, { topic, channel }: Kept): Promise<boolean> {
+  return hub.resync(topic, async () => {
     const { members, position } = await presenceStore.members(topic);
     return { event: { type: 'subscribed', channel: channel.name, members }, position };
   });
 }
 
-async function retellCounts({ hub, presenceStore }: RetellDeps, kept: readonly Kept[]): Promise<void> {
+async function resyncCounts({ hub, presenceStore }: ResyncDeps, kept: readonly Kept[]): Promise<void> {
   const occupancies = await presenceStore.occupancies(kept.map(({ topic }) => topic));
   for (const [index, { topic, channel }] of kept.entries()) {
     const count = occupancies[index]?.connectionCount ?? 0;
