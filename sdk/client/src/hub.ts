@@ -6,8 +6,8 @@ import {
   encodeEvent,
   limits,
   parseChannelName,
-  problems,
   type SubscribeCommand,
+  wireProblems,
 } from '@starling/protocol';
 import { type Moment, msSince, parseJson, steadyMs, thisMoment, type WebSocketConstructor } from './surroundings.ts';
 
@@ -206,7 +206,7 @@ export class Hub {
         const channel = this.channels.get(command.channel);
         if (channel?.joined.has(tab) !== true) {
           // By the rights of another tab nothing is sent.
-          this.tell([tab], encodeError(problems.not_subscribed.number, problems.not_subscribed.text));
+          this.tell([tab], encodeError(wireProblems.not_subscribed.number, wireProblems.not_subscribed.text));
           break;
         }
         this.send(text);

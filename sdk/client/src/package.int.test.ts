@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
+import { problems, wireProblems } from '@starling/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { packageFaults, typeFaults } from '../../../infra/packaging/prove-package.ts';
 
@@ -34,6 +35,17 @@ test('has no dependencies, and no import of anything but React', () => {
 
 test('is under 10 KB on its way to a browser', () => {
   expect(gzipSync(readFileSync(join(out, 'starling.min.js')), { level: 9 }).length).toBeLessThan(10 * 1_024);
+});
+
+test("holds none of the texts that only the HTTP API's and the admin API's users meet", () => {
+  const texts = Object.entries(problems).flatMap(([code, { text }]) => (code in wireProblems ? [] : text));
+  // A short one may stand there for another reason.
+  const telling = texts.filter((text) => text.length > 20);
+  expect(telling.length).toBeGreaterThan(20);
+  for (const name of readdirSync(out).filter((each) => /\.[cm]?js$/.test(each))) {
+    const script = readFileSync(join(out, name), 'utf8');
+    expect({ name, found: telling.filter((text) => script.includes(text)) }).toEqual({ name, found: [] });
+  }
 });
 
 test('its script makes one global, where there is next to nothing else', () => {

@@ -10,6 +10,8 @@ export * from './members.ts';
 export * from './names.ts';
 export * from './nesting.ts';
 export * from './origins.ts';
+export type { Problem } from './problems/problem.ts';
+export { wireProblems } from './problems/wire.ts';
 export * from './server-events.ts';
 export * from './signatures.ts';
 export * from './tokens.ts';

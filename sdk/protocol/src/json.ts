@@ -1,7 +1,7 @@
 /** JSON text of strangers: bounded in depth, never a throw. */
-import { problems } from './errors.ts';
 import { limits } from './limits.ts';
 import { isNestedDeeper } from './nesting.ts';
+import { wireProblems } from './problems/wire.ts';
 
 /** Undefined for text that is not JSON, and for what is nested too deeply: no JSON text parses to undefined. */
 export function parseJson(text: string, depth: number = limits.jsonDepth): unknown {
@@ -17,7 +17,7 @@ export function parseJson(text: string, depth: number = limits.jsonDepth): unkno
 /** Why the text of JSON was not taken: nested too deeply, or else what is said of it otherwise. */
 export function faultOf(
   text: string,
-  otherwise: string = problems.frame_malformed.text,
+  otherwise: string = wireProblems.frame_malformed.text,
   what = 'A frame',
   depth: number = limits.jsonDepth,
 ): string {

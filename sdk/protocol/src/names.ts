@@ -1,6 +1,7 @@
 /** What channels, events, users and sockets may be called, and what a channel's name says about it. */
-import { type Checked, refuse } from './errors.ts';
+import type { Checked } from './errors.ts';
 import { limits } from './limits.ts';
+import { refuseWire } from './problems/wire.ts';
 
 /**
  * What a channel's name promises. `kind` decides authorisation and presence; `isCache` and `isEncrypted` are
@@ -36,12 +37,12 @@ const publicChannel = { kind: 'public', isCache: false, isEncrypted: false } as 
 /** Untrusted text to a channel. Refuses with `channel_name_invalid`. */
 export function parseChannelName(name: unknown): Checked<Channel> {
   if (typeof name !== 'string' || name === '') {
-    return refuse('channel_name_invalid', 'The channel name must be a non-empty string');
+    return refuseWire('channel_name_invalid', 'The channel name must be a non-empty string');
   }
   if (name.startsWith(userChannelPrefix)) {
     const userId = parseUserId(name.slice(userChannelPrefix.length));
     if (!userId.ok || !nameCharacters.test(userId.value)) {
-      return refuse(
+      return refuseWire(
         'channel_name_invalid',
         `A user channel is "${userChannelPrefix}" and a user id of 1 to ${limits.userIdLength} characters from A-Z a-z 0-9 _ - = @ , . ;`,
       );
@@ -49,13 +50,13 @@ export function parseChannelName(name: unknown): Checked<Channel> {
     return { ok: true, value: { name, kind: 'user', isCache: false, isEncrypted: false } };
   }
   if (name.length > limits.channelNameLength) {
-    return refuse(
+    return refuseWire(
       'channel_name_invalid',
       `The channel name has ${name.length} characters, the limit is ${limits.channelNameLength}`,
     );
   }
   if (!nameCharacters.test(name)) {
-    return refuse(
+    return refuseWire(
       'channel_name_invalid',
       `The channel name ${quote(name)} may have only the characters A-Z a-z 0-9 _ - = @ , . ;`,
     );
@@ -79,16 +80,16 @@ export function userIdOfChannel(channel: Channel): string {
 /** An event name from a backend or a client. Refuses with `event_name_invalid`. */
 export function parseEventName(name: unknown): Checked<string> {
   if (typeof name !== 'string' || name === '') {
-    return refuse('event_name_invalid', 'Expected the event name to be a non-empty string');
+    return refuseWire('event_name_invalid', 'Expected the event name to be a non-empty string');
   }
   if (name.length > limits.eventNameLength) {
-    return refuse(
+    return refuseWire(
       'event_name_invalid',
       `The event name has ${name.length} characters, the limit is ${limits.eventNameLength}`,
     );
   }
   if (reservedEvent.test(name)) {
-    return refuse(
+    return refuseWire(
       'event_name_invalid',
       'Event names that begin with "pusher:", "pusher_internal:" or "starling:" are reserved',
     );
@@ -100,14 +101,14 @@ export function parseEventName(name: unknown): Checked<string> {
 export function parseUserId(id: unknown): Checked<string> {
   // A larger number has lost digits when it was parsed: two users would be one.
   if (typeof id === 'number' && !Number.isSafeInteger(id)) {
-    return refuse(
+    return refuseWire(
       'user_id_invalid',
       'A user id that is a number must be whole and below 2^53, or digits are lost: send it as a string, in quotes',
     );
   }
   const text = typeof id === 'number' ? String(id) : id;
   if (typeof text !== 'string' || text === '' || text.length > limits.userIdLength || loneSurrogate.test(text)) {
-    return refuse(
+    return refuseWire(
       'user_id_invalid',
       `A user id must be a well-formed string of 1 to ${limits.userIdLength} characters, or a whole number`,
     );

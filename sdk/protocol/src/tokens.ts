@@ -3,6 +3,7 @@ import { type Checked, refuse } from './errors.ts';
 import { limits } from './limits.ts';
 import { type Member, parseUserInfo } from './members.ts';
 import { parseUserId, quote } from './names.ts';
+import { refuseWire } from './problems/wire.ts';
 
 /** `subscribe` is of private channels, `presence` of presence channels. `history` is kept for later. */
 export type Operation = 'subscribe' | 'publish' | 'presence' | 'history';
@@ -63,21 +64,21 @@ export class Capabilities {
 /** The `cap` claim. Refuses with `token_invalid`. */
 export function parseCapabilities(cap: unknown): Checked<Capabilities> {
   if (!isObject(cap)) {
-    return refuse(
+    return refuseWire(
       'token_invalid',
       'The token needs a claim "cap", an object such as {"private-orders-*":["subscribe"]}',
     );
   }
   const entries = Object.entries(cap);
   if (entries.length > limits.tokenPatterns) {
-    return refuse('token_invalid', `cap has ${entries.length} patterns, the limit is ${limits.tokenPatterns}`);
+    return refuseWire('token_invalid', `cap has ${entries.length} patterns, the limit is ${limits.tokenPatterns}`);
   }
   for (const [pattern, allowed] of entries) {
     if (pattern === '' || pattern.length > limits.channelNameLength) {
-      return refuse('token_invalid', `cap: a pattern has 1 to ${limits.channelNameLength} characters`);
+      return refuseWire('token_invalid', `cap: a pattern has 1 to ${limits.channelNameLength} characters`);
     }
     if (!Array.isArray(allowed) || !allowed.every((each) => operations.includes(each))) {
-      return refuse('token_invalid', `cap: ${quote(pattern)} must be an array of ${operations.join(', ')}`);
+      return refuseWire('token_invalid', `cap: ${quote(pattern)} must be an array of ${operations.join(', ')}`);
     }
   }
   return { ok: true, value: new Capabilities(cap as Record<string, string[]>) };
@@ -88,26 +89,26 @@ export function parseCapabilities(cap: unknown): Checked<Capabilities> {
  * text that names the claim.
  */
 export function parseClaims(payload: unknown, nowMs: number): Checked<Claims> {
-  if (!isObject(payload)) return refuse('token_invalid', 'The payload of the token is not a JSON object');
+  if (!isObject(payload)) return refuseWire('token_invalid', 'The payload of the token is not a JSON object');
   const { exp, iat, nbf, sub, info, jti } = payload;
   if (!isTime(exp) || !isTime(iat) || (nbf !== undefined && !isTime(nbf))) {
-    return refuse('token_invalid', 'The token needs "exp" and "iat", seconds since 1970 as numbers');
+    return refuseWire('token_invalid', 'The token needs "exp" and "iat", seconds since 1970 as numbers');
   }
   // The machine that minted it may be a little ahead of this one.
   const latest = nowMs / 1_000 + limits.tokenSkewSeconds;
   if (iat > latest || (nbf !== undefined && nbf > latest)) {
     const aheadSeconds = Math.ceil(Math.max(iat, nbf ?? iat) - nowMs / 1_000);
-    return refuse('token_invalid', `The token begins ${aheadSeconds} s from now by the server's clock`);
+    return refuseWire('token_invalid', `The token begins ${aheadSeconds} s from now by the server's clock`);
   }
   if (exp - iat > limits.tokenLifetimeSeconds) {
-    return refuse('token_invalid', `The token lives longer than ${limits.tokenLifetimeSeconds} s from its iat`);
+    return refuseWire('token_invalid', `The token lives longer than ${limits.tokenLifetimeSeconds} s from its iat`);
   }
-  if (exp * 1_000 <= nowMs) return refuse('token_expired');
+  if (exp * 1_000 <= nowMs) return refuseWire('token_expired');
 
   const user = parseTokenUser(sub, info);
   if (!user.ok) return user;
   const tokenId = jti === undefined || jti === null ? ({ ok: true, value: null } as const) : parseTokenId(jti);
-  if (!tokenId.ok) return refuse('token_invalid', `jti: ${tokenId.refusal.message}`);
+  if (!tokenId.ok) return refuseWire('token_invalid', `jti: ${tokenId.refusal.message}`);
   const capabilities = parseCapabilities(payload['cap']);
   if (!capabilities.ok) return capabilities;
   return {
@@ -126,12 +127,12 @@ function parseTokenUser(sub: unknown, info: unknown): Checked<Member | null> {
   if (sub === undefined || sub === null) {
     return info === undefined || info === null
       ? { ok: true, value: null }
-      : refuse('token_invalid', 'The token has "info" and no "sub" whose it could be');
+      : refuseWire('token_invalid', 'The token has "info" and no "sub" whose it could be');
   }
-  const userId = typeof sub === 'string' ? parseUserId(sub) : refuse('user_id_invalid');
-  if (!userId.ok) return refuse('token_invalid', `sub must be a string of 1 to ${limits.userIdLength} characters`);
+  const userId = typeof sub === 'string' ? parseUserId(sub) : refuseWire('user_id_invalid');
+  if (!userId.ok) return refuseWire('token_invalid', `sub must be a string of 1 to ${limits.userIdLength} characters`);
   const userInfo = parseUserInfo(info);
-  if (!userInfo.ok) return refuse('token_invalid', `info: ${userInfo.refusal.message}`);
+  if (!userInfo.ok) return refuseWire('token_invalid', `info: ${userInfo.refusal.message}`);
   return { ok: true, value: { userId: userId.value, userInfo: userInfo.value } };
 }
 

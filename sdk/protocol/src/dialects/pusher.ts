@@ -1,11 +1,12 @@
 /** The dialect of Pusher's clients: text frames of JSON, as PP7 has them. */
 import type { ClientCommand, ClientEventCommand } from '../commands.ts';
-import { type Checked, type LimitState, type ProblemCode, problems, type Refusal, refuse } from '../errors.ts';
+import { type Checked, type LimitState, type ProblemCode, problems, type Refusal } from '../errors.ts';
 import { faultOf, isObject, parseJson } from '../json.ts';
 import { limits } from '../limits.ts';
 import type { Member } from '../members.ts';
 import { parseEventName, quote } from '../names.ts';
 import { isNestedDeeper } from '../nesting.ts';
+import { refuseWire, type WireProblemCode } from '../problems/wire.ts';
 import type { AppEvent, ServerEvent, SubscriptionCountEvent } from '../server-events.ts';
 import type { Dialect } from './dialect.ts';
 
@@ -19,9 +20,9 @@ export const pusherDialect: Dialect = { name: 'pusher', decode: decodeCommand, e
  */
 export function decodeCommand(text: string): Checked<ClientCommand> {
   const frame = parseJson(text);
-  if (!isObject(frame)) return refuse('frame_malformed', faultOf(text));
+  if (!isObject(frame)) return refuseWire('frame_malformed', faultOf(text));
   const event = frame['event'];
-  if (typeof event !== 'string') return refuse('frame_malformed');
+  if (typeof event !== 'string') return refuseWire('frame_malformed');
   switch (event) {
     case 'pusher:ping':
       return { ok: true, value: { type: 'ping' } };
@@ -84,13 +85,13 @@ export function decodeCommand(text: string): Checked<ClientCommand> {
 
 function decodeClientEvent(event: string, frame: Record<string, unknown>): Checked<ClientEventCommand> {
   if (!event.startsWith('client-')) {
-    return refuse('event_unsupported', `Unsupported event received on socket: ${quote(event)}`);
+    return refuseWire('event_unsupported', `Unsupported event received on socket: ${quote(event)}`);
   }
   const name = parseEventName(event);
   if (!name.ok) return name;
   const channel = frame['channel'];
   const data = frame['data'];
-  if (typeof channel !== 'string' || data === undefined) return refuse('client_event_malformed');
+  if (typeof channel !== 'string' || data === undefined) return refuseWire('client_event_malformed');
   const text = typeof data === 'string' ? data : JSON.stringify(data);
   return { ok: true, value: { type: 'client-event', event, channel, data: text } };
 }
@@ -283,10 +284,10 @@ function dataObject(data: unknown): Record<string, unknown> | null {
   return isObject(value) ? value : null;
 }
 
-function refuseData(frame: Record<string, unknown>, code: ProblemCode, otherwise: string): Checked<never> {
+function refuseData(frame: Record<string, unknown>, code: WireProblemCode, otherwise: string): Checked<never> {
   const { data } = frame;
   const isTooDeep = typeof data === 'string' && isNestedDeeper(data, dataDepth);
   return isTooDeep
-    ? refuse('frame_malformed', faultOf(data, otherwise, 'A frame', dataDepth))
-    : refuse(code, otherwise);
+    ? refuseWire('frame_malformed', faultOf(data, otherwise, 'A frame', dataDepth))
+    : refuseWire(code, otherwise);
 }

@@ -3,11 +3,12 @@
  * has all words of both sides.
  */
 import type { ClientCommand } from '../commands.ts';
-import { type Checked, problems, type Refusal, refuse } from '../errors.ts';
+import { type Checked, problems, type Refusal } from '../errors.ts';
 import { faultOf, isObject, parseJson } from '../json.ts';
 import { limits } from '../limits.ts';
 import type { Member } from '../members.ts';
 import { parseEventName } from '../names.ts';
+import { refuseWire } from '../problems/wire.ts';
 import type { ServerEvent } from '../server-events.ts';
 import type { Dialect } from './dialect.ts';
 
@@ -19,12 +20,12 @@ const noWord = `A message is a JSON object with one of ${words.map((word) => `"$
 
 function decode(text: string): Checked<ClientCommand> {
   const message = parseJson(text);
-  if (!isObject(message)) return refuse('frame_malformed', faultOf(text, noWord, 'A message'));
+  if (!isObject(message)) return refuseWire('frame_malformed', faultOf(text, noWord, 'A message'));
   const word = words.find((each) => Object.hasOwn(message, each));
-  if (word === undefined) return refuse('frame_malformed', noWord);
+  if (word === undefined) return refuseWire('frame_malformed', noWord);
   const value = message[word];
   if (word === 'ping') return { ok: true, value: { type: 'ping' } };
-  if (typeof value !== 'string') return refuse('frame_malformed', `"${word}" needs a string`);
+  if (typeof value !== 'string') return refuseWire('frame_malformed', `"${word}" needs a string`);
   switch (word) {
     case 'subscribe': {
       const { auth, channel_data: channelData } = message;
@@ -46,21 +47,21 @@ function decode(text: string): Checked<ClientCommand> {
       return decodePublish(value, message);
     case 'signin': {
       const { user_data: userData } = message;
-      if (typeof userData !== 'string') return refuse('signin_refused', '"signin" needs a string "user_data"');
+      if (typeof userData !== 'string') return refuseWire('signin_refused', '"signin" needs a string "user_data"');
       return { ok: true, value: { type: 'signin', auth: value, userData } };
     }
     case 'token':
       return { ok: true, value: { type: 'auth', token: value } };
     default:
       word satisfies never;
-      return refuse('frame_malformed', noWord);
+      return refuseWire('frame_malformed', noWord);
   }
 }
 
 function decodePublish(channel: string, message: Record<string, unknown>): Checked<ClientCommand> {
   const { event, data, id = '' } = message;
   if (typeof event !== 'string' || data === undefined) {
-    return refuse('frame_malformed', '"publish" needs a string "event", and "data"');
+    return refuseWire('frame_malformed', '"publish" needs a string "event", and "data"');
   }
   const text = typeof data === 'string' ? data : JSON.stringify(data);
   if (event.startsWith('client-')) {
@@ -68,7 +69,10 @@ function decodePublish(channel: string, message: Record<string, unknown>): Check
     return name.ok ? { ok: true, value: { type: 'client-event', event, channel, data: text } } : name;
   }
   if (typeof id !== 'string' || id.length > limits.publishIdLength) {
-    return refuse('frame_malformed', `"id" of a publish is a string of at most ${limits.publishIdLength} characters`);
+    return refuseWire(
+      'frame_malformed',
+      `"id" of a publish is a string of at most ${limits.publishIdLength} characters`,
+    );
   }
   return { ok: true, value: { type: 'publish', id, fields: { name: event, channels: [channel], data: text } } };
 }
