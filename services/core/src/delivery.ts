@@ -50,7 +50,8 @@ export class Delivery {
   }
 
   #make(codec: Codec): Frame | null {
-    if (codec.dialect === pusherDialect && this.message !== undefined) return codec.frame(this.message.payload);
+    if (codec.dialect === pusherDialect && this.#event === undefined && this.message !== undefined)
+      return codec.frame(this.message.payload);
     const event = this.#read();
     const [text] = event === null ? [] : codec.dialect.encode(event);
     return text === undefined ? null : codec.frame(Buffer.from(text));

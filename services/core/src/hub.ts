@@ -10,6 +10,7 @@ import {
   type BrokerMessage,
   type Clock,
   type Codec,
+  decodeTransition,
   type Frame,
   isUserTopic,
   longAgo,
@@ -22,6 +23,7 @@ import { type ServerEvent, StarlingError } from '@starling/protocol';
 import { Delivery } from './delivery.ts';
 import type { Outbox } from './outbox.ts';
 import type { AppTraffic } from './traffic.ts';
+import { transitionEvent } from './transition-event.ts';
 
 /** What the hub knows of a session. */
 export interface Receiver {
@@ -215,7 +217,10 @@ export class Hub {
     const entry = this.#topics.get(topic);
     if (entry === undefined) this.#tellFollower(topic, message.payload);
     else if (message.kind === 'terminate') this.#terminate(entry);
-    else this.#deliver(entry, new Delivery(message));
+    else {
+      const delivery = this.#deliveryOf(topic, message);
+      if (delivery !== undefined) this.#deliver(entry, delivery);
+    }
   }
 
   #deliver(entry: TopicEntry, delivery: Delivery): void {
@@ -270,6 +275,14 @@ export class Hub {
     traffic.deliveredBytes += deliveredBytes;
     traffic.spent(msSince(beganMs, clock));
     outbox.sharesFlush(traffic);
+  }
+
+  #deliveryOf(topic: Topic, message: BrokerMessage): Delivery | undefined {
+    if (message.kind !== 'transition') return new Delivery(message);
+    const transition = decodeTransition(message.payload);
+    if (transition !== undefined) return new Delivery(message, transitionEvent(topic, transition));
+    this.#deps.observer.problem('a transition from the broker cannot be read', { topic });
+    return undefined;
   }
 
   /** Tells a topic's subscribers here what this node knows by itself. Never throws. */

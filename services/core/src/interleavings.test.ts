@@ -184,18 +184,8 @@ describe.each(orders)('a session that dies while the stores answer (%s)', (order
       for (const [index, other] of others.entries()) {
         // Straight into the store, as if from another node: ungated, so that it falls between the newcomer's awaits.
         const topic = channelTopic('1001', 'presence-room');
-        const payload = Buffer.from(
-          JSON.stringify({
-            event: 'pusher_internal:member_added',
-            channel: 'presence-room',
-            data: JSON.stringify({ user_id: `u${index}` }),
-          }),
-        );
         const member = { userId: `u${index}`, userInfo: 'null' };
-        await world.presenceStore.join(
-          { topic, socketId: other.session.socketId, member },
-          { announce: { topic, added: payload, removed: new Uint8Array() } },
-        );
+        await world.presenceStore.join({ topic, socketId: other.session.socketId, member }, { announceTo: topic });
         await world.settle();
         if (index < passed) gate.pass();
       }

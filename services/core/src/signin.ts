@@ -4,7 +4,6 @@ import { type Membership, userTopic, watchTopic } from '@starling/ports';
 import { limits, type Member, type Refusal, type SigninCommand, type WatchlistEvent } from '@starling/protocol';
 import { authorizeSignin } from './authorize.ts';
 import { subscriptionCost } from './capacity.ts';
-import { payloadOf } from './delivery.ts';
 import { Subscription } from './hub.ts';
 import type { SessionContext } from './session-context.ts';
 
@@ -85,11 +84,7 @@ export async function becomeUser(
   await Promise.all(subscriptions.map((subscription) => deps.hub.add(subscription)));
   if (session.isClosed) return null;
   await deps.presenceStore.join(membership, {
-    announce: {
-      topic: watchTopic(app.id, userId),
-      added: watchEvent('online', userId),
-      removed: watchEvent('offline', userId),
-    },
+    announceTo: watchTopic(app.id, userId),
   });
   if (session.isClosed) return null;
   const reading = await readWatched(session, watched);
@@ -143,11 +138,6 @@ export async function leaveUser(session: SessionContext): Promise<void> {
   session.charge.give(user.cost);
   for (const subscription of user.subscriptions) deps.hub.remove(subscription);
   await deps.presenceStore.leave(user.membership);
-}
-
-function watchEvent(name: 'online' | 'offline', userId: string): Uint8Array {
-  const [online, offline] = name === 'online' ? [[userId], []] : [[], [userId]];
-  return payloadOf({ type: 'watchlist', online, offline });
 }
 
 /** An app that admits authorised connections only has no use for one whose sign-in failed. */

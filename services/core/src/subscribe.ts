@@ -3,8 +3,6 @@
 import { channelTopic, type Joined, type Membership, type RetainedMessage } from '@starling/ports';
 import {
   type Channel,
-  encodeMemberAdded,
-  encodeMemberRemoved,
   type Member,
   problems,
   refuse,
@@ -92,11 +90,7 @@ async function takeMembership(
       ? undefined
       : {
           memberLimit,
-          announce: {
-            topic,
-            added: Buffer.from(encodeMemberAdded(channel.name, member)),
-            removed: Buffer.from(encodeMemberRemoved(channel.name, member.userId)),
-          },
+          announceTo: topic,
         },
   );
   if (!joined.isFull) return joined;

@@ -7,7 +7,7 @@ import type { Topic } from './topic.ts';
 export interface BrokerMessage {
   /**
    * `event`: deliver `payload` to the topic's subscribers.
-   * `transition`: the same; the presence store announces a member's coming or going.
+   * `transition`: the presence store announces a member's coming or going; `payload` is the fact, see `decodeTransition`.
    * `terminate`: close the topic's subscribers; `payload` is empty.
    */
   readonly kind: 'event' | 'transition' | 'terminate';

@@ -11,4 +11,5 @@ export * from './reading.ts';
 export * from './special-networks.ts';
 export * from './token-verifier.ts';
 export * from './topic.ts';
+export * from './transition.ts';
 export * from './transport.ts';

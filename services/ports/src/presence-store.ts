@@ -9,26 +9,17 @@ export interface Membership {
   readonly member?: Member;
 }
 
-/**
- * Frames to publish when, and only when, a join or leave turns out to be a transition. The store publishes them in
- * the same atomic step as the change, so that every subscriber sees transitions in the order in which they happened;
- * published afterwards by the caller, those of two nodes could cross and leave a present member shown as gone.
- * The message is a `transition` with a position, and the membership's own socket id is its `except`.
- *
- * Both are given with the join and stay with the membership: when this node dies, another gives the membership back and announces
- * it, knowing nothing of frames.
- */
-export interface Announcements {
-  /** Where to; a watched user's transitions go to another topic than the one joined, of the same user. */
-  readonly topic: Topic;
-  /** The user's first connection is here. */
-  readonly added: Uint8Array;
-  /** The user's last connection is gone. */
-  readonly removed: Uint8Array;
-}
-
 export interface JoinOptions {
-  readonly announce?: Announcements;
+  /**
+   * Where to announce when this join, or the leave that follows it, turns out to be a transition: the same topic, or, of a
+   * user's own, that of the user's watchers. The store publishes the fact (see `encodeTransition`) in the same atomic step
+   * as the change, as a `transition` with a position and the membership's own socket id as its `except`. So every subscriber
+   * sees transitions in the order in which they happened; published afterwards by the caller, those of two nodes could cross
+   * and leave a present member shown as gone.
+   *
+   * It stays with the membership: when this node dies, another releases the membership and announces it.
+   */
+  readonly announceTo?: Topic;
   /** Refuse a member who would be one distinct user too many. */
   readonly memberLimit?: number;
 }
@@ -83,7 +74,7 @@ export interface PositionedMembers {
 export interface PresenceStore {
   /**
    * `isFull`: nothing was changed. Joining again with the same socket id is no transition and keeps the first member and
-   * announcements.
+   * `announceTo`.
    */
   join(membership: Membership, options?: JoinOptions): Promise<Joined | { readonly isFull: true }>;
   /** Of the membership only `topic` and `socketId` count. */

@@ -1,5 +1,5 @@
 import { channelTopic } from '@starling/ports';
-import { presenceStoreContract } from '@starling/ports/contract';
+import { presenceStoreContract, textOf } from '@starling/ports/contract';
 import { describe, expect, it } from 'vitest';
 import { MemoryBroker } from './broker.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -14,16 +14,15 @@ presenceStoreContract('MemoryPresenceStore', 1, async () => {
 
 describe('MemoryPresenceStore', () => {
   const room = channelTopic('1', 'presence-room');
-  const announce = { topic: room, added: Buffer.from('+ada'), removed: Buffer.from('-ada') };
   const ada = { topic: room, socketId: '1.1', member: { userId: 'ada', userInfo: 'null' } };
 
   it('decides and announces at the call, before anyone awaits', async () => {
     const broker = new MemoryBroker(new FakeClock());
     const store = new MemoryPresenceStore(broker);
     const seen: string[] = [];
-    broker.listen((_topic, message) => seen.push(Buffer.from(message.payload).toString()));
+    broker.listen((_topic, message) => seen.push(textOf(message)));
     void broker.subscribe(room);
-    const joined = store.join(ada, { announce });
+    const joined = store.join(ada, { announceTo: room });
     expect(seen).toEqual(['+ada']);
     const left = store.leave(ada);
     expect(seen).toEqual(['+ada', '-ada']);
@@ -38,7 +37,7 @@ describe('MemoryPresenceStore', () => {
     await broker.subscribe(room);
     await store.join(bob);
     broker.listen(() => void store.leave(bob));
-    const answer = await store.join(ada, { announce });
+    const answer = await store.join(ada, { announceTo: room });
     expect(answer).toMatchObject({ wasOccupied: true, connectionCount: 2, members: [bob.member, ada.member] });
     expect((await store.members(room)).members).toEqual([ada.member]);
   });

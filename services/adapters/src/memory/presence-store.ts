@@ -1,8 +1,8 @@
 /** Who is where, on a single node. */
 import {
-  type Announcements,
   appIdOfTopic,
   channelOfTopic,
+  encodeTransition,
   type Joined,
   type JoinOptions,
   type Left,
@@ -12,6 +12,7 @@ import {
   type PositionedOccupancy,
   type PresenceStore,
   type Topic,
+  type Transition,
 } from '@starling/ports';
 import type { Member } from '@starling/protocol';
 import type { MemoryBroker } from './broker.ts';
@@ -22,15 +23,15 @@ interface User {
   connectionCount: number;
 }
 
-interface Sitting {
+interface Present {
   /** Null without a member. */
   readonly user: User | null;
-  readonly announce: Announcements | undefined;
+  readonly announceTo: Topic | undefined;
 }
 
 interface Place {
   /** By socket id. */
-  readonly memberships: Map<string, Sitting>;
+  readonly memberships: Map<string, Present>;
   /** By user id, in the order in which they came. */
   readonly users: Map<string, User>;
 }
@@ -66,7 +67,7 @@ export class MemoryPresenceStore implements PresenceStore {
     const joinedPlace = place ?? this.#open(topic);
     joinedPlace.memberships.set(socketId, {
       user: member === undefined ? null : sit(joinedPlace, member),
-      announce: options.announce,
+      announceTo: options.announceTo,
     });
     if (memberAdded) this.#position++;
     // Taken before the announcement: who hears it may act on it at once.
@@ -75,7 +76,7 @@ export class MemoryPresenceStore implements PresenceStore {
       memberAdded,
       hasMember: member !== undefined,
     });
-    if (memberAdded) await this.#announce(socketId, options.announce, 'added');
+    if (memberAdded) await this.#announce(socketId, options.announceTo, { type: 'member-added', member });
     return answer;
   }
 
@@ -86,7 +87,7 @@ export class MemoryPresenceStore implements PresenceStore {
     if (place === undefined || seated === undefined) {
       return { wasThere: false, isVacated: false, memberRemoved: false, connectionCount: place?.memberships.size ?? 0 };
     }
-    const { user, announce } = seated;
+    const { user, announceTo } = seated;
     place.memberships.delete(socketId);
     const memberRemoved = user !== null && --user.connectionCount === 0;
     if (memberRemoved) {
@@ -96,7 +97,8 @@ export class MemoryPresenceStore implements PresenceStore {
     const connectionCount = place.memberships.size;
     const isVacated = connectionCount === 0;
     if (isVacated) this.#close(topic);
-    if (memberRemoved) await this.#announce(socketId, announce, 'removed');
+    if (memberRemoved)
+      await this.#announce(socketId, announceTo, { type: 'member-removed', userId: user.member.userId });
     return { wasThere: true, isVacated, memberRemoved, connectionCount };
   }
 
@@ -153,12 +155,12 @@ export class MemoryPresenceStore implements PresenceStore {
     return { isFull: false, wasOccupied, memberAdded, connectionCount, members, position: this.#position };
   }
 
-  async #announce(socketId: string, announce: Announcements | undefined, change: 'added' | 'removed'): Promise<void> {
-    if (announce === undefined) return;
+  async #announce(socketId: string, topic: Topic | undefined, transition: Transition): Promise<void> {
+    if (topic === undefined) return;
     // Called right after the change, before anything else can move the position on.
-    await this.#broker.publish(announce.topic, {
+    await this.#broker.publish(topic, {
       kind: 'transition',
-      payload: announce[change],
+      payload: encodeTransition(transition),
       except: socketId,
       position: this.#position,
     });

@@ -36,10 +36,7 @@ async function open(prefix: string, options = {}): Promise<OpenNode> {
 }
 
 const sit = (node: OpenNode, socketId: string, topic: Topic) =>
-  node.store.join(
-    { topic, socketId, member: { userId: 'ada', userInfo: 'null' } },
-    { announce: { topic, added: text(`+${topic}`), removed: text(`-${topic}`) } },
-  );
+  node.store.join({ topic, socketId, member: { userId: topic, userInfo: 'null' } }, { announceTo: topic });
 const publish = (node: OpenNode, words: string, topic: Topic) =>
   node.broker.publish(topic, { kind: 'event', payload: text(words) });
 const minus = rooms.map((topic) => `-${topic}`).sort();

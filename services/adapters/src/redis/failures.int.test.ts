@@ -46,10 +46,7 @@ function die(node: OpenNode): void {
 
 const text = (words: string) => Buffer.from(words);
 const sit = (node: OpenNode, socketId: string, userId: string, topic = room) =>
-  node.store.join(
-    { topic, socketId, member: { userId, userInfo: `{"of":"${socketId}"}` } },
-    { announce: { topic, added: text(`+${userId}`), removed: text(`-${userId}`) } },
-  );
+  node.store.join({ topic, socketId, member: { userId, userInfo: `{"of":"${socketId}"}` } }, { announceTo: topic });
 const rise = (node: OpenNode, socketId: string, topic = room) => node.store.leave({ topic, socketId });
 const publish = (node: OpenNode, words: string, topic = room) =>
   node.broker.publish(topic, { kind: 'event', payload: text(words) });
@@ -126,14 +123,13 @@ describe('a node that dies', () => {
     const dead = await open({ clock: stoppedClock(), timing: dying });
     const other = await open({ timing: watchful });
     const ear = await Ear.at(other, watchTopic('1', 'ada'));
-    const announce = { topic: watchTopic('1', 'ada'), added: text('online'), removed: text('offline') };
     await dead.store.join(
       { topic: userTopic('1', 'ada'), socketId: '1.1', member: { userId: 'ada', userInfo: 'null' } },
-      { announce },
+      { announceTo: watchTopic('1', 'ada') },
     );
     die(dead);
-    await ear.until((texts) => texts.includes('offline'));
-    expect(ear.texts).toEqual(['online', 'offline']);
+    await ear.until((texts) => texts.includes('-ada'));
+    expect(ear.texts).toEqual(['+ada', '-ada']);
     expect(ear.messages.map(({ kind, except }) => [kind, except])).toEqual([
       ['transition', '1.1'],
       ['transition', '1.1'],

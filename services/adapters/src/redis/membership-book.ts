@@ -1,11 +1,11 @@
 /** The memberships of this node: what it must put back when Redis has forgotten them, and what it still has to release. */
-import type { Announcements, Left, Membership } from '@starling/ports';
+import type { Left, Membership, Topic } from '@starling/ports';
 import type { Member } from '@starling/protocol';
 import type { Place } from './keys.ts';
 
 export interface BookedMembership {
   readonly membership: Membership;
-  readonly announce: Announcements | undefined;
+  readonly announceTo: Topic | undefined;
   /** `leaving`: given up here, and not yet confirmed by Redis. */
   state: 'joining' | 'seated' | 'leaving';
   /** A leave is with Redis, and its answer decides what becomes of the membership. */

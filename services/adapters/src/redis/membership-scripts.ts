@@ -1,5 +1,5 @@
 /** Taking a membership and giving it back, each one script; what surrounds them is `presence-store.ts`. */
-import type { Announcements, BrokerMessage, Left, Topic } from '@starling/ports';
+import { encodeTransition, type Left, type Topic, type Transition } from '@starling/ports';
 import { type Member, StarlingError } from '@starling/protocol';
 import { encodeUnplaced } from './envelope.ts';
 import type { Place } from './keys.ts';
@@ -39,12 +39,13 @@ export async function takeMembership(
   booked: BookedMembership,
   { memberLimit, isPutBack }: TakeOptions,
 ): Promise<Taken> {
-  const { membership, announce } = booked;
+  const { membership, announceTo } = booked;
   const place = link.keys.place(membership.topic);
   const { heldPrefix, occupied, position } = place.partition;
-  const channel = link.keys.channel(announce?.topic ?? membership.topic);
-  if (announce !== undefined) demandOnePartition(link, place, announce.topic);
+  const channel = link.keys.channel(announceTo ?? membership.topic);
+  if (announceTo !== undefined) demandOnePartition(link, place, announceTo);
   const member = booked.member ?? membership.member;
+  const announced = announceTo === undefined ? undefined : member;
   const answer = await link.run(
     scripts.join,
     [place.memberships, place.users, occupied, position, heldPrefix + lease, channel],
@@ -59,8 +60,8 @@ export async function takeMembership(
       member?.userInfo ?? '',
       memberLimit ?? '',
       link.publishVerb,
-      announce === undefined || member === undefined ? '' : transition(announce.added, membership.socketId),
-      announce === undefined || member === undefined ? '' : onLeave(channel, announce, membership.socketId),
+      announced === undefined ? '' : announcement({ type: 'member-added', member: announced }, membership.socketId),
+      announced === undefined ? '' : onLeave(channel, announced.userId, membership.socketId),
       isPutBack ? 1 : 0,
       booked.arrival,
     ],
@@ -135,15 +136,18 @@ export function toMember({ userId, userInfo }: Arrived): Member {
   return { userId, userInfo };
 }
 
-function transition(payload: Uint8Array, except: string): Buffer {
-  const message: BrokerMessage = { kind: 'transition', payload, except };
-  return encodeUnplaced(message);
+function announcement(transition: Transition, except: string): Buffer {
+  return encodeUnplaced({ kind: 'transition', payload: encodeTransition(transition), except });
 }
 
 /** `LENGTH:CHANNEL ENVELOPE`, for `leave.lua`. */
-function onLeave(channel: string, announce: Announcements, socketId: string): Buffer {
+function onLeave(channel: string, userId: string, socketId: string): Buffer {
   const name = Buffer.from(channel);
-  return Buffer.concat([Buffer.from(`${name.byteLength}:`), name, transition(announce.removed, socketId)]);
+  return Buffer.concat([
+    Buffer.from(`${name.byteLength}:`),
+    name,
+    announcement({ type: 'member-removed', userId }, socketId),
+  ]);
 }
 
 /** A script may publish only in the slot of its keys. */

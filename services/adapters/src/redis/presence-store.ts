@@ -109,7 +109,7 @@ export class RedisPresenceStore implements PresenceStore {
     const earlier = this.#book.get(place, membership.socketId);
     const booked: BookedMembership = earlier ?? {
       membership,
-      announce: options.announce,
+      announceTo: options.announceTo,
       state: 'joining',
       isAsking: false,
       member: undefined,

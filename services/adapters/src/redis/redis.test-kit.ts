@@ -1,5 +1,6 @@
 /** Nodes over a real Redis, for tests: each fixture has a prefix of its own, and everything opened is closed. */
 import type { BrokerMessage, Cancel, Clock, DefectKind, ElapsedMs, Observer, Topic, WallMs } from '@starling/ports';
+import { textOf } from '@starling/ports/contract';
 import { StarlingError } from '@starling/protocol';
 import { SystemClock } from '../system-clock.ts';
 import { parseRedisUrl } from './address.ts';
@@ -172,7 +173,7 @@ export class Ear {
     node.broker.listen((topic, message) => {
       if (!topics.includes(topic)) return;
       ear.messages.push(message);
-      ear.texts.push(Buffer.from(message.payload).toString());
+      ear.texts.push(textOf(message));
       for (const watcher of ear.#watchers) watcher();
     });
     for (const topic of topics) await node.broker.subscribe(topic);

@@ -1,9 +1,10 @@
 /** Collects what arrives, and waits for it with a limit: a test never sleeps. */
-import type { Broker, BrokerMessage, Topic } from '../index.ts';
+import { type Broker, type BrokerMessage, decodeTransition, type Topic } from '../index.ts';
 
 export interface Arrival {
   readonly topic: Topic;
   readonly message: BrokerMessage;
+  /** See `textOf`. */
   readonly text: string;
 }
 
@@ -17,7 +18,7 @@ export class Inbox {
 
   constructor(broker: Broker) {
     this.close = broker.listen((topic, message) => {
-      this.arrivals.push({ topic, message, text: decodeText(message.payload) });
+      this.arrivals.push({ topic, message, text: textOf(message) });
       for (const watcher of this.#watchers) watcher();
     });
   }
@@ -46,6 +47,13 @@ export class Inbox {
     });
     return here();
   }
+}
+
+/** Of a transition `+USER` or `-USER`; else the payload. */
+export function textOf({ kind, payload }: BrokerMessage): string {
+  const transition = kind === 'transition' ? decodeTransition(payload) : undefined;
+  if (transition === undefined) return decodeText(payload);
+  return transition.type === 'member-added' ? `+${transition.member.userId}` : `-${transition.userId}`;
 }
 
 const encoder = new TextEncoder();

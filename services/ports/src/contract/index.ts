@@ -5,6 +5,7 @@
 export { type AppStoreFixture, appOf, appStoreContract } from './app-store-contract.ts';
 export { type BrokerFixture, brokerContract } from './broker-contract.ts';
 export { type ClockFixture, clockContract } from './clock-contract.ts';
+export { textOf } from './inbox.ts';
 export { type NodeDirectoryFixture, nodeDirectoryContract, reportOf } from './node-directory-contract.ts';
 export { type PresenceFixture, presenceStoreContract } from './presence-store-contract.ts';
 export { type RateLimiterFixture, rateLimiterContract } from './rate-limiter-contract.ts';

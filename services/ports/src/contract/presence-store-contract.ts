@@ -2,9 +2,9 @@
 import type { Member } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
-  type Announcements,
   type Broker,
   channelTopic,
+  decodeTransition,
   type Joined,
   type JoinOptions,
   type Left,
@@ -13,7 +13,7 @@ import {
   userTopic,
   watchTopic,
 } from '../index.ts';
-import { decodeText, encodeText, eventOf, everyCharacter, Inbox, oddNames } from './inbox.ts';
+import { decodeText, eventOf, everyCharacter, Inbox, oddNames } from './inbox.ts';
 
 export interface PresenceFixture {
   /** As many as the suite was told, over one empty world; `broker` is the one that this node's store announces on. */
@@ -28,12 +28,6 @@ const plain = channelTopic('1', 'plain');
 const end = channelTopic('1', 'end');
 
 const memberOf = (userId: string, userInfo = 'null'): Member => ({ userId, userInfo });
-/** Announces `+text` and `-text`. */
-const announcing = (text: string, topic: Topic = room): Announcements => ({
-  topic,
-  added: encodeText(`+${text}`),
-  removed: encodeText(`-${text}`),
-});
 const socketIds = (count: number): string[] => Array.from({ length: count }, (_, index) => `7.${index + 1}`);
 
 /** Two nodes: the concurrent tests spread their calls over both. */
@@ -134,7 +128,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
 
       it('takes a second join of a socket id for the first, and keeps the first member', async () => {
         await join('1.1', memberOf('ada', '{"name":"Ada"}'));
-        const again = await join('1.1', memberOf('bob'), { announce: announcing('bob'), memberLimit: 1 });
+        const again = await join('1.1', memberOf('bob'), { announceTo: room, memberLimit: 1 });
         expect(again).toEqual({
           isFull: false,
           wasOccupied: true,
@@ -151,7 +145,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
       it('knows nothing of a leave by who is not there', async () => {
         const nothing = { wasThere: false, isVacated: false, memberRemoved: false };
         expect(await leave('1.9')).toEqual({ ...nothing, connectionCount: 0 });
-        await join('1.1', memberOf('ada'), { announce: announcing('ada') });
+        await join('1.1', memberOf('ada'), { announceTo: room });
         expect(await leave('1.9')).toEqual({ ...nothing, connectionCount: 1 });
         await leave('1.1');
         expect(await leave('1.1')).toEqual({ ...nothing, connectionCount: 0 });
@@ -224,7 +218,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         await join('1.2', memberOf('bob'), { memberLimit: 2 });
         const refused = await store.join(
           { topic: room, socketId: '1.3', member: memberOf('cay') },
-          { memberLimit: 2, announce: announcing('cay') },
+          { memberLimit: 2, announceTo: room },
         );
         expect(refused).toEqual({ isFull: true });
         expect(await membersIn(room)).toEqual([memberOf('ada'), memberOf('bob')]);
@@ -278,8 +272,8 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
 
     describe('announcements', () => {
       it('tell of the first connection and of the last, to everyone but the connection itself', async () => {
-        await join('1.1', memberOf('ada'), { announce: announcing('ada') });
-        await join('1.2', memberOf('ada'), { announce: announcing('ada') });
+        await join('1.1', memberOf('ada'), { announceTo: room });
+        await join('1.2', memberOf('ada'), { announceTo: room });
         await leave('1.1');
         await leave('1.2');
         expect(await announced()).toEqual(['+ada', '-ada']);
@@ -291,15 +285,15 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
       it('carry positions by which whoever has read the state knows which of them it includes', async () => {
         const positionOf = (text: string) =>
           inbox.arrivals.find((arrival) => arrival.text === text)?.message.position ?? 0;
-        const first = await join('1.1', memberOf('ada'), { announce: announcing('ada') });
-        const second = await join('1.2', memberOf('bob'), { announce: announcing('bob') });
+        const first = await join('1.1', memberOf('ada'), { announceTo: room });
+        const second = await join('1.2', memberOf('bob'), { announceTo: room });
         const [occupancy] = await store.occupancies([room]);
         const listed = await store.members(room);
         await leave('1.1');
         await leave('1.2');
-        const third = await join('1.3', memberOf('ada'), { announce: announcing('ada again') });
+        const third = await join('1.3', memberOf('cay'), { announceTo: room });
         await announced();
-        const positions = ['+ada', '+bob', '-ada', '-bob', '+ada again'].map(positionOf);
+        const positions = ['+ada', '+bob', '-ada', '-bob', '+cay'].map(positionOf);
         expect(positions).toEqual([...positions].sort((a, b) => a - b));
         expect(new Set(positions).size).toBe(5);
         expect(first.position).toBeGreaterThanOrEqual(positions[0] ?? 0);
@@ -315,25 +309,26 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
       it('go to the topic they name', async () => {
         const watchers = watchTopic('1', 'ada');
         await broker.subscribe(watchers);
-        await join('1.1', memberOf('ada'), { announce: announcing('online', watchers) }, userTopic('1', 'ada'));
+        await join('1.1', memberOf('ada'), { announceTo: watchers }, userTopic('1', 'ada'));
         await leave('1.1', userTopic('1', 'ada'));
         await inbox.until(watchers, 2);
-        expect(inbox.texts(watchers)).toEqual(['+online', '-online']);
+        expect(inbox.texts(watchers)).toEqual(['+ada', '-ada']);
         expect(await announced()).toEqual([]);
       });
 
-      it('are bytes, passed on as they are', async () => {
-        const payload = everyCharacter;
-        const other = encodeText(`other ${decodeText(payload)}`);
-        await join('1.1', memberOf('ada'), { announce: { topic: room, added: payload, removed: other } });
+      it('are facts: of a coming the member as it is, of a going the user', async () => {
+        const member = memberOf(`${decodeText(everyCharacter).slice(0, 100)}"\\ 🐦`, '{"name":"Ada \\"🐦\\""}');
+        await join('1.1', member, { announceTo: room });
         await leave('1.1');
-        const [added, removed] = await inbox.until(room, 2);
-        expect([...(added?.message.payload ?? [])]).toEqual([...payload]);
-        expect([...(removed?.message.payload ?? [])]).toEqual([...other]);
+        const arrivals = await inbox.until(room, 2);
+        expect(arrivals.map(({ message }) => decodeTransition(message.payload))).toEqual([
+          { type: 'member-added', member },
+          { type: 'member-removed', userId: member.userId },
+        ]);
       });
 
       it('are not made where there is no member', async () => {
-        await join('1.1', undefined, { announce: announcing('nobody') });
+        await join('1.1', undefined, { announceTo: room });
         await leave('1.1');
         expect(await announced()).toEqual([]);
       });
@@ -350,7 +345,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
         const ids = socketIds(60);
         const ada = memberOf('ada');
         const joins = await Promise.all(
-          ids.map((id, index) => join(id, ada, { announce: announcing('ada') }, room, storeAt(index))),
+          ids.map((id, index) => join(id, ada, { announceTo: room }, room, storeAt(index))),
         );
         expect(joins.filter((answer) => !answer.wasOccupied)).toHaveLength(1);
         expect(joins.filter((answer) => answer.memberAdded)).toHaveLength(1);
@@ -381,7 +376,7 @@ export function presenceStoreContract(name: string, nodes: 1 | 2, make: () => Pr
             const socketId = `${users.indexOf(user) + 1}.${tab + 1}`;
             const at = storeAt(tab);
             for (let round = 0; round < 25; round++) {
-              const came = await join(socketId, memberOf(user), { announce: announcing(user) }, room, at);
+              const came = await join(socketId, memberOf(user), { announceTo: room }, room, at);
               if (came.memberAdded) transitions++;
               const went = await leave(socketId, room, at);
               if (went.memberRemoved) transitions++;
