@@ -11,6 +11,17 @@ const shared = {
   hookTimeout: 60_000,
 };
 
+/** Real programs, servers and browsers. */
+const integration = {
+  ...shared,
+  globalSetup: ['infra/testing/global-setup.ts'],
+  provide: { fuzzFactor },
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+};
+/** What takes how long is their subject: beside others it would be the machine's load. */
+const timed = 'infra/e2e/resilience/**/*.int.test.ts';
+
 export default defineConfig({
   test: {
     projects: [
@@ -27,16 +38,22 @@ export default defineConfig({
       },
       {
         test: {
-          ...shared,
+          ...integration,
           name: 'integration',
+          include: ['{sdk,services,infra}/**/*.int.test.ts'],
+          exclude: [...shared.exclude, timed],
           // They mostly wait: for programs to start, for limits to pass, for a browser.
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
-          include: ['{sdk,services,infra}/**/*.int.test.ts'],
-          globalSetup: ['infra/testing/global-setup.ts'],
-          provide: { fuzzFactor },
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          ...integration,
+          name: 'timed',
+          include: [timed],
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
         },
       },
     ],
