@@ -4,6 +4,7 @@ import type { Observer } from '@starling/ports';
 import { problems, type Refusal, refuse } from '@starling/protocol';
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import type { Conversations } from '../conversation.ts';
+import { InboundScheduler } from '../inbound-scheduler.ts';
 import { corsHeaders, defaultSseLimits, type SseLimits, SseStream } from './sse-stream.ts';
 
 export interface SseDeps {
@@ -21,6 +22,7 @@ type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
 export function sseRoutes(deps: SseDeps): FastifyPluginAsync {
   return async (fastify) => {
     const limits: SseLimits = { ...defaultSseLimits, ...deps.limits };
+    const inbound = new InboundScheduler(deps.observer);
     const streams = new Map<string, SseStream>();
     let onLast: (() => void) | null = null;
 
@@ -64,6 +66,7 @@ export function sseRoutes(deps: SseDeps): FastifyPluginAsync {
           token: first(query['token']),
           channels: channelsOf(query),
           conversations: deps.sessions,
+          inbound,
           limits,
           observer: deps.observer,
           onEnd,

@@ -7,6 +7,7 @@ import type { ConnectRequest } from '@starling/core';
 import type { Codec, Frame, Observer, Transport } from '@starling/ports';
 import { problems, rawDialect } from '@starling/protocol';
 import type { Conversation, Conversations } from '../conversation.ts';
+import type { InboundScheduler, InboundWork } from '../inbound-scheduler.ts';
 
 export interface SseLimits {
   /** Of one message that a client sends. */
@@ -43,6 +44,7 @@ export interface SseStreamOptions {
   /** Subscribed as soon as the stream is open. */
   readonly channels: readonly string[];
   readonly conversations: Conversations;
+  readonly inbound: InboundScheduler;
   readonly limits: SseLimits;
   readonly observer: Observer;
   /** It is over, once. */
@@ -50,7 +52,7 @@ export interface SseStreamOptions {
 }
 
 /** Nothing that is called from outside throws. */
-export class SseStream implements Transport {
+export class SseStream implements Transport, InboundWork {
   readonly codec = sseCodec;
   readonly id: string;
   readonly origin: string | undefined;
@@ -66,6 +68,9 @@ export class SseStream implements Transport {
   #isDrainOwed = false;
   /** Bytes of messages on their way that are not whole. */
   #arriving = 0;
+  /** Messages of the client that wait for their turn. */
+  #texts: string[] = [];
+  isScheduled = false;
 
   constructor(options: SseStreamOptions) {
     const { id, response, connectRequest } = options;
@@ -147,7 +152,8 @@ export class SseStream implements Transport {
   #opened(): void {
     if (this.#early === null || this.#isEnding || this.#isOver) return;
     this.#begin();
-    for (const channel of this.#options.channels) this.#receive(JSON.stringify({ subscribe: channel }));
+    for (const channel of this.#options.channels) this.#texts.push(JSON.stringify({ subscribe: channel }));
+    this.#options.inbound.schedule(this);
   }
 
   /** The head, and what was written before it. */
@@ -216,12 +222,26 @@ export class SseStream implements Transport {
   /** False: the stream is over, and the message goes to nobody. */
   receive(text: string): boolean {
     if (this.#isEnding || this.#isOver) return false;
-    this.#fenced(() => this.#receive(text));
+    this.#texts.push(text);
+    this.#options.inbound.schedule(this);
     return true;
   }
 
-  #receive(text: string): void {
-    if (!this.#isEnding) this.#conversation?.receive(text);
+  get hasWork(): boolean {
+    return this.#texts.length > 0;
+  }
+
+  handlePortion(): void {
+    const text = this.#texts.shift();
+    if (text === undefined) return;
+    this.#options.inbound.charge(1 + text.length / 1_024);
+    if (!this.#isEnding && !this.#isOver) this.#conversation?.receive(text);
+  }
+
+  /** Code of ours threw: the state of the stream is unknown, so it ends here, and only it. */
+  fail(err: unknown): void {
+    this.#options.observer.defect('connection', err);
+    this.#response.destroy();
   }
 
   // ── The end ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,17 +250,16 @@ export class SseStream implements Transport {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#early = null;
+    this.#texts = [];
     this.#fenced(() => this.#conversation?.ended());
     this.#options.onEnd(this);
   }
 
-  /** Code of ours threw: the state of the stream is unknown, so it ends here, and only it. */
   #fenced(run: () => void): void {
     try {
       run();
     } catch (err) {
-      this.#options.observer.defect('connection', err);
-      this.#response.destroy();
+      this.fail(err);
     }
   }
 }
