@@ -453,7 +453,7 @@ test('[RE19] a message that is kept is not handed over before the one ahead of i
     readonly waiting: Array<() => void> = [];
     readonly asked: string[] = [];
     onAsked: (() => void) | null = null;
-    override async publish(topic: Topic, message: BrokerMessage): Promise<void> {
+    override async publish(topic: Topic, message: BrokerMessage): Promise<undefined> {
       this.asked.push(`${topic} ${(JSON.parse(Buffer.from(message.payload).toString()) as { data: string }).data}`);
       this.onAsked?.();
       await new Promise<void>((taken) => this.waiting.push(taken));
@@ -490,7 +490,7 @@ test('[RE19] a message that is kept is not handed over before the one ahead of i
 describe('when the broker fails', () => {
   class FailingBroker extends MemoryBroker {
     failure: unknown = null;
-    override async publish(...given: Parameters<MemoryBroker['publish']>): Promise<void> {
+    override async publish(...given: Parameters<MemoryBroker['publish']>): Promise<number | undefined> {
       if (this.failure !== null) throw this.failure;
       return super.publish(...given);
     }

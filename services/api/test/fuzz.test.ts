@@ -65,7 +65,7 @@ class RecordingBroker extends MemoryBroker {
   readonly sent: Sent[] = [];
   failure: Error | null = null;
 
-  override async publish(topic: Topic, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+  override async publish(topic: Topic, message: BrokerMessage, options?: PublishOptions): Promise<number | undefined> {
     if (this.failure !== null) throw this.failure;
     const channel = channelOfTopic(topic);
     const frame = message.kind === 'terminate' ? {} : JSON.parse(Buffer.from(message.payload).toString());

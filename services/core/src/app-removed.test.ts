@@ -29,7 +29,7 @@ it('[LI7] of a removed app nothing is left: connections, counters, budgets, reta
     event: 'e',
     channel: { name: 'cache-news', kind: 'public', isCache: true, isEncrypted: false } as const,
     data: 'x',
-    id: 'once',
+    idempotencyKey: 'once',
   };
   const isSentOnce = async (): Promise<boolean> => {
     let count = 0;

@@ -487,7 +487,7 @@ describe('stores that fail', () => {
   it('[OP1] says by its probe whether messages come back', async () => {
     const world = createWorld();
     await world.hub.probe(1_000);
-    world.broker.publish = () => Promise.resolve();
+    world.broker.publish = () => Promise.resolve(undefined);
     const probe = world.hub.probe(1_000);
     const failed = expect(probe).rejects.toMatchObject({ code: 'unavailable' });
     await world.settle();

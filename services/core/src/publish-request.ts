@@ -20,7 +20,7 @@ export interface EventRequest {
   readonly event: string;
   readonly data: string;
   readonly except: string | undefined;
-  readonly id: string | undefined;
+  readonly idempotencyKey: string | undefined;
 }
 
 /** `name`, `data`, `socket_id`, `message_id`. Refuses with `event_name_invalid`, `data_too_large` or `request_malformed`. */
@@ -45,15 +45,15 @@ export function parseEventRequest(app: App, fields: Fields): Checked<EventReques
     const given = typeof socketId === 'string' ? quote(socketId) : nameType(socketId);
     return refuse('request_malformed', `Expected "socket_id" to be digits, a dot and digits, got ${given}`);
   }
-  const id = fields['message_id'] ?? undefined;
-  if (id !== undefined && !isMessageId(id)) {
-    const given = typeof id === 'string' ? `one of ${id.length}` : nameType(id);
+  const idempotencyKey = fields['message_id'] ?? undefined;
+  if (idempotencyKey !== undefined && !isMessageId(idempotencyKey)) {
+    const given = typeof idempotencyKey === 'string' ? `one of ${idempotencyKey.length}` : nameType(idempotencyKey);
     return refuse(
       'request_malformed',
       `Expected "message_id" to be a string of 1 to ${limits.messageIdLength} characters, got ${given}`,
     );
   }
-  return { ok: true, value: { event: event.value, data, except: socketId, id } };
+  return { ok: true, value: { event: event.value, data, except: socketId, idempotencyKey } };
 }
 
 /** `channels`, else `channel`: distinct, in the order given. Refuses with `channel_name_invalid` or `request_malformed`. */
@@ -75,9 +75,18 @@ export function parseChannels(fields: Fields): Checked<readonly Channel[]> {
   return { ok: true, value: [...channels.values()] };
 }
 
-export function toPublishCommand({ event, data, except, id }: EventRequest, channel: Channel): PublishCommand {
-  if (except === undefined && id === undefined) return { event, channel, data };
-  return { event, channel, data, ...(except !== undefined && { except }), ...(id !== undefined && { id }) };
+export function toPublishCommand(
+  { event, data, except, idempotencyKey }: EventRequest,
+  channel: Channel,
+): PublishCommand {
+  if (except === undefined && idempotencyKey === undefined) return { event, channel, data };
+  return {
+    event,
+    channel,
+    data,
+    ...(except !== undefined && { except }),
+    ...(idempotencyKey !== undefined && { idempotencyKey }),
+  };
 }
 
 function isMessageId(value: unknown): value is string {

@@ -55,7 +55,7 @@ describe('publish', () => {
     };
     await publish(deps, app, [command('a', '')]);
     expect(traffic.of('3').spentMs).toBe(5);
-    const known = { ...command('a', ''), id: 'once' };
+    const known = { ...command('a', ''), idempotencyKey: 'once' };
     await publish(deps, app, [command('a', ''), known, command('b', '')]);
     expect(traffic.of('3').spentMs).toBe(20);
   });

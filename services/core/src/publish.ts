@@ -28,8 +28,8 @@ export interface PublishCommand {
   readonly data: string;
   /** The socket id that must not receive it. */
   readonly except?: string;
-  /** Of this id a channel gets one message, however often it is published. */
-  readonly id?: string;
+  /** With this key a channel gets one message, however often it is published. */
+  readonly idempotencyKey?: string;
 }
 
 export interface PublishDeps {
@@ -139,7 +139,7 @@ async function send(
   requests: ReadonlyArray<readonly PublishCommand[]>,
 ): Promise<readonly unknown[]> {
   const failures: unknown[] = new Array(requests.length).fill(undefined);
-  let underWay: Array<Promise<void>> = [];
+  let underWay: Array<Promise<unknown>> = [];
   /** By topic: whether anything of it under way has been one of those. */
   const isSlow = new Map<Topic, boolean>();
   let sent = 0;
@@ -148,9 +148,9 @@ async function send(
     const fail = (err: unknown): void => {
       failures[index] ??= err;
     };
-    for (const { event, channel, data, except, id } of commands) {
+    for (const { event, channel, data, except, idempotencyKey } of commands) {
       const topic = channelTopic(app.id, channel.name);
-      const isSlowHere = channel.isCache || id !== undefined;
+      const isSlowHere = channel.isCache || idempotencyKey !== undefined;
       const before = isSlow.get(topic);
       if (before === true || (before === false && isSlowHere)) {
         stint();
@@ -164,7 +164,10 @@ async function send(
       const message =
         except === undefined ? ({ kind: 'event', payload } as const) : ({ kind: 'event', payload, except } as const);
       const options = isSlowHere
-        ? { ...(channel.isCache && { retainSeconds: limits.cacheSeconds }), ...(id !== undefined && { id }) }
+        ? {
+            ...(channel.isCache && { retainSeconds: limits.cacheSeconds }),
+            ...(idempotencyKey !== undefined && { idempotencyKey }),
+          }
         : undefined;
       if (deps.observer.notes) noteEvent(deps.observer, app, channel.name, event, data, except);
       underWay.push(deps.broker.publish(topic, message, options).catch(fail));

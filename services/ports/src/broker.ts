@@ -36,10 +36,10 @@ export interface PublishOptions {
    */
   readonly retainSeconds?: number;
   /**
-   * Do nothing at all when a message of this id was published on the topic in the last `limits.messageIdSeconds`, so that
-   * a publisher may repeat what was not answered. Decided in the same step. A store that is full forgets the oldest ids.
+   * Do nothing at all when a message with this key was published on the topic in the last `limits.messageIdSeconds`, so that
+   * a publisher may repeat what was not answered. Decided in the same step. A store that is full forgets the oldest keys.
    */
-  readonly id?: string;
+  readonly idempotencyKey?: string;
 }
 
 export type Deliver = (topic: Topic, message: BrokerMessage) => void;
@@ -48,14 +48,15 @@ export type Deliver = (topic: Topic, message: BrokerMessage) => void;
  * Carries messages from publishers to the nodes that have a subscriber for the topic.
  *
  * Order: messages of one topic that this node publishes reach every node in the order of the calls; a caller need not
- * wait for the answer to one before the next, except where either is retained or has an id. Delivery: at most once to
+ * wait for the answer to one before the next, except where either is retained or has an idempotency key. Delivery: at most once to
  * each node. A node that subscribed before a publish began receives it, except while its link is down.
  *
  * Every method rejects with a StarlingError `unavailable` when the world fails; then nothing was done, or, for a
  * publish whose answer was lost, nothing more will be.
  */
 export interface Broker {
-  publish(topic: Topic, message: BrokerMessage, options?: PublishOptions): Promise<void>;
+  /** Resolves with the position that it gave the message; undefined where it gave none: it keeps none, or knew the key. */
+  publish(topic: Topic, message: BrokerMessage, options?: PublishOptions): Promise<number | undefined>;
   /** The topic's last retained message, or undefined when there is none or it has expired. */
   retained(topic: Topic): Promise<RetainedMessage | undefined>;
   /**

@@ -75,7 +75,7 @@ describe('MemoryBroker', () => {
     broker.listen((topic) => heard.push(topic));
     const [one, two] = [channelTopic('1', 'a'), channelTopic('2', 'a')];
     const publish = (topic: Topic, id: string) =>
-      broker.publish(topic, { kind: 'event', payload: new Uint8Array() }, { id });
+      broker.publish(topic, { kind: 'event', payload: new Uint8Array() }, { idempotencyKey: id });
     await broker.subscribe(one);
     await broker.subscribe(two);
     await publish(two, 'a');
@@ -86,7 +86,7 @@ describe('MemoryBroker', () => {
 
   it('counts a replaced message once, and takes it for the newest', async () => {
     const broker = new MemoryBroker(new FakeClock(), { retainedBytesPerApp: 2 * 1_512 });
-    const keep = (topic: Topic): Promise<void> =>
+    const keep = (topic: Topic): Promise<unknown> =>
       broker.publish(topic, { kind: 'event', payload: new Uint8Array(1_000) }, { retainSeconds: 1_800 });
     const [a, b, c] = [channelTopic('1', 'cache-a'), channelTopic('1', 'cache-b'), channelTopic('1', 'cache-c')];
     await keep(a);
@@ -165,7 +165,7 @@ describe('MemoryBroker, over all apps', () => {
     const texts = listenTo(broker);
     for (const app of ['1', '2']) await broker.subscribe(channelTopic(app, 'news'));
     const publish = (app: string, id: number) =>
-      broker.publish(channelTopic(app, 'news'), event(`${app} ${id}`), { id: String(id) });
+      broker.publish(channelTopic(app, 'news'), event(`${app} ${id}`), { idempotencyKey: String(id) });
     for (const app of ['1', '2']) for (let id = 0; id < 100; id++) await publish(app, id);
     texts.length = 0;
     for (let id = 99; id > 68; id--) await publish('1', id);

@@ -114,12 +114,12 @@ export class MemoryBroker implements Broker {
     this.#messageIdsMax = options.messageIds ?? 4 * this.#messageIdsPerApp;
   }
 
-  async publish(topic: Topic, message: BrokerMessage, options: PublishOptions = {}): Promise<void> {
-    const { retainSeconds, id } = options;
-    if (id !== undefined && !this.#isFirst(topic, id)) return;
+  async publish(topic: Topic, message: BrokerMessage, options: PublishOptions = {}): Promise<number | undefined> {
+    const { retainSeconds, idempotencyKey: id } = options;
+    if (id !== undefined && !this.#isFirst(topic, id)) return undefined;
     if (retainSeconds === undefined) {
       this.#send(topic, message);
-      return;
+      return undefined;
     }
     // One counter for all topics: a topic's positions go on increasing after its last message was dropped.
     const retained = { ...message, position: ++this.#position };
@@ -127,6 +127,7 @@ export class MemoryBroker implements Broker {
     const kept = { ...retained, payload: new Uint8Array(message.payload) };
     this.#retain(topic, { message: kept, expiresAt: later(this.#clock.elapsed(), retainSeconds * 1_000) });
     this.#send(topic, retained);
+    return retained.position;
   }
 
   async retained(topic: Topic): Promise<RetainedMessage | undefined> {

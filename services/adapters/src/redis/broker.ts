@@ -19,24 +19,27 @@ export class RedisBroker implements Broker {
     this.#observer = observer;
   }
 
-  async publish(topic: Topic, message: BrokerMessage, options: PublishOptions = {}): Promise<void> {
-    const { retainSeconds, id } = options;
+  async publish(topic: Topic, message: BrokerMessage, options: PublishOptions = {}): Promise<number | undefined> {
+    const { retainSeconds, idempotencyKey: id } = options;
     const { keys, publishVerb } = this.#link;
     const channel = keys.channel(topic);
     const seen = id === undefined ? [] : [keys.messageId(topic, id)];
     if (retainSeconds !== undefined) {
-      await this.#link.run(
+      const position = await this.#link.run(
         scripts.retain,
         [keys.retained(topic), keys.place(topic).partition.position, channel, ...seen],
         [encodeUnplaced(message), retainSeconds * 1_000, publishVerb, limits.messageIdSeconds],
       );
-    } else if (id !== undefined) {
+      return position === null ? undefined : Number(position);
+    }
+    if (id !== undefined) {
       const given = [encodeEnvelope(message), publishVerb, limits.messageIdSeconds];
       await this.#link.run(scripts.once, [channel, ...seen], given);
     } else {
       const bytes = encodeEnvelope(message);
       await (this.#link.keepsOrder ? this.#link.publish(channel, bytes) : this.#publishInTurn(channel, bytes));
     }
+    return undefined;
   }
 
   async #publishInTurn(channel: string, bytes: Buffer): Promise<void> {

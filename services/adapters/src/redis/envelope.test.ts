@@ -16,12 +16,23 @@ describe('an envelope', () => {
     expect(decodeEnvelope(encodeEnvelope(message))).toEqual(message);
   });
 
-  it('takes the position that a script puts behind the second byte', () => {
+  it('takes the position that a script puts behind the third byte', () => {
     const unplaced = encodeUnplaced({ kind: 'transition', payload, except: '1.2' });
     const position = Buffer.alloc(8);
     position.writeDoubleBE(77);
-    const placed = Buffer.concat([unplaced.subarray(0, 2), position, unplaced.subarray(2)]);
+    const placed = Buffer.concat([unplaced.subarray(0, 3), position, unplaced.subarray(3)]);
     expect(decodeEnvelope(placed)).toEqual({ kind: 'transition', payload, except: '1.2', position: 77 });
+  });
+
+  it('skips what a later version adds to the header', () => {
+    const message: BrokerMessage = { kind: 'event', payload, position: 7, except: '1.2' };
+    const bytes = encodeEnvelope(message);
+    const headerBytes = bytes[2] ?? 0;
+    const later = Buffer.concat([bytes.subarray(0, headerBytes), Buffer.from('epoch'), payload]);
+    later[2] = headerBytes + 5;
+    expect(decodeEnvelope(later)).toEqual(message);
+    later[2] = headerBytes - 1;
+    expect(decodeEnvelope(later)).toBeUndefined();
   });
 
   it('hands out the payload as a view, not a copy', () => {
@@ -34,8 +45,8 @@ describe('an envelope', () => {
     for (let length = 0; length < whole.byteLength; length++) {
       expect(decodeEnvelope(whole.subarray(0, length))).toBeUndefined();
     }
-    expect(decodeEnvelope(Buffer.from([2, 0]))).toBeUndefined();
-    expect(decodeEnvelope(Buffer.from([1, 3]))).toBeUndefined();
+    expect(decodeEnvelope(Buffer.from([1, 0, 3]))).toBeUndefined();
+    expect(decodeEnvelope(Buffer.from([2, 3, 3]))).toBeUndefined();
     expect(decodeEnvelope(Buffer.from('{"event":"somebody else published this"}'))).toBeUndefined();
   });
 });

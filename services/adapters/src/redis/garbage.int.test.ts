@@ -37,7 +37,7 @@ it('[OP13] a channel full of garbage delivers what is good, tells the rest, and 
     const bytes = Buffer.from(random.bytes(60));
     if (step % 3 === 0) envelope.copy(bytes, 0, 0, random.below(20));
     // Not one of ours by chance.
-    if (bytes[0] === 1 && bytes[1] !== undefined) bytes[1] |= 0x0f;
+    if (bytes[0] === 2 && bytes[1] !== undefined) bytes[1] |= 0x0f;
     await server.do((client) => client.publish(keys.channel(step % 2 === 0 ? room : controlTopic), bytes));
   }
   await node.broker.publish(room, good('last'));
@@ -65,7 +65,7 @@ it('[OP13] a message with a position that is none, or that is no text, is not de
 });
 
 it('[OP13] a retained message that is none of ours is none', async () => {
-  for (const bytes of ['', 'garbage', '\x01', '\x01\x10']) {
+  for (const bytes of ['', 'garbage', '\x02', '\x02\x10\x0b']) {
     await server.do((client) => client.set(keys.retained(room), bytes, 'EX', 60));
     expect(await node.broker.retained(room)).toBeUndefined();
   }

@@ -17,13 +17,13 @@ local function next_position(key)
   return position
 end
 
--- Whether a message may be published: it has no id, or nobody has used the id for so many seconds.
+-- Whether a message may be published: it has no idempotency key, or none has been published with it for so many seconds.
 local function is_first(id_key, seconds)
   return not id_key or redis.call('SET', id_key, '', 'NX', 'EX', seconds)
 end
 
 -- An envelope with its position; see envelope.ts.
 local function placed(envelope, position)
-  return string.sub(envelope, 1, 2) .. struct.pack('>d', position) .. string.sub(envelope, 3)
+  return string.sub(envelope, 1, 3) .. struct.pack('>d', position) .. string.sub(envelope, 4)
 end
 
