@@ -5,8 +5,8 @@ import { readApps } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { errorReply } from '../src/contract/operation.ts';
+import { expireKeys } from '../src/expire-keys.ts';
 import { pruneKeys } from '../src/frame/idempotency.ts';
-import { expireKeys } from '../src/operations/expire-keys.ts';
 import { ourApp, ourEndpoint, ourKey, ours, people, type Started, startControl, theirs } from './started-control.ts';
 
 const dayMs = 86_400_000;

@@ -7,11 +7,11 @@ import type { Bulletin, Clock, Notice, Observer } from '@starling/ports';
 import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
 import { basePath, streams } from '../src/contract/index.ts';
 import type { ErrorReply } from '../src/contract/operation.ts';
+import type { Principal, Role } from '../src/contract/principal.ts';
 import { implementationsOf } from '../src/control.ts';
 import { type FrameDeps, mount, secureHeaders } from '../src/frame/mount.ts';
 import { mountStream, type StreamBounds } from '../src/frame/stream.ts';
-import { people as peopleOf } from '../src/people/people.ts';
-import type { Principal, Role } from '../src/people/principal.ts';
+import { people as peopleOf } from '../src/people.ts';
 import { Rollout } from '../src/rollout.ts';
 import { type AppEvent, watchApp } from '../src/watch-app.ts';
 

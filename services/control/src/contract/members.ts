@@ -1,8 +1,8 @@
 /** Members of an organisation, and those who are invited to be. */
 import { z } from 'zod';
-import { roles } from '../people/principal.ts';
 import { name, time } from './fields.ts';
 import { operation, pageOf, pageQuery, shownOnce } from './operation.ts';
+import { roles } from './principal.ts';
 
 const role = z.enum(roles);
 const emailText = z.string().max(254);

@@ -1,6 +1,6 @@
 /** What an operation of the admin API is: everything that its caller and its server must agree on. */
 import { z } from 'zod';
-import type { Role } from '../people/principal.ts';
+import type { Role } from './principal.ts';
 
 /**
  * A role in the organisation that the path names, itself or by one of its apps. `operator`: one of those who run the

@@ -1,8 +1,8 @@
 /** Organisations: those who own apps together. */
 import { z } from 'zod';
-import { roles } from '../people/principal.ts';
 import { name, time, version } from './fields.ts';
 import { operation, pageOf, pageQuery } from './operation.ts';
+import { roles } from './principal.ts';
 
 export const role = z.enum(roles);
 

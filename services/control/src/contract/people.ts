@@ -1,8 +1,8 @@
 /** Signing in, and what everybody decides for themselves. */
 import { z } from 'zod';
-import { roles } from '../people/principal.ts';
 import { name, time } from './fields.ts';
 import { operation, shownOnce } from './operation.ts';
+import { roles } from './principal.ts';
 
 const role = z.enum(roles);
 /** What is too long is no password of anybody; whether one will do is said in words. */

@@ -3,7 +3,7 @@ import type { Database, Keyring } from '@starling/database';
 import type { Clock } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import type { Operation } from '../contract/operation.ts';
-import type { Principal } from '../people/principal.ts';
+import type { Principal } from '../contract/principal.ts';
 
 export const keptMs = 24 * 3_600 * 1_000;
 

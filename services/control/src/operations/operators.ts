@@ -4,7 +4,7 @@ import type { Clock } from '@starling/ports';
 import { operations } from '../contract/index.ts';
 import { fail } from '../frame/answer.ts';
 import { type Failed, type Implementation, implement } from '../frame/implement.ts';
-import { lockOperators } from '../people/operator.ts';
+import { lockOperators } from '../members/operator.ts';
 
 interface Deps {
   readonly database: Database;

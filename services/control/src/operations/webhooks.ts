@@ -5,8 +5,8 @@ import { type webhookEndpoint as contract, operations, type webhookEvents } from
 import { fail, outdated } from '../frame/answer.ts';
 import { type Implementation, implement } from '../frame/implement.ts';
 import { parseCursor, toPage } from '../frame/page.ts';
+import { createId } from '../id.ts';
 import { differences } from './apps.ts';
-import { createId } from './id.ts';
 import { targetFault } from './target.ts';
 
 interface EndpointRow {

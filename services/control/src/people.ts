@@ -1,0 +1,83 @@
+/** The people's table of contents: what the admin API and the program are given of them. */
+import type { Database, Keyring } from '@starling/database';
+import type { Clock, Observer, RateLimiter } from '@starling/ports';
+import type { Checked } from '@starling/protocol';
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import type { Principal } from './contract/principal.ts';
+import type { PeopleDeps } from './deps.ts';
+import type { Implementation } from './frame/implement.ts';
+import { oidcPages } from './oidc/pages.ts';
+import { OidcProvider, type OidcSettings, type PublicUrl } from './oidc/provider.ts';
+import type { OidcRules } from './oidc/user.ts';
+import { memberImplementations } from './operations/members.ts';
+import { peopleImplementations } from './operations/people.ts';
+import { type Authenticate, authentication, renewPrincipal } from './sessions/authenticate.ts';
+import { takeCookies } from './sessions/browser.ts';
+import { pruneSessions } from './sessions/session.ts';
+import { Tickets } from './sessions/ticket.ts';
+import { createSetupToken, ensureFirstOwner, type FirstOwner, type SetupTokenOptions } from './setup/first-owner.ts';
+import { setupPage } from './setup/setup-page.ts';
+import { Passwords } from './sign-in/password.ts';
+import { pruneTries } from './throttle/throttle.ts';
+
+export interface PeopleOptions {
+  readonly database: Database;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly rateLimiter: RateLimiter;
+  readonly observer: Observer;
+  /** Like `/realtime`, or empty. */
+  readonly pathPrefix?: string;
+  /** Undefined: people sign in here only. */
+  readonly oidc?: OidcSettings & OidcRules & { readonly publicUrl: PublicUrl };
+}
+
+export interface People {
+  /** To be called with the server whose requests are asked about. */
+  authentication(server: FastifyInstance): Promise<Authenticate>;
+  /** What is so of somebody now who was let in a while ago; undefined when they would not be known any more. */
+  renew(principal: Principal): Promise<Principal | undefined>;
+  readonly implementations: readonly Implementation[];
+  /** `/setup` and `/sign-in/oidc`, below no prefix of the admin API's. */
+  readonly pages: FastifyPluginAsync;
+  /** Of the link that leads to the account of the first owner: see `createSetupToken`. */
+  createSetupToken(options?: SetupTokenOptions): Promise<string | undefined>;
+  /** Makes the first owner, if there is no user yet; says whether it did. */
+  ensureFirstOwner(given: FirstOwner): Promise<Checked<boolean>>;
+  /** Removes what is out of date, now and then. Returns the function that ends that. */
+  start(): () => void;
+}
+
+const pruneEveryMs = 3_600_000;
+
+export function people({ pathPrefix = '', oidc, ...given }: PeopleOptions): People {
+  const deps: PeopleDeps = { ...given, passwords: new Passwords(), tickets: new Tickets(given.keyring) };
+  const { clock, observer } = deps;
+  return {
+    authentication: (server) => authentication(deps, server),
+    renew: (principal) => renewPrincipal(deps, principal),
+    implementations: [...peopleImplementations(deps, oidc !== undefined), ...memberImplementations(deps)],
+    pages: async (server) => {
+      await takeCookies(server);
+      await server.register(async (setup) => setupPage(setup, deps));
+      if (oidc === undefined) return;
+      const provider = new OidcProvider(oidc, clock);
+      await server.register(async (pages) =>
+        oidcPages(pages, deps, { provider, rules: oidc, publicUrl: oidc.publicUrl, pathPrefix }),
+      );
+    },
+    createSetupToken: (options) => createSetupToken(deps, options),
+    ensureFirstOwner: (owner) => ensureFirstOwner(deps, owner),
+    start() {
+      const schedule = () => clock.after(pruneEveryMs, prune);
+      const prune = (): void => {
+        Promise.all([pruneSessions(deps), pruneTries(deps)]).catch((err: unknown) =>
+          observer.problem('sessions were not pruned', { err }),
+        );
+        cancel.run = schedule();
+      };
+      const cancel = { run: schedule() };
+      return () => cancel.run();
+    },
+  };
+}
