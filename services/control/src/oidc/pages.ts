@@ -3,7 +3,7 @@ import { problems, type Refusal, StarlingError } from '@starling/protocol';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { PeopleDeps } from '../deps.ts';
 import { sendMessage } from '../frame/html.ts';
-import { signInAs } from '../operations/people.ts';
+import { signInAs } from '../operations/me/person.ts';
 import { clearCookie, readCookie, setCookie } from '../sessions/browser.ts';
 import { admitAddress } from '../throttle/throttle.ts';
 import type { OidcFlow, OidcProvider, PublicUrl } from './provider.ts';

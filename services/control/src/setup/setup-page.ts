@@ -4,7 +4,7 @@ import type { PeopleDeps } from '../deps.ts';
 import { html, sendMessage, sendPage } from '../frame/html.ts';
 import { isForeign } from '../frame/origin.ts';
 import { hasUsers } from '../members/user.ts';
-import { signInAs } from '../operations/people.ts';
+import { signInAs } from '../operations/me/person.ts';
 import { admitAddress } from '../throttle/throttle.ts';
 import { createFirstOwner, type FirstOwner, faultsOf, isSetupToken } from './first-owner.ts';
 

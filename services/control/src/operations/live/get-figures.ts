@@ -1,8 +1,8 @@
 import { type Clock, channelTopic, type MinuteOfUse, type NodeReport, type PresenceStore } from '@starling/ports';
-import { operations } from '../contract/index.ts';
-import { fail } from '../frame/answer.ts';
-import { type Implementation, implement } from '../frame/implement.ts';
-import { parseCursor, toPage } from '../frame/page.ts';
+import { operations } from '../../contract/index.ts';
+import { fail } from '../../frame/answer.ts';
+import { type Implementation, implement } from '../../frame/implement.ts';
+import { parseCursor, toPage } from '../../frame/page.ts';
 
 export interface LiveDeps {
   readonly clock: Clock;

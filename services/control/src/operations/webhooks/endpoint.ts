@@ -1,13 +1,13 @@
 import type { Database } from '@starling/database';
 import type { Clock } from '@starling/ports';
 import type { z } from 'zod';
-import { type webhookEndpoint as contract, operations, type webhookEvents } from '../contract/index.ts';
-import { fail, outdated } from '../frame/answer.ts';
-import { type Implementation, implement } from '../frame/implement.ts';
-import { parseCursor, toPage } from '../frame/page.ts';
-import { createId } from '../id.ts';
-import { differences } from './apps.ts';
-import { targetFault } from './target.ts';
+import { type webhookEndpoint as contract, operations, type webhookEvents } from '../../contract/index.ts';
+import { fail, outdated } from '../../frame/answer.ts';
+import { type Implementation, implement } from '../../frame/implement.ts';
+import { parseCursor, toPage } from '../../frame/page.ts';
+import { createId } from '../../id.ts';
+import { differences } from '../apps/app.ts';
+import { targetFault } from '../target.ts';
 
 interface EndpointRow {
   readonly id: string;

@@ -2,23 +2,23 @@
 import { type Checked, refuse } from '@starling/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
-import type { me, accessToken as tokenSchema } from '../contract/people.ts';
-import { peopleOperations as operations } from '../contract/people.ts';
-import type { Principal } from '../contract/principal.ts';
-import type { PeopleDeps } from '../deps.ts';
-import { type Implementation, implement, implementPrepared } from '../frame/implement.ts';
-import { changeName, changePasswordHash, findUser, hasUsers, membershipsOf } from '../members/user.ts';
-import { confirmTotp, offerTotp, removeTotp, renewRecoveryCodes } from '../second-factor/second-factor.ts';
+import type { me, accessToken as tokenSchema } from '../../contract/people.ts';
+import { peopleOperations as operations } from '../../contract/people.ts';
+import type { Principal } from '../../contract/principal.ts';
+import type { PeopleDeps } from '../../deps.ts';
+import { type Implementation, implement, implementPrepared } from '../../frame/implement.ts';
+import { changeName, changePasswordHash, findUser, hasUsers, membershipsOf } from '../../members/user.ts';
+import { confirmTotp, offerTotp, removeTotp, renewRecoveryCodes } from '../../second-factor/second-factor.ts';
 import {
   type AccessTokenItem,
   createAccessToken,
   listAccessTokens,
   revokeAccessToken,
-} from '../sessions/access-token.ts';
-import { clearCookie, giveSession, rememberBrowser, visitorOf } from '../sessions/browser.ts';
-import { endSession, endSessions, listSessions, openSession } from '../sessions/session.ts';
-import { checkPassword } from '../sign-in/password.ts';
-import { checkCredentials, checkPasswordAgain, laneOf } from '../sign-in/sign-in.ts';
+} from '../../sessions/access-token.ts';
+import { clearCookie, giveSession, rememberBrowser, visitorOf } from '../../sessions/browser.ts';
+import { endSession, endSessions, listSessions, openSession } from '../../sessions/session.ts';
+import { checkPassword } from '../../sign-in/password.ts';
+import { checkCredentials, checkPasswordAgain, laneOf } from '../../sign-in/sign-in.ts';
 
 export function peopleImplementations(deps: PeopleDeps, hasProvider: boolean): readonly Implementation[] {
   const { database } = deps;

@@ -13,11 +13,11 @@ import {
 } from '@starling/database';
 import type { AppLimits, Bulletin, Clock } from '@starling/ports';
 import type { z } from 'zod';
-import { type app as contract, operations } from '../contract/index.ts';
-import { fail, outdated } from '../frame/answer.ts';
-import { type Failed, type Implementation, implement } from '../frame/implement.ts';
-import { parseCursor, toPage } from '../frame/page.ts';
-import type { Rollout } from '../rollout.ts';
+import { type app as contract, operations } from '../../contract/index.ts';
+import { fail, outdated } from '../../frame/answer.ts';
+import { type Failed, type Implementation, implement } from '../../frame/implement.ts';
+import { parseCursor, toPage } from '../../frame/page.ts';
+import type { Rollout } from '../../rollout.ts';
 
 interface Deps {
   readonly database: Database;

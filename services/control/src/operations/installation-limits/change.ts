@@ -10,10 +10,10 @@ import {
 } from '@starling/database';
 import { type AppLimits, type Bulletin, defaultAppLimits } from '@starling/ports';
 import type { z } from 'zod';
-import { type installationLimits as contract, operations } from '../contract/index.ts';
-import { outdated } from '../frame/answer.ts';
-import { type Implementation, implement } from '../frame/implement.ts';
-import { differences } from './apps.ts';
+import { type installationLimits as contract, operations } from '../../contract/index.ts';
+import { outdated } from '../../frame/answer.ts';
+import { type Implementation, implement } from '../../frame/implement.ts';
+import { differences } from '../apps/app.ts';
 
 interface Deps {
   readonly database: Database;

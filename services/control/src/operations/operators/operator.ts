@@ -1,10 +1,10 @@
 /** Who runs the installation. Always somebody does. */
 import type { Database, Sql } from '@starling/database';
 import type { Clock } from '@starling/ports';
-import { operations } from '../contract/index.ts';
-import { fail } from '../frame/answer.ts';
-import { type Failed, type Implementation, implement } from '../frame/implement.ts';
-import { lockOperators } from '../members/operator.ts';
+import { operations } from '../../contract/index.ts';
+import { fail } from '../../frame/answer.ts';
+import { type Failed, type Implementation, implement } from '../../frame/implement.ts';
+import { lockOperators } from '../../members/operator.ts';
 
 interface Deps {
   readonly database: Database;

@@ -1,12 +1,12 @@
 import { type Database, isDangling } from '@starling/database';
 import type { Clock } from '@starling/ports';
 import type { z } from 'zod';
-import { type organisation as contract, operations } from '../contract/index.ts';
-import type { Principal, Role } from '../contract/principal.ts';
-import { fail, outdated } from '../frame/answer.ts';
-import { type Implementation, implement } from '../frame/implement.ts';
-import { parseCursor, toPage } from '../frame/page.ts';
-import { createId } from '../id.ts';
+import { type organisation as contract, operations } from '../../contract/index.ts';
+import type { Principal, Role } from '../../contract/principal.ts';
+import { fail, outdated } from '../../frame/answer.ts';
+import { type Implementation, implement } from '../../frame/implement.ts';
+import { parseCursor, toPage } from '../../frame/page.ts';
+import { createId } from '../../id.ts';
 
 interface OrganisationRow {
   readonly id: string;

@@ -1,12 +1,12 @@
 import { appChanged, type Database, lockApps, parseAppSettings } from '@starling/database';
 import { type Bulletin, type Clock, maxTokenLifetimeMs, type TokenSettings } from '@starling/ports';
 import type { z } from 'zod';
-import { type tokenSettings as contract, operations } from '../contract/index.ts';
-import { fail } from '../frame/answer.ts';
-import { type Implementation, implement } from '../frame/implement.ts';
-import { parseCursor, toPage } from '../frame/page.ts';
-import { differences, findApp, lockApp } from './apps.ts';
-import { targetFault } from './target.ts';
+import { type tokenSettings as contract, operations } from '../../contract/index.ts';
+import { fail } from '../../frame/answer.ts';
+import { type Implementation, implement } from '../../frame/implement.ts';
+import { parseCursor, toPage } from '../../frame/page.ts';
+import { differences, findApp, lockApp } from '../apps/app.ts';
+import { targetFault } from '../target.ts';
 
 interface Deps {
   readonly database: Database;

@@ -9,10 +9,10 @@ import {
 } from '@starling/database';
 import type { Bulletin, Clock } from '@starling/ports';
 import type { z } from 'zod';
-import { type appKey, operations } from '../contract/index.ts';
-import { fail } from '../frame/answer.ts';
-import { type Failed, type Implementation, implement } from '../frame/implement.ts';
-import { parseCursor, toPage } from '../frame/page.ts';
+import { type appKey, operations } from '../../contract/index.ts';
+import { fail } from '../../frame/answer.ts';
+import { type Failed, type Implementation, implement } from '../../frame/implement.ts';
+import { parseCursor, toPage } from '../../frame/page.ts';
 
 interface Deps {
   readonly database: Database;

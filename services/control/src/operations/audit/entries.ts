@@ -1,10 +1,10 @@
 import type { Database } from '@starling/database';
 import type { Clock } from '@starling/ports';
 import type { z } from 'zod';
-import { type auditEntry, operations } from '../contract/index.ts';
-import { fail } from '../frame/answer.ts';
-import { type Implementation, implement } from '../frame/implement.ts';
-import { parseCursor, toPage } from '../frame/page.ts';
+import { type auditEntry, operations } from '../../contract/index.ts';
+import { fail } from '../../frame/answer.ts';
+import { type Implementation, implement } from '../../frame/implement.ts';
+import { parseCursor, toPage } from '../../frame/page.ts';
 
 interface AuditRow {
   readonly id: number;

@@ -5,11 +5,11 @@ import {
   type invitation as invitationSchema,
   type member as memberSchema,
   memberOperations as operations,
-} from '../contract/members.ts';
-import { type Principal, type Role, reaches } from '../contract/principal.ts';
-import type { PeopleDeps } from '../deps.ts';
-import { type Implementation, implement, implementPrepared } from '../frame/implement.ts';
-import { parseCursor, toPage } from '../frame/page.ts';
+} from '../../contract/members.ts';
+import { type Principal, type Role, reaches } from '../../contract/principal.ts';
+import type { PeopleDeps } from '../../deps.ts';
+import { type Implementation, implement, implementPrepared } from '../../frame/implement.ts';
+import { parseCursor, toPage } from '../../frame/page.ts';
 import {
   acceptAsNewUser,
   acceptAsUser,
@@ -18,11 +18,11 @@ import {
   invite,
   listInvitations,
   revokeInvitation,
-} from '../members/invitation.ts';
-import { changeRole, findMember, listMembers, type MemberItem, removeMember } from '../members/membership.ts';
-import { checkPassword } from '../sign-in/password.ts';
-import { admitAddress } from '../throttle/throttle.ts';
-import { signInAs } from './people.ts';
+} from '../../members/invitation.ts';
+import { changeRole, findMember, listMembers, type MemberItem, removeMember } from '../../members/membership.ts';
+import { checkPassword } from '../../sign-in/password.ts';
+import { admitAddress } from '../../throttle/throttle.ts';
+import { signInAs } from '../me/person.ts';
 
 export function memberImplementations(deps: PeopleDeps): readonly Implementation[] {
   return [
