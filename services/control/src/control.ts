@@ -1,31 +1,24 @@
 /** The admin API's table of contents. */
 import type { FastifyPluginAsync } from 'fastify';
-import { basePath, operations, streams } from './contract/index.ts';
+import { basePath, streams } from './contract/index.ts';
 import { serveDocs } from './docs.ts';
 import { watchKeys } from './expire-keys.ts';
 import { pruneKeys } from './frame/idempotency.ts';
-import type { Implementation } from './frame/implement.ts';
 import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
 import { mountStream } from './frame/stream.ts';
-import { appRoutes } from './operations/apps/app.ts';
-import { recordRoutes } from './operations/audit/entries.ts';
-import { installationLimitRoutes } from './operations/installation-limits/change.ts';
-import { keyRoutes } from './operations/keys/key.ts';
-import { type LiveDeps, liveRoutes } from './operations/live/get-figures.ts';
-import { operatorRoutes, settleOperator } from './operations/operators/operator.ts';
-import { organisationRoutes } from './operations/organisations/organisation.ts';
-import { tokenRoutes } from './operations/tokens/change-settings.ts';
-import { webhookRoutes } from './operations/webhooks/endpoint.ts';
+import { settleOperator } from './members/index.ts';
+import { implementationsOf, type OperationDeps } from './operations/index.ts';
 import { type People, type PeopleOptions, people } from './people.ts';
 import { Rollout } from './rollout.ts';
 import { keepUse } from './use.ts';
 import { type AppWatch, watchApp } from './watch-app.ts';
 
-export interface ControlDeps extends Omit<FrameDeps, 'authenticate' | 'renew'>, PeopleOptions, LiveDeps {
+export interface ControlDeps
+  extends Omit<FrameDeps, 'authenticate' | 'renew'>,
+    PeopleOptions,
+    Pick<OperationDeps, 'nodes' | 'presenceStore' | 'mayTargetPrivate'> {
   /** What happens in apps, on all nodes. */
   readonly watch: AppWatch;
-  /** Whether URLs of apps (key sets, webhook endpoints) may lead into the operator's own network. */
-  readonly mayTargetPrivate: boolean;
   /** Of Starling. */
   readonly version: string;
 }
@@ -43,9 +36,8 @@ const pruneEveryMs = 3_600_000;
 export function control(deps: ControlDeps): Control {
   const rollout = new Rollout(deps);
   const who = people(deps);
-  const implementations = [...implementationsOf({ ...deps, rollout }), ...who.implementations];
-  const missing = Object.keys(operations).filter((id) => !implementations.some(({ operation }) => operation.id === id));
-  if (missing.length > 0) throw new Error(`Operations of the contract that nothing implements: ${missing.join(', ')}`);
+  const hasProvider = deps.oidc !== undefined;
+  const implementations = implementationsOf({ ...deps, ...who.deps, rollout, hasProvider });
   return {
     routes: async (server) => {
       await server.register(
@@ -77,25 +69,6 @@ export function control(deps: ControlDeps): Control {
       };
     },
   };
-}
-
-/** Of organisations and what is theirs; people's own are theirs. */
-export function implementationsOf(
-  deps: Pick<ControlDeps, 'database' | 'keyring' | 'bulletin' | 'clock' | 'mayTargetPrivate' | keyof LiveDeps> & {
-    readonly rollout: Rollout;
-  },
-): readonly Implementation[] {
-  return [
-    ...organisationRoutes(deps),
-    ...appRoutes(deps),
-    ...keyRoutes(deps),
-    ...tokenRoutes(deps),
-    ...webhookRoutes(deps),
-    ...recordRoutes(deps),
-    ...liveRoutes(deps),
-    ...operatorRoutes(deps),
-    ...installationLimitRoutes(deps),
-  ];
 }
 
 function prune(deps: Pick<ControlDeps, 'database' | 'clock' | 'observer'>): () => void {

@@ -5,6 +5,7 @@ import type { Observer } from '@starling/ports';
 import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
 import { basePath } from './contract/index.ts';
 import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
+import { implementationsOf, type OperationDeps } from './operations/index.ts';
 import { type People, type PeopleOptions, people } from './people.ts';
 
 export interface Answer {
@@ -130,7 +131,9 @@ export async function startPeople(
         authenticate,
         rates: { perAddress: 1_000, perPrincipal: 1_000 },
       } as unknown as FrameDeps;
-      mount(api, frame, started.implementations);
+      // None of these stories comes to what is missing.
+      const deps = { ...frame, ...started.deps, hasProvider: over.oidc !== undefined } as unknown as OperationDeps;
+      mount(api, frame, implementationsOf(deps));
     },
     { prefix: basePath },
   );

@@ -4,21 +4,29 @@ import type { Clock, Observer, RateLimiter } from '@starling/ports';
 import type { Checked } from '@starling/protocol';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import type { Principal } from './contract/principal.ts';
-import type { PeopleDeps } from './deps.ts';
-import type { Implementation } from './frame/implement.ts';
-import { oidcPages } from './oidc/pages.ts';
-import { OidcProvider, type OidcSettings, type PublicUrl } from './oidc/provider.ts';
-import type { OidcRules } from './oidc/user.ts';
-import { peopleImplementations } from './operations/me/person.ts';
-import { memberImplementations } from './operations/members/member.ts';
-import { type Authenticate, authentication, renewPrincipal } from './sessions/authenticate.ts';
-import { takeCookies } from './sessions/browser.ts';
-import { pruneSessions } from './sessions/session.ts';
-import { Tickets } from './sessions/ticket.ts';
-import { createSetupToken, ensureFirstOwner, type FirstOwner, type SetupTokenOptions } from './setup/first-owner.ts';
-import { setupPage } from './setup/setup-page.ts';
-import { Passwords } from './sign-in/password.ts';
-import { pruneTries } from './throttle/throttle.ts';
+import { type OidcRules, type OidcSettings, oidcPages, type PublicUrl } from './oidc/index.ts';
+import {
+  type Authenticate,
+  authentication,
+  pruneSessions,
+  renewPrincipal,
+  type SessionDeps,
+  Tickets,
+  takeCookies,
+} from './sessions/index.ts';
+import {
+  createSetupToken,
+  ensureFirstOwner,
+  type FirstOwner,
+  type SetupTokenOptions,
+  setupPage,
+} from './setup/index.ts';
+import { Passwords, type SignInDeps } from './sign-in/index.ts';
+import { pruneTries } from './throttle/index.ts';
+
+export interface PeopleDeps extends SignInDeps, SessionDeps {
+  readonly observer: Observer;
+}
 
 export interface PeopleOptions {
   readonly database: Database;
@@ -37,7 +45,8 @@ export interface People {
   authentication(server: FastifyInstance): Promise<Authenticate>;
   /** What is so of somebody now who was let in a while ago; undefined when they would not be known any more. */
   renew(principal: Principal): Promise<Principal | undefined>;
-  readonly implementations: readonly Implementation[];
+  /** What their operations work with. */
+  readonly deps: PeopleDeps;
   /** `/setup` and `/sign-in/oidc`, below no prefix of the admin API's. */
   readonly pages: FastifyPluginAsync;
   /** Of the link that leads to the account of the first owner: see `createSetupToken`. */
@@ -56,14 +65,13 @@ export function people({ pathPrefix = '', oidc, ...given }: PeopleOptions): Peop
   return {
     authentication: (server) => authentication(deps, server),
     renew: (principal) => renewPrincipal(deps, principal),
-    implementations: [...peopleImplementations(deps, oidc !== undefined), ...memberImplementations(deps)],
+    deps,
     pages: async (server) => {
       await takeCookies(server);
       await server.register(async (setup) => setupPage(setup, deps));
       if (oidc === undefined) return;
-      const provider = new OidcProvider(oidc, clock);
       await server.register(async (pages) =>
-        oidcPages(pages, deps, { provider, rules: oidc, publicUrl: oidc.publicUrl, pathPrefix }),
+        oidcPages(pages, deps, { provider: oidc, rules: oidc, publicUrl: oidc.publicUrl, pathPrefix }),
       );
     },
     createSetupToken: (options) => createSetupToken(deps, options),

@@ -2,10 +2,9 @@
 import type { SettingsRule } from '@starling/runtime';
 import { z } from 'zod';
 import { roles } from './contract/principal.ts';
-import { parseEmail } from './members/email.ts';
-import type { OidcSettings } from './oidc/provider.ts';
-import type { OidcRules } from './oidc/user.ts';
-import { checkPassword } from './sign-in/password.ts';
+import { parseEmail } from './members/index.ts';
+import type { OidcRules, OidcSettings } from './oidc/index.ts';
+import { checkPassword } from './sign-in/index.ts';
 
 export const peopleSettings = {
   STARLING_PUBLIC_URL: z

@@ -1,5 +1,4 @@
 /** What the operations do, told as stories. */
-
 import { FakeClock } from '@starling/adapters/memory';
 import { readApps } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';

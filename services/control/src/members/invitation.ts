@@ -2,12 +2,9 @@
 import { type Checked, refuse } from '@starling/protocol';
 import { createBearerSecret, digestOf } from '../bearer-secret.ts';
 import { type Role, reaches } from '../contract/principal.ts';
-import { now, type PeopleDeps } from '../deps.ts';
 import { createId } from '../id.ts';
 import { parseEmail } from './email.ts';
-import { createUser, findUser, join } from './user.ts';
-
-type Deps = Pick<PeopleDeps, 'database' | 'clock'>;
+import { createUser, findUser, join, type MemberDeps } from './user.ts';
 
 const lastsMs = 7 * 24 * 3_600_000;
 
@@ -21,7 +18,7 @@ export interface InvitationItem {
 
 /** Gives the token, for the only time. An older invitation to the same address ends. */
 export async function invite(
-  deps: Deps,
+  deps: MemberDeps,
   {
     organisationId,
     email: given,
@@ -44,7 +41,7 @@ export async function invite(
     where m.organisation_id = ${organisationId} and u.email = ${email.value}`;
   if (member !== undefined) return refuse('state_conflict', 'They are a member already: change their role');
   const { text, digest } = createBearerSecret('sti_');
-  const at = now(deps);
+  const at = new Date(deps.clock.now());
   const item = {
     id: createId('inv'),
     email: email.value,
@@ -62,15 +59,15 @@ export async function invite(
 }
 
 /** Those that can be accepted, the newest first. */
-export async function listInvitations(deps: Deps, organisationId: string): Promise<readonly InvitationItem[]> {
+export async function readInvitations(deps: MemberDeps, organisationId: string): Promise<readonly InvitationItem[]> {
   return deps.database.sql<InvitationItem[]>`
     select id, email, role, created_at as "createdAt", expires_at as "expiresAt" from invitations
-    where organisation_id = ${organisationId} and expires_at > ${now(deps)} order by created_at desc, id limit 500`;
+    where organisation_id = ${organisationId} and expires_at > ${new Date(deps.clock.now())} order by created_at desc, id limit 500`;
 }
 
 /** Gives the address it was for; undefined when there is none. */
-export async function revokeInvitation(
-  { database }: Deps,
+export async function deleteInvitation(
+  { database }: MemberDeps,
   organisationId: string,
   id: string,
 ): Promise<string | undefined> {
@@ -89,19 +86,19 @@ export interface OpenInvitation {
   readonly hasUser: boolean;
 }
 
-export async function findInvitation(deps: Deps, token: string): Promise<Checked<OpenInvitation>> {
+export async function findInvitation(deps: MemberDeps, token: string): Promise<Checked<OpenInvitation>> {
   const [row] = await deps.database.sql<OpenInvitation[]>`
     select i.id, i.organisation_id as "organisationId", o.name as "organisationName", i.email, i.role,
       exists (select 1 from users u where u.email = i.email and u.has_proven_email) as "hasUser"
     from invitations i join organisations o on o.id = i.organisation_id
-    where i.token_hash = ${digestOf(token)} and i.expires_at > ${now(deps)}`;
+    where i.token_hash = ${digestOf(token)} and i.expires_at > ${new Date(deps.clock.now())}`;
   return row === undefined ? refuse('link_spent') : { ok: true, value: row };
 }
 
 /** Whether anybody has invited this address. */
-export async function isInvited(deps: Deps, email: string): Promise<boolean> {
+export async function isInvited(deps: MemberDeps, email: string): Promise<boolean> {
   const rows = await deps.database.sql`
-    select 1 from invitations where email = ${email} and expires_at > ${now(deps)} limit 1`;
+    select 1 from invitations where email = ${email} and expires_at > ${new Date(deps.clock.now())} limit 1`;
   return rows.length > 0;
 }
 
@@ -110,7 +107,7 @@ export async function isInvited(deps: Deps, email: string): Promise<boolean> {
  * somebody: that an account has the address means nothing, since others may have it, too. In a transaction of the
  * caller's, which a refusal undoes.
  */
-export async function acceptAsUser(deps: Deps, token: string, userId: string): Promise<Checked<OpenInvitation>> {
+export async function acceptAsUser(deps: MemberDeps, token: string, userId: string): Promise<Checked<OpenInvitation>> {
   const found = await findInvitation(deps, token);
   if (!found.ok) return found;
   const user = await findUser(deps.database, userId);
@@ -129,7 +126,7 @@ export async function acceptAsUser(deps: Deps, token: string, userId: string): P
  * whom it belongs to. In a transaction of the caller's, which a refusal undoes.
  */
 export async function acceptAsNewUser(
-  deps: Deps,
+  deps: MemberDeps,
   token: string,
   { name, passwordHash }: { readonly name: string; readonly passwordHash: string },
 ): Promise<Checked<OpenInvitation & { readonly userId: string }>> {
@@ -145,7 +142,7 @@ export async function acceptAsNewUser(
   return { ok: true, value: { ...found.value, userId: userId.value } };
 }
 
-async function spend({ database }: Deps, { id }: OpenInvitation): Promise<Checked<true>> {
+async function spend({ database }: MemberDeps, { id }: OpenInvitation): Promise<Checked<true>> {
   const { count } = await database.sql`delete from invitations where id = ${id}`;
   // Of two at once, the later finds it gone.
   return count === 0 ? refuse('link_spent') : { ok: true, value: true };

@@ -2,7 +2,7 @@
 import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Browser, owner, type StartedPeople, startPeople } from '../people.test-kit.ts';
-import { removeMember } from './membership.ts';
+import { deleteMember } from './membership.ts';
 
 const [minute, day] = [60_000, 24 * 3_600_000];
 
@@ -215,9 +215,9 @@ describe('members', () => {
     const organisationId = await started.organisationId();
     const elsewhere = await database.openAnother();
     const second = await database.tx(async (sql) => {
-      const first = await removeMember({ database }, { organisationId, userId: adaId, by: 'oneself' });
+      const first = await deleteMember({ database }, { organisationId, userId: adaId, by: 'oneself' });
       expect(first).toEqual({ ok: true, value: { from: 'owner' } });
-      const leaving = removeMember({ database: elsewhere }, { organisationId, userId: bea.userId, by: 'oneself' });
+      const leaving = deleteMember({ database: elsewhere }, { organisationId, userId: bea.userId, by: 'oneself' });
       // Time enough for who does not wait.
       await sql`select pg_sleep(0.3)`;
       return { leaving };

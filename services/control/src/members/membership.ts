@@ -1,9 +1,9 @@
 /** Who is what in an organisation. Always somebody owns it. */
 import { type Checked, refuse } from '@starling/protocol';
 import { type Role, reaches } from '../contract/principal.ts';
-import type { PeopleDeps } from '../deps.ts';
+import type { MemberDeps } from './user.ts';
 
-type Deps = Pick<PeopleDeps, 'database'>;
+type Deps = Pick<MemberDeps, 'database'>;
 
 export interface MemberItem {
   readonly userId: string;
@@ -17,7 +17,7 @@ export interface MemberItem {
 }
 
 /** In the order in which they came; `after` the one of this time and id. */
-export async function listMembers(
+export async function readMembers(
   { database }: Deps,
   organisationId: string,
   { limit, after }: { readonly limit: number; readonly after?: readonly [createdAt: Date, userId: string] | undefined },
@@ -64,7 +64,7 @@ export async function changeRole(
 }
 
 /** Others by whoever is at least what they are; oneself always. */
-export async function removeMember(
+export async function deleteMember(
   { database }: Deps,
   { organisationId, userId, by }: { organisationId: string; userId: string; by: Role | 'oneself' },
 ): Promise<Checked<{ readonly from: Role }>> {

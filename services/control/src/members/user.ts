@@ -1,10 +1,14 @@
 /** Users as they are kept: found, made, read by themselves. */
-import type { Database } from '@starling/database';
-import { isDuplicate } from '@starling/database';
+import { type Database, isDuplicate } from '@starling/database';
+import type { Clock } from '@starling/ports';
 import { type Checked, refuse } from '@starling/protocol';
 import type { Role } from '../contract/principal.ts';
-import { now, type PeopleDeps } from '../deps.ts';
 import { createId } from '../id.ts';
+
+export interface MemberDeps {
+  readonly database: Database;
+  readonly clock: Clock;
+}
 
 export interface UserRow {
   readonly id: string;
@@ -64,7 +68,7 @@ export interface NewUser {
 
 /** In a transaction of the caller's. Of those who have proven an address there is one; others may have it, too. */
 export async function createUser(
-  deps: Pick<PeopleDeps, 'database' | 'clock'>,
+  deps: MemberDeps,
   { email, name, passwordHash, hasProvenEmail }: NewUser,
 ): Promise<Checked<string>> {
   const id = createId('usr');
@@ -72,7 +76,7 @@ export async function createUser(
     await deps.database.tx(
       (sql) => sql`
         insert into users (id, email, name, password_hash, has_proven_email, created_at)
-        values (${id}, ${email}, ${name}, ${passwordHash}, ${hasProvenEmail}, ${now(deps)})`,
+        values (${id}, ${email}, ${name}, ${passwordHash}, ${hasProvenEmail}, ${new Date(deps.clock.now())})`,
     );
     return { ok: true, value: id };
   } catch (err) {
@@ -115,11 +119,11 @@ export async function membershipsOf({ sql }: Database, userId: string): Promise<
 }
 
 export async function join(
-  deps: Pick<PeopleDeps, 'database' | 'clock'>,
+  deps: MemberDeps,
   { organisationId, userId, role }: { organisationId: string; userId: string; role: Role },
 ): Promise<boolean> {
   const { count } = await deps.database.sql`
     insert into memberships (organisation_id, user_id, role, created_at)
-    values (${organisationId}, ${userId}, ${role}, ${now(deps)}) on conflict do nothing`;
+    values (${organisationId}, ${userId}, ${role}, ${new Date(deps.clock.now())}) on conflict do nothing`;
   return count > 0;
 }

@@ -1,5 +1,4 @@
 /** Signing in at an identity provider that speaks OpenID Connect over real HTTP. */
-
 import { FakeClock } from '@starling/adapters/memory';
 import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

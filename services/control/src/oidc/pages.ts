@@ -1,18 +1,19 @@
 /** The way to the identity provider and back: two addresses that browsers are sent to. */
+import type { Observer } from '@starling/ports';
 import { problems, type Refusal, StarlingError } from '@starling/protocol';
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import type { PeopleDeps } from '../deps.ts';
 import { sendMessage } from '../frame/html.ts';
-import { signInAs } from '../operations/me/person.ts';
-import { clearCookie, readCookie, setCookie } from '../sessions/browser.ts';
-import { admitAddress } from '../throttle/throttle.ts';
-import type { OidcFlow, OidcProvider, PublicUrl } from './provider.ts';
+import { clearCookie, readCookie, type SessionDeps, setCookie, signInAs } from '../sessions/index.ts';
+import { admitAddress, type ThrottleDeps } from '../throttle/index.ts';
+import { type OidcFlow, OidcProvider, type OidcSettings, type PublicUrl } from './provider.ts';
 import { type OidcRules, userOf } from './user.ts';
+
+type OidcPagesDeps = SessionDeps & ThrottleDeps & { readonly observer: Observer };
 
 const flowLastsMs = 10 * 60_000;
 
 export interface OidcPagesOptions {
-  readonly provider: OidcProvider;
+  readonly provider: OidcSettings;
   readonly rules: OidcRules;
   readonly publicUrl: PublicUrl;
   /** Like `/realtime`, or empty. */
@@ -22,9 +23,10 @@ export interface OidcPagesOptions {
 /** `GET /sign-in/oidc?returnTo=/…` and `GET /sign-in/oidc/callback`. */
 export async function oidcPages(
   server: FastifyInstance,
-  deps: PeopleDeps,
-  { provider, rules, publicUrl, pathPrefix }: OidcPagesOptions,
+  deps: OidcPagesDeps,
+  { provider: settings, rules, publicUrl, pathPrefix }: OidcPagesOptions,
 ): Promise<void> {
+  const provider = new OidcProvider(settings, deps.clock);
   // Never of the request: its Host is the word of who sent it, and a provider may accept any host of a pattern.
   const redirectUri = () => `${publicUrl()}/sign-in/oidc/callback`;
   const options = { exposeHeadRoute: false };
@@ -82,7 +84,7 @@ function sendRefusal(reply: FastifyReply, { code, message }: Refusal): FastifyRe
   });
 }
 
-function sendFailure({ observer }: PeopleDeps, reply: FastifyReply, err: unknown): FastifyReply {
+function sendFailure({ observer }: OidcPagesDeps, reply: FastifyReply, err: unknown): FastifyReply {
   const code = err instanceof StarlingError ? err.code : 'internal';
   if (code !== 'rate_limited') observer.problem('signing in elsewhere failed', { err });
   if (err instanceof StarlingError && err.retryAfterSeconds !== undefined) {

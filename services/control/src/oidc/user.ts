@@ -2,14 +2,19 @@
 import { defaultOrganisation } from '@starling/database';
 import { type Checked, refuse } from '@starling/protocol';
 import { type Role, roles } from '../contract/principal.ts';
-import { now, type PeopleDeps } from '../deps.ts';
-import { domainOf, parseEmail } from '../members/email.ts';
-import { isInvited } from '../members/invitation.ts';
-import { lockOperators, moveOperator } from '../members/operator.ts';
-import { createUser, findOwnerOf, hasUsers, join } from '../members/user.ts';
+import {
+  createUser,
+  domainOf,
+  findOwnerOf,
+  hasUsers,
+  isInvited,
+  join,
+  lockOperators,
+  type MemberDeps,
+  moveOperator,
+  parseEmail,
+} from '../members/index.ts';
 import type { Identity } from './provider.ts';
-
-type Deps = Pick<PeopleDeps, 'database' | 'clock'>;
 
 export interface OidcRules {
   /** Whose addresses may come in; empty: any that the provider vouches for. */
@@ -24,7 +29,7 @@ export interface OidcRules {
  * user's id.
  */
 export async function userOf(
-  deps: Deps,
+  deps: MemberDeps,
   { allowedDomains, defaultRole }: OidcRules,
   { issuer, subject, verifiedEmail, name }: Identity,
 ): Promise<Checked<string>> {
@@ -49,7 +54,7 @@ export async function userOf(
     if (!userId.ok) return userId;
     await sql`
       insert into identities (issuer, subject, user_id, created_at)
-      values (${issuer}, ${subject}, ${userId.value}, ${now(deps)})`;
+      values (${issuer}, ${subject}, ${userId.value}, ${new Date(deps.clock.now())})`;
     return userId;
 
     async function newcomer(): Promise<Checked<string>> {
@@ -80,7 +85,7 @@ export async function userOf(
  * right to run the installation if one of them had it. The ways in that others had end. Gives its id; undefined where there
  * is none.
  */
-async function takeOver(deps: Deps, email: string): Promise<string | undefined> {
+async function takeOver(deps: MemberDeps, email: string): Promise<string | undefined> {
   const { sql } = deps.database;
   await lockOperators(sql);
   const [own, ...others] = await sql<{ id: string }[]>`

@@ -1,18 +1,21 @@
 /** The second factor: an authenticator app, and codes on paper for the day it is lost. */
-import { totpSecretPurpose } from '@starling/database';
+import { type Keyring, totpSecretPurpose } from '@starling/database';
 import { type Checked, refuse } from '@starling/protocol';
-import type { PeopleDeps } from '../deps.ts';
-import type { UserRow } from '../members/user.ts';
-import { forgetTries, takeTry } from '../throttle/throttle.ts';
+import type { UserRow } from '../members/index.ts';
+import { forgetTries, type ThrottleDeps, takeTry } from '../throttle/index.ts';
 import { createRecoveryCodes, recoveryDigest } from './recovery-code.ts';
 import { createTotpSecret, findStep, toBase32, totpUrl } from './totp.ts';
+
+export interface SecondFactorDeps extends ThrottleDeps {
+  readonly keyring: Keyring;
+}
 
 /**
  * Whether it is a code of the user's, that then counts no more. To be run outside of a transaction. Only who knows the
  * password comes here, so tries are counted for all unknown places together.
  */
 export async function checkCode(
-  deps: PeopleDeps,
+  deps: SecondFactorDeps,
   user: UserRow,
   code: string,
   knownBrowserId?: string,
@@ -26,7 +29,7 @@ export async function checkCode(
   return { ok: true, value: true };
 }
 
-async function useTotp({ database, keyring, clock }: PeopleDeps, user: UserRow, code: string): Promise<boolean> {
+async function useTotp({ database, keyring, clock }: SecondFactorDeps, user: UserRow, code: string): Promise<boolean> {
   if (user.totpSecretSealed === null) return false;
   const secret = Buffer.from(keyring.open(user.totpSecretSealed, totpSecretPurpose(user.id)), 'base64url');
   const step = findStep(secret, code, clock.now());
@@ -37,7 +40,7 @@ async function useTotp({ database, keyring, clock }: PeopleDeps, user: UserRow, 
   return count > 0;
 }
 
-async function useRecoveryCode({ database }: PeopleDeps, userId: string, code: string): Promise<boolean> {
+async function useRecoveryCode({ database }: SecondFactorDeps, userId: string, code: string): Promise<boolean> {
   const digest = recoveryDigest(userId, code);
   if (digest === undefined) return false;
   const { count } = await database.sql`delete from recovery_codes where user_id = ${userId} and code_hash = ${digest}`;
@@ -46,7 +49,7 @@ async function useRecoveryCode({ database }: PeopleDeps, userId: string, code: s
 
 /** Makes a secret, which counts from the moment a code of it is shown. */
 export async function offerTotp(
-  { database, keyring }: PeopleDeps,
+  { database, keyring }: SecondFactorDeps,
   user: UserRow,
 ): Promise<Checked<{ readonly secret: string; readonly url: string }>> {
   if (user.totpSecretSealed !== null) return refuse('state_conflict', 'There is a second factor: remove it first');
@@ -58,7 +61,7 @@ export async function offerTotp(
 
 /** Gives the recovery codes, for the only time. */
 export async function confirmTotp(
-  { database, keyring, clock }: PeopleDeps,
+  { database, keyring, clock }: SecondFactorDeps,
   user: UserRow,
   code: string,
 ): Promise<Checked<readonly string[]>> {
@@ -74,13 +77,13 @@ export async function confirmTotp(
       set totp_secret_sealed = totp_offered_sealed, totp_offered_sealed = null, totp_used_step = ${step}
       where id = ${user.id} and totp_offered_sealed = ${user.totpOfferedSealed}`;
     if (count === 0) return refuse('state_conflict', 'It was set up meanwhile');
-    return { ok: true, value: await renewRecoveryCodes({ database }, user.id) };
+    return { ok: true, value: await replaceRecoveryCodes({ database }, user.id) };
   });
 }
 
 /** In the place of all there were. Gives them for the only time. */
-export async function renewRecoveryCodes(
-  { database }: Pick<PeopleDeps, 'database'>,
+export async function replaceRecoveryCodes(
+  { database }: Pick<SecondFactorDeps, 'database'>,
   userId: string,
 ): Promise<readonly string[]> {
   const codes = createRecoveryCodes();
@@ -92,7 +95,7 @@ export async function renewRecoveryCodes(
   return codes;
 }
 
-export async function removeTotp({ database }: Pick<PeopleDeps, 'database'>, userId: string): Promise<void> {
+export async function removeTotp({ database }: Pick<SecondFactorDeps, 'database'>, userId: string): Promise<void> {
   await database.tx(async (sql) => {
     await sql`
       update users set totp_secret_sealed = null, totp_offered_sealed = null where id = ${userId}`;

@@ -2,10 +2,10 @@
 import { type Checked, refuse } from '@starling/protocol';
 import { createBearerSecret, digestOf } from '../bearer-secret.ts';
 import type { Role } from '../contract/principal.ts';
-import { now, type PeopleDeps } from '../deps.ts';
 import { createId } from '../id.ts';
+import type { SessionDeps } from './session.ts';
 
-type Deps = Pick<PeopleDeps, 'database' | 'clock'>;
+type Deps = Pick<SessionDeps, 'database' | 'clock'>;
 
 const prefix = 'sta_';
 const tokensMax = 100;
@@ -31,12 +31,12 @@ export interface NewAccessToken {
 }
 
 /** Gives the token itself, for the only time. */
-export async function createAccessToken(
+export async function issueAccessToken(
   deps: Deps,
   userId: string,
   { label, role, organisationId, expiresAt }: NewAccessToken,
 ): Promise<Checked<AccessTokenItem & { readonly token: string }>> {
-  const at = now(deps);
+  const at = new Date(deps.clock.now());
   if (expiresAt !== null && expiresAt <= at) return refuse('fields_invalid', '"expiresAt" is in the past');
   const { text, digest } = createBearerSecret(prefix);
   const id = createId('tok');
@@ -58,7 +58,7 @@ export async function createAccessToken(
   });
 }
 
-export async function listAccessTokens({ database }: Deps, userId: string): Promise<readonly AccessTokenItem[]> {
+export async function readAccessTokens({ database }: Deps, userId: string): Promise<readonly AccessTokenItem[]> {
   return database.sql<AccessTokenItem[]>`
     select id, label, role, organisation_id as "organisationId", created_at as "createdAt",
       expires_at as "expiresAt", last_used_at as "lastUsedAt"
@@ -66,7 +66,7 @@ export async function listAccessTokens({ database }: Deps, userId: string): Prom
 }
 
 /** Whether there was one of this user. */
-export async function revokeAccessToken({ database }: Deps, userId: string, id: string): Promise<boolean> {
+export async function deleteAccessToken({ database }: Deps, userId: string, id: string): Promise<boolean> {
   const { count } = await database.sql`delete from access_tokens where id = ${id} and user_id = ${userId}`;
   return count > 0;
 }
@@ -81,7 +81,7 @@ export interface UsedToken {
 /** Whose it is and what it is for; undefined when it is none, or no more. */
 export async function useAccessToken(deps: Deps, text: string): Promise<UsedToken | undefined> {
   if (!text.startsWith(prefix) || text.length > 100) return undefined;
-  const at = now(deps);
+  const at = new Date(deps.clock.now());
   const [row] = await deps.database.sql<(UsedToken & { readonly lastUsedAt: Date | null })[]>`
     select id, user_id as "userId", role, organisation_id as "organisationId", last_used_at as "lastUsedAt"
     from access_tokens where token_hash = ${digestOf(text)} and (expires_at is null or expires_at > ${at})`;

@@ -1,16 +1,15 @@
 /** Who sent a request: a browser with a session, or a program with an access token. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Principal, type Role, roles } from '../contract/principal.ts';
-import type { PeopleDeps } from '../deps.ts';
-import { membershipsOf } from '../members/user.ts';
+import { membershipsOf } from '../members/index.ts';
 import { type UsedToken, useAccessToken } from './access-token.ts';
 import { giveSession, givesCookie, readCookie, takeCookies } from './browser.ts';
-import { isSessionOpen, resumeSession, type SessionTicket } from './session.ts';
+import { isSessionOpen, resumeSession, type SessionDeps, type SessionTicket } from './session.ts';
 
 export type Authenticate = (request: FastifyRequest) => Promise<Principal | undefined>;
 
 /** On the server whose requests are asked about: the cookies of sessions are replaced with its answers. */
-export async function authentication(deps: PeopleDeps, server: FastifyInstance): Promise<Authenticate> {
+export async function authentication(deps: SessionDeps, server: FastifyInstance): Promise<Authenticate> {
   await takeCookies(server);
   const replacements = new WeakMap<FastifyRequest, SessionTicket>();
   server.addHook('onSend', async (request, reply) => {
@@ -30,7 +29,7 @@ export async function authentication(deps: PeopleDeps, server: FastifyInstance):
   };
 }
 
-async function byToken(deps: PeopleDeps, authorization: string): Promise<Principal | undefined> {
+async function byToken(deps: SessionDeps, authorization: string): Promise<Principal | undefined> {
   const [, text] = /^Bearer +(\S+)$/i.exec(authorization) ?? [];
   const token = text === undefined ? undefined : await useAccessToken(deps, text);
   if (token === undefined) return undefined;
@@ -59,7 +58,7 @@ function roleByToken(
  * What is so of them now, for an answer that goes on: undefined when their session or token has ended since. Unlike a
  * request this is no use of it: no cookie is looked at or replaced.
  */
-export async function renewPrincipal(deps: PeopleDeps, principal: Principal): Promise<Principal | undefined> {
+export async function renewPrincipal(deps: SessionDeps, principal: Principal): Promise<Principal | undefined> {
   const { sql } = deps.database;
   const { userId, sessionId, tokenId } = principal;
   if (tokenId !== undefined) {
@@ -77,7 +76,7 @@ export async function renewPrincipal(deps: PeopleDeps, principal: Principal): Pr
 }
 
 async function bySession(
-  deps: PeopleDeps,
+  deps: SessionDeps,
   request: FastifyRequest,
 ): Promise<{ readonly principal: Principal; readonly replacement: SessionTicket | undefined } | undefined> {
   const text = readCookie(request, 'session');
@@ -96,7 +95,7 @@ async function bySession(
   return { principal, replacement: session.replacement };
 }
 
-async function rolesOf({ database }: PeopleDeps, userId: string): Promise<ReadonlyMap<string, Role>> {
+async function rolesOf({ database }: SessionDeps, userId: string): Promise<ReadonlyMap<string, Role>> {
   const memberships = await membershipsOf(database, userId);
   return new Map(memberships.map(({ organisationId, role }) => [organisationId, role]));
 }

@@ -2,11 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import fastifyCookie from '@fastify/cookie';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { PeopleDeps, Visitor } from '../deps.ts';
-import type { SessionTicket } from './session.ts';
+import { openSession, type SessionDeps, type SessionTicket, type Visitor } from './session.ts';
 import type { TicketUse } from './ticket.ts';
 
-type Deps = Pick<PeopleDeps, 'tickets' | 'clock'>;
+type Deps = Pick<SessionDeps, 'tickets' | 'clock'>;
 
 const browserLastsMs = 180 * 24 * 3_600_000;
 
@@ -82,4 +81,16 @@ export async function visitorOf({ tickets, clock }: Deps, request: FastifyReques
   const browser =
     claims?.jti === undefined || claims.sub === undefined ? undefined : { id: claims.jti, userId: claims.sub };
   return { address: request.ip, userAgent: request.headers['user-agent'] ?? '', browser };
+}
+
+/** A new session, whatever there was before, in the cookies of the answer. */
+export async function signInAs(
+  deps: SessionDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  userId: string,
+): Promise<void> {
+  const session = await openSession(deps, userId, await visitorOf(deps, request));
+  await giveSession(deps, request, reply, session);
+  await rememberBrowser(deps, request, reply, userId);
 }

@@ -1,8 +1,24 @@
 /** Signed-in browsers: a row for each, whose id and generation their cookie carries. */
 import { randomBytes } from 'node:crypto';
-import { now, type PeopleDeps, type Visitor } from '../deps.ts';
+import type { Database } from '@starling/database';
+import type { Clock } from '@starling/ports';
+import type { Tickets } from './ticket.ts';
 
-type Deps = Pick<PeopleDeps, 'database' | 'clock'>;
+export interface SessionDeps {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly tickets: Tickets;
+}
+
+/** Where a request comes from. */
+export interface Visitor {
+  readonly address: string;
+  readonly userAgent: string;
+  /** A browser that has signed in before: which one, and as whom. */
+  readonly browser: { readonly id: string; readonly userId: string } | undefined;
+}
+
+type Deps = Pick<SessionDeps, 'database' | 'clock'>;
 
 const minuteMs = 60_000;
 /** A session ends when it was not used for so long, and at last whether it is used or not. */
@@ -32,7 +48,7 @@ export interface ResumedSession {
 }
 
 export async function openSession(deps: Deps, userId: string, visitor: Visitor): Promise<SessionTicket> {
-  const [id, at] = [randomBytes(16).toString('base64url'), now(deps)];
+  const [id, at] = [randomBytes(16).toString('base64url'), new Date(deps.clock.now())];
   await deps.database.sql`
     insert into sessions (id, user_id, created_at, seen_at, rotated_at, address, user_agent)
     values (${id}, ${userId}, ${at}, ${at}, ${at}, ${visitor.address}, ${visitor.userAgent.slice(0, 300)})`;
@@ -50,7 +66,7 @@ export async function resumeSession(deps: Deps, id: string, generation: number):
       rotated_at as "rotatedAt", confirmed_at as "confirmedAt"
     from sessions where id = ${id}`;
   if (row === undefined) return undefined;
-  const at = now(deps);
+  const at = new Date(deps.clock.now());
   const age = (moment: Date) => at.getTime() - moment.getTime();
   const isFormer = generation === row.generation - 1 && (row.confirmedAt === null || age(row.confirmedAt) <= graceMs);
   if (isOver(row, at) || (generation !== row.generation && !isFormer)) {
@@ -105,7 +121,7 @@ function isOver({ createdAt, seenAt }: Pick<SessionRow, 'createdAt' | 'seenAt'>,
 export async function isSessionOpen(deps: Deps, userId: string, id: string): Promise<boolean> {
   const [row] = await deps.database.sql<Pick<SessionRow, 'createdAt' | 'seenAt'>[]>`
     select created_at as "createdAt", seen_at as "seenAt" from sessions where id = ${id} and user_id = ${userId}`;
-  return row !== undefined && !isOver(row, now(deps));
+  return row !== undefined && !isOver(row, new Date(deps.clock.now()));
 }
 
 export interface SessionItem {
@@ -117,22 +133,22 @@ export interface SessionItem {
 }
 
 /** The newest first. */
-export async function listSessions(deps: Deps, userId: string): Promise<readonly SessionItem[]> {
+export async function readSessions(deps: Deps, userId: string): Promise<readonly SessionItem[]> {
   const rows = await deps.database.sql<SessionItem[]>`
     select id, created_at as "createdAt", seen_at as "seenAt", address, user_agent as "userAgent"
     from sessions where user_id = ${userId} order by created_at desc, id limit 200`;
-  const at = now(deps);
+  const at = new Date(deps.clock.now());
   return rows.filter((row) => !isOver(row, at));
 }
 
 /** Whether there was one of this user. */
-export async function endSession({ database }: Deps, userId: string, id: string): Promise<boolean> {
+export async function closeSession({ database }: Deps, userId: string, id: string): Promise<boolean> {
   const { count } = await database.sql`delete from sessions where id = ${id} and user_id = ${userId}`;
   return count > 0;
 }
 
 /** How many it ended. */
-export async function endSessions({ database }: Deps, userId: string, exceptId?: string): Promise<number> {
+export async function closeSessions({ database }: Deps, userId: string, exceptId?: string): Promise<number> {
   const { count } = await database.sql`
     delete from sessions where user_id = ${userId} and id is distinct from ${exceptId ?? null}`;
   return count;

@@ -2,12 +2,12 @@
 import { defaultOrganisation, type Sql } from '@starling/database';
 import { type Checked, refuse } from '@starling/protocol';
 import { createBearerSecret, digestOf } from '../bearer-secret.ts';
-import { now, type PeopleDeps } from '../deps.ts';
-import { parseEmail } from '../members/email.ts';
-import { createUser, hasUsers, join } from '../members/user.ts';
-import { checkPassword } from '../sign-in/password.ts';
+import { createUser, hasUsers, join, type MemberDeps, parseEmail } from '../members/index.ts';
+import { checkPassword, type Passwords } from '../sign-in/index.ts';
 
-type Deps = Pick<PeopleDeps, 'database' | 'clock'>;
+interface OwnerDeps extends MemberDeps {
+  readonly passwords: Passwords;
+}
 
 const lastsMs = 24 * 3_600_000;
 
@@ -21,7 +21,7 @@ export interface SetupTokenOptions {
  * made: what is kept nowhere cannot be shown again.
  */
 export async function createSetupToken(
-  deps: Deps,
+  deps: MemberDeps,
   { keepsFormer = false }: SetupTokenOptions = {},
 ): Promise<string | undefined> {
   return deps.database.tx(async (sql) => {
@@ -41,16 +41,16 @@ export async function createSetupToken(
 }
 
 /** Whether a link that was made leads somewhere. */
-export async function hasSetupLink(deps: Deps): Promise<boolean> {
-  const rows = await deps.database.sql`select 1 from setup_link where expires_at > ${now(deps)}`;
+export async function hasSetupLink(deps: MemberDeps): Promise<boolean> {
+  const rows = await deps.database.sql`select 1 from setup_link where expires_at > ${new Date(deps.clock.now())}`;
   return rows.length > 0;
 }
 
 /** Whether the link leads anywhere. */
-export async function isSetupToken(deps: Deps, token: string): Promise<boolean> {
+export async function isSetupToken(deps: MemberDeps, token: string): Promise<boolean> {
   if (await hasUsers(deps.database)) return false;
   const rows = await deps.database.sql`
-    select 1 from setup_link where token_hash = ${digestOf(token)} and expires_at > ${now(deps)}`;
+    select 1 from setup_link where token_hash = ${digestOf(token)} and expires_at > ${new Date(deps.clock.now())}`;
   return rows.length > 0;
 }
 
@@ -73,7 +73,7 @@ export function faultsOf({ name, email: given, password }: FirstOwner): Partial<
 }
 
 /** By the link, which then has ended. Gives the user's id. */
-export async function createFirstOwner(deps: PeopleDeps, token: string, given: FirstOwner): Promise<Checked<string>> {
+export async function createFirstOwner(deps: OwnerDeps, token: string, given: FirstOwner): Promise<Checked<string>> {
   if (!(await isSetupToken(deps, token))) return refuse('link_spent');
   const user = await prepared(deps, given);
   if (!user.ok) return user;
@@ -87,7 +87,7 @@ export async function createFirstOwner(deps: PeopleDeps, token: string, given: F
 }
 
 /** As the environment says; nothing once there is a user. Gives whether it made one. */
-export async function ensureFirstOwner(deps: PeopleDeps, given: FirstOwner): Promise<Checked<boolean>> {
+export async function ensureFirstOwner(deps: OwnerDeps, given: FirstOwner): Promise<Checked<boolean>> {
   if (await hasUsers(deps.database)) return { ok: true, value: false };
   const user = await prepared(deps, given);
   if (!user.ok) return user;
@@ -106,7 +106,7 @@ interface PreparedOwner {
 }
 
 /** Before the transaction: a hash takes its time. */
-async function prepared({ passwords }: PeopleDeps, given: FirstOwner): Promise<Checked<PreparedOwner>> {
+async function prepared({ passwords }: OwnerDeps, given: FirstOwner): Promise<Checked<PreparedOwner>> {
   const [fault] = Object.values(faultsOf(given));
   if (fault !== undefined) return refuse('fields_invalid', fault);
   const email = parseEmail(given.email);
@@ -115,13 +115,14 @@ async function prepared({ passwords }: PeopleDeps, given: FirstOwner): Promise<C
   return { ok: true, value: { name: given.name.trim(), email: email.value, passwordHash } };
 }
 
-async function makeOwner(deps: PeopleDeps, owner: PreparedOwner): Promise<string> {
+async function makeOwner(deps: OwnerDeps, owner: PreparedOwner): Promise<string> {
   // The operator says whose address it is.
   const user = await createUser(deps, { ...owner, hasProvenEmail: true });
   if (!user.ok) throw new Error('There was no user, and yet one with this address');
   const organisationId = await defaultOrganisation(deps.database.sql);
   await join(deps, { organisationId, userId: user.value, role: 'owner' });
-  await deps.database.sql`insert into operators (user_id, created_at) values (${user.value}, ${now(deps)})`;
+  await deps.database
+    .sql`insert into operators (user_id, created_at) values (${user.value}, ${new Date(deps.clock.now())})`;
   return user.value;
 }
 

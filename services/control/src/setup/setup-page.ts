@@ -1,12 +1,14 @@
 /** The page of the first run: makes the first owner, and signs them in. Works without scripts. */
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import type { PeopleDeps } from '../deps.ts';
 import { html, sendMessage, sendPage } from '../frame/html.ts';
 import { isForeign } from '../frame/origin.ts';
-import { hasUsers } from '../members/user.ts';
-import { signInAs } from '../operations/me/person.ts';
-import { admitAddress } from '../throttle/throttle.ts';
+import { hasUsers } from '../members/index.ts';
+import { type SessionDeps, signInAs } from '../sessions/index.ts';
+import type { SignInDeps } from '../sign-in/index.ts';
+import { admitAddress, type ThrottleDeps } from '../throttle/index.ts';
 import { createFirstOwner, type FirstOwner, faultsOf, isSetupToken } from './first-owner.ts';
+
+type SetupDeps = SessionDeps & ThrottleDeps & Pick<SignInDeps, 'passwords'>;
 
 export interface SetupPageOptions {
   /** Where the page leads when all is done, relative to `/setup/done`. */
@@ -16,7 +18,7 @@ export interface SetupPageOptions {
 /** `GET /setup?token=`, `POST /setup`, `GET /setup/done`; on a server of its own, whose bodies are forms. */
 export async function setupPage(
   server: FastifyInstance,
-  deps: PeopleDeps,
+  deps: SetupDeps,
   { home = '../api/v1/docs' }: SetupPageOptions = {},
 ): Promise<void> {
   takeFormsOnly(server);
@@ -116,7 +118,7 @@ ${rows}
   );
 }
 
-async function sendSpent(deps: PeopleDeps, reply: FastifyReply): Promise<FastifyReply> {
+async function sendSpent(deps: SetupDeps, reply: FastifyReply): Promise<FastifyReply> {
   const isDone = await hasUsers(deps.database);
   return sendMessage(reply, 410, {
     title: isDone ? 'This is set up already' : 'This link has ended',

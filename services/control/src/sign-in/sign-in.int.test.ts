@@ -3,7 +3,7 @@ import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { owner, type StartedPeople, startPeople } from '../people.test-kit.ts';
 import { codeOf, stepAt } from '../second-factor/totp.ts';
-import { pruneSessions } from '../sessions/session.ts';
+import { pruneSessions } from '../sessions/index.ts';
 
 const [second, minute, hour, day] = [1_000, 60_000, 3_600_000, 24 * 3_600_000];
 

@@ -1,22 +1,25 @@
 /** Signing in by e-mail address and password, and by a code of the second factor where the user has one. */
 import { addressGroup } from '@starling/core';
 import { type Checked, refuse } from '@starling/protocol';
-import type { PeopleDeps, Visitor } from '../deps.ts';
-import { parseEmail } from '../members/email.ts';
-import { findUser, findUsersAt, type UserRow } from '../members/user.ts';
-import { checkCode } from '../second-factor/second-factor.ts';
-import { isFresh } from '../sessions/session.ts';
-import { recordFailedSignIn } from '../throttle/failed-sign-in.ts';
+import { findUser, findUsersAt, parseEmail, type UserRow } from '../members/index.ts';
+import { checkCode, type SecondFactorDeps } from '../second-factor/index.ts';
+import { isFresh, type Visitor } from '../sessions/index.ts';
 import {
   accountAllowance,
   admitAddress,
   forgetTries,
   giveTryBack,
   placeAllowance,
+  recordFailedSignIn,
   takeAllowance,
   takeTry,
-} from '../throttle/throttle.ts';
+} from '../throttle/index.ts';
+import type { Passwords } from './password.ts';
 import type { Lane } from './turns.ts';
+
+export interface SignInDeps extends SecondFactorDeps {
+  readonly passwords: Passwords;
+}
 
 export interface Credentials {
   readonly email: string;
@@ -33,7 +36,7 @@ export interface Credentials {
  * time it takes.
  */
 export async function checkCredentials(
-  deps: PeopleDeps,
+  deps: SignInDeps,
   { email: given, password, code, organisationId }: Credentials,
   visitor: Visitor,
 ): Promise<Checked<UserRow>> {
@@ -65,7 +68,7 @@ export async function checkCredentials(
 
 /** In a browser that has signed in to this account before, which no stranger's tries slow down. */
 async function matchKnown(
-  deps: PeopleDeps,
+  deps: SignInDeps,
   user: UserRow,
   browserId: string,
   password: string,
@@ -82,7 +85,7 @@ async function matchKnown(
  * who is refused there takes nothing from the address.
  */
 async function matchStranger(
-  deps: PeopleDeps,
+  deps: SignInDeps,
   { email, password, accounts }: { email: string; password: string; accounts: readonly UserRow[] },
   { address }: Visitor,
 ): Promise<UserRow | undefined> {
@@ -111,7 +114,7 @@ async function matchStranger(
  * has no password proves it by having signed in just now. To be run outside of a transaction.
  */
 export async function checkPasswordAgain(
-  deps: PeopleDeps,
+  deps: SignInDeps,
   { userId, sessionId }: { readonly userId: string; readonly sessionId: string },
   password: string | undefined,
 ): Promise<Checked<UserRow>> {

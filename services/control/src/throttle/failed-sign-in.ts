@@ -1,6 +1,5 @@
 /** Sign-ins that failed, in the audit logs of whoever's account it is: few entries, however many tries there are. */
-import { now, type PeopleDeps, type Visitor } from '../deps.ts';
-import { failureHash } from './throttle.ts';
+import { failureHash, type ThrottleDeps } from './throttle.ts';
 
 /** A count begins anew after so long. */
 const countedHours = 24;
@@ -17,12 +16,12 @@ export interface FailedSignIn {
  * entries. One statement whether there is such a user or not, so that its time does not tell.
  */
 export async function recordFailedSignIn(
-  deps: PeopleDeps,
+  deps: Pick<ThrottleDeps, 'database' | 'clock'>,
   { reason, email, userId }: FailedSignIn,
-  { address }: Visitor,
+  { address }: { readonly address: string },
 ): Promise<void> {
   const { sql } = deps.database;
-  const at = now(deps);
+  const at = new Date(deps.clock.now());
   await sql`
     with counted as (
       insert into sign_in_tries as tries (place_hash, count, last_at)

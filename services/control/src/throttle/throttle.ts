@@ -4,10 +4,15 @@
  */
 import { createHash } from 'node:crypto';
 import { addressGroup } from '@starling/core';
+import type { Database } from '@starling/database';
+import type { Clock, RateLimiter } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
-import { now, type PeopleDeps } from '../deps.ts';
 
-type Deps = Pick<PeopleDeps, 'database' | 'clock' | 'rateLimiter'>;
+export interface ThrottleDeps {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly rateLimiter: RateLimiter;
+}
 
 /** Free tries; after them the wait doubles with each, from one second up to the longest. */
 const [freeTries, longestWaitSeconds, forgottenAfterHours] = [5, 900, 24];
@@ -26,7 +31,7 @@ export const accountAllowance: Allowance = { most: 100, oneMoreEverySeconds: 600
 export const placeAllowance: Allowance = { most: 100, oneMoreEverySeconds: 60 };
 
 /** Throws StarlingError `rate_limited` for an address that asks too quickly. */
-export async function admitAddress({ rateLimiter }: Deps, what: string, address: string): Promise<void> {
+export async function admitAddress({ rateLimiter }: ThrottleDeps, what: string, address: string): Promise<void> {
   try {
     const name = `people:${what}:${addressGroup(address)}`;
     const { isAllowed, retryAfterMs } = await rateLimiter.take(name, 1, addressesPerSecond);
@@ -38,8 +43,8 @@ export async function admitAddress({ rateLimiter }: Deps, what: string, address:
 }
 
 /** Throws StarlingError `rate_limited` while the last try is too recent. */
-export async function takeTry(deps: Deps, ...place: string[]): Promise<void> {
-  const at = now(deps);
+export async function takeTry(deps: ThrottleDeps, ...place: string[]): Promise<void> {
+  const at = new Date(deps.clock.now());
   const placeHash = hashOf(place);
   const { count } = await deps.database.sql`
     insert into sign_in_tries as tries (place_hash, count, last_at) values (${placeHash}, 1, ${at})
@@ -57,9 +62,9 @@ export async function takeTry(deps: Deps, ...place: string[]): Promise<void> {
 }
 
 /** Throws StarlingError `rate_limited` when the allowance is used up. */
-export async function takeAllowance(deps: Deps, { most, oneMoreEverySeconds }: Allowance, ...of: string[]) {
+export async function takeAllowance(deps: ThrottleDeps, { most, oneMoreEverySeconds }: Allowance, ...of: string[]) {
   const { sql } = deps.database;
-  const at = now(deps);
+  const at = new Date(deps.clock.now());
   const placeHash = hashOf(of);
   // How many came back since `last_at`, which moves on by whole steps so that no part of one is lost.
   const back = sql`
@@ -78,13 +83,13 @@ export async function takeAllowance(deps: Deps, { most, oneMoreEverySeconds }: A
 }
 
 /** A try that was no wrong guess. Only its own: otherwise a success in an account of one's own would forgive guesses. */
-export async function giveTryBack({ database }: Deps, ...place: string[]): Promise<void> {
+export async function giveTryBack({ database }: Pick<ThrottleDeps, 'database'>, ...place: string[]): Promise<void> {
   await database.sql`
     update sign_in_tries set count = greatest(count - 1, 0) where place_hash = ${hashOf(place)}`;
 }
 
 /** After a success in a place that only the user has. */
-export async function forgetTries({ database }: Deps, ...place: string[]): Promise<void> {
+export async function forgetTries({ database }: Pick<ThrottleDeps, 'database'>, ...place: string[]): Promise<void> {
   await database.sql`delete from sign_in_tries where place_hash = ${hashOf(place)}`;
 }
 
@@ -94,13 +99,13 @@ export function failureHash(...of: string[]): string {
 }
 
 /** Those that no longer count. */
-export async function pruneTries(deps: Deps): Promise<void> {
+export async function pruneTries(deps: ThrottleDeps): Promise<void> {
   await deps.database.sql`
-    delete from sign_in_tries where last_at < ${now(deps)} - make_interval(hours => ${forgottenAfterHours})`;
+    delete from sign_in_tries where last_at < ${new Date(deps.clock.now())} - make_interval(hours => ${forgottenAfterHours})`;
 }
 
 /** What a refusal goes by. A last try that is still to come is of before the clock was set back: it counts from now. */
-async function read({ database }: Deps, placeHash: string, at: Date) {
+async function read({ database }: Pick<ThrottleDeps, 'database'>, placeHash: string, at: Date) {
   await database.sql`
     update sign_in_tries set last_at = ${at} where place_hash = ${placeHash} and last_at > ${at}`;
   const [kept] = await database.sql<{ count: number; lastAt: Date }[]>`

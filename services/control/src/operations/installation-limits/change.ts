@@ -1,6 +1,4 @@
-/** What the installation allows every app and every organisation at most. */
 import {
-  type Database,
   defaultInstallationLimits,
   type InstallationLimits,
   lockApps,
@@ -8,60 +6,53 @@ import {
   readInstallationLimits,
   withinInstallation,
 } from '@starling/database';
-import { type AppLimits, type Bulletin, defaultAppLimits } from '@starling/ports';
-import type { z } from 'zod';
-import { type installationLimits as contract, operations } from '../../contract/index.ts';
+import { type AppLimits, defaultAppLimits } from '@starling/ports';
+import { operations } from '../../contract/index.ts';
 import { outdated } from '../../frame/answer.ts';
+import { differences } from '../../frame/audit.ts';
 import { type Implementation, implement } from '../../frame/implement.ts';
-import { differences } from '../apps/app.ts';
-
-interface Deps {
-  readonly database: Database;
-  readonly bulletin: Bulletin;
-}
+import type { OperationDeps } from '../deps.ts';
+import { toReply } from './limits.ts';
 
 const names = Object.keys(defaultInstallationLimits) as Array<keyof InstallationLimits>;
+
 const appNames = Object.keys(defaultAppLimits) as Array<keyof AppLimits>;
 
-export function installationLimitRoutes({ database, bulletin }: Deps): Implementation[] {
-  return [
-    implement(operations.getInstallationLimits, async () => {
-      const { limits, version } = await readInstallationLimits(database.sql);
-      return { ok: true, value: toReply(limits, version) };
-    }),
-
-    implement(operations.changeInstallationLimits, async ({ body, ifVersion }) => {
-      const { sql } = database;
-      await lockApps(sql);
-      const former = await readInstallationLimits(sql);
-      const refused = outdated(former.version, ifVersion);
-      if (refused !== undefined) return refused;
-      const { version: _, ...said } = body;
-      // All of them, also those that are as usual: they stay when a newer program has other defaults.
-      const limits = Object.fromEntries(
-        names.map((name) => [name, said[name] === undefined ? former.limits[name] : said[name]]),
-      ) as unknown as InstallationLimits;
-      const version = former.version + 1;
-      const details = differences(former.limits, limits);
-      if (Object.keys(details).length === 0) {
-        return { ok: true, value: toReply(former.limits, former.version), deed: { target: null } };
-      }
-      await sql`
-        insert into installation_limits (limits, version) values (${sql.json(limits)}, ${version})
-        on conflict (is_one) do update set limits = excluded.limits, version = excluded.version`;
-      const apps = await changeAppsBetween({ database, bulletin }, former.limits, limits);
-      return {
-        ok: true,
-        value: toReply(limits, version),
-        deed: { target: 'installation:limits', details: { ...details, apps } },
-      };
-    }),
-  ];
+export function changeInstallationLimits({
+  database,
+  bulletin,
+}: Pick<OperationDeps, 'database' | 'bulletin'>): Implementation {
+  return implement(operations.changeInstallationLimits, async ({ body, ifVersion }) => {
+    const { sql } = database;
+    await lockApps(sql);
+    const former = await readInstallationLimits(sql);
+    const refused = outdated(former.version, ifVersion);
+    if (refused !== undefined) return refused;
+    const { version: _, ...said } = body;
+    // All of them, also those that are as usual: they stay when a newer program has other defaults.
+    const limits = Object.fromEntries(
+      names.map((name) => [name, said[name] === undefined ? former.limits[name] : said[name]]),
+    ) as unknown as InstallationLimits;
+    const version = former.version + 1;
+    const details = differences(former.limits, limits);
+    if (Object.keys(details).length === 0) {
+      return { ok: true, value: toReply(former.limits, former.version), deed: { target: null } };
+    }
+    await sql`
+      insert into installation_limits (limits, version) values (${sql.json(limits)}, ${version})
+      on conflict (is_one) do update set limits = excluded.limits, version = excluded.version`;
+    const apps = await changeAppsBetween({ database, bulletin }, former.limits, limits);
+    return {
+      ok: true,
+      value: toReply(limits, version),
+      deed: { target: 'installation:limits', details: { ...details, apps } },
+    };
+  });
 }
 
 /** Gives each app whose limits that count are others now its next version, and has all nodes read those. Returns how many. */
 async function changeAppsBetween(
-  { database, bulletin }: Deps,
+  { database, bulletin }: Pick<OperationDeps, 'database' | 'bulletin'>,
   former: InstallationLimits,
   next: InstallationLimits,
 ): Promise<number> {
@@ -94,8 +85,4 @@ function limitsOf(settings: unknown): AppLimits {
   } catch {
     return defaultAppLimits;
   }
-}
-
-function toReply(limits: InstallationLimits, version: number): z.input<typeof contract> {
-  return { ...limits, version };
 }
