@@ -5,4 +5,4 @@ export { type Control, type ControlDeps, control } from './control.ts';
 export type { People, PeopleOptions } from './people.ts';
 export type { NodeList } from './rollout.ts';
 export { oidcOf, ownerOf, peopleRules, peopleSettings } from './settings.ts';
-export { createSetupToken } from './setup/first-owner.ts';
+export { createSetupToken } from './setup/index.ts';
