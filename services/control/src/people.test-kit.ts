@@ -4,6 +4,8 @@ import { type Database, Keyring } from '@starling/database';
 import type { Observer } from '@starling/ports';
 import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
 import { basePath } from './contract/index.ts';
+import { memberOperations } from './contract/members.ts';
+import { peopleOperations } from './contract/people.ts';
 import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
 import { implementationsOf, type OperationDeps } from './operations/index.ts';
 import { type People, type PeopleOptions, people } from './people.ts';
@@ -131,9 +133,11 @@ export async function startPeople(
         authenticate,
         rates: { perAddress: 1_000, perPrincipal: 1_000 },
       } as unknown as FrameDeps;
-      // None of these stories comes to what is missing.
+      // Without apps: what their operations work with is missing here.
       const deps = { ...frame, ...started.deps, hasProvider: over.oidc !== undefined } as unknown as OperationDeps;
-      mount(api, frame, implementationsOf(deps));
+      const ofPeople = { ...memberOperations, ...peopleOperations };
+      const implementations = implementationsOf(deps).filter(({ operation }) => Object.hasOwn(ofPeople, operation.id));
+      mount(api, frame, implementations);
     },
     { prefix: basePath },
   );

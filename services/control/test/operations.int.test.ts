@@ -316,6 +316,18 @@ describe('the operations', () => {
     });
   });
 
+  test('[TK15] revocations of one app have a bound, and those it has are taken again', async () => {
+    const path = `/apps/${ourApp}/revocations`;
+    await database.sql`
+      insert into app_revocations (app_id, by, id, at)
+      select ${ourApp}, 'user', 'u' || number, now() from generate_series(1, 10000) as number`;
+    expect(await owner.post(path, { by: 'token', id: 'u1' })).toMatchObject({
+      status: 409,
+      error: { code: 'state_conflict', message: 'The app has 10000 revocations already' },
+    });
+    expect(await owner.post(path, { by: 'user', id: 'u1' })).toMatchObject({ status: 201 });
+  });
+
   test('[AD2] webhook endpoints are made, changed and deleted, and what their addresses hold stays out of the log', async () => {
     const path = `/apps/${ourApp}/webhook-endpoints`;
     const body = { url: 'https://example.com/hook?token=hush', events: ['member_added', 'member_removed'] };

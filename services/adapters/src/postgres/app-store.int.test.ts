@@ -81,9 +81,10 @@ async function put(database: Database, bulletin: Bulletin, app: App, version?: n
       await sql`insert into app_keys ${sql({ key, app_id: id, secret_sealed, is_enabled: isKeyEnabled })}`;
     }
     await sql`delete from app_revocations where app_id = ${id}`;
-    for (const { by, id: whom, at } of revocations) {
-      await sql`insert into app_revocations ${sql({ app_id: id, by, id: whom, at: new Date(at) })}`;
-    }
+    await sql`
+      insert into app_revocations (app_id, by, id, at)
+      select ${id}, by, r.id, to_timestamp(at / 1000.0)
+      from jsonb_to_recordset(${sql.json(revocations as never)}) as r (by text, id text, at bigint)`;
     const made = await appChanged(database, bulletin, id);
     if (version !== undefined) await sql`update apps set version = ${version} where id = ${id}`;
     return made;

@@ -1,15 +1,7 @@
 /** The apps in a database that many nodes share: held in memory whole, and following what changes there. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { isDeepStrictEqual } from 'node:util';
-import {
-  appChanged,
-  type Database,
-  type Keyring,
-  lockApps,
-  pruneApps,
-  type ReadApp,
-  readApps,
-} from '@starling/database';
+import { addRevocation, type Database, type Keyring, pruneApps, type ReadApp, readApps } from '@starling/database';
 import {
   type App,
   type AppStore,
@@ -121,17 +113,10 @@ export class PostgresAppStore implements AppStore, Revoker {
     return () => this.#listeners.delete(entry);
   }
 
-  async revoke(appId: string, { by, id, at }: Revocation): Promise<void> {
+  async revoke(appId: string, revocation: Revocation): Promise<void> {
     const { database, bulletin } = this.#deps;
-    await database.tx(async (sql) => {
-      await lockApps(sql);
-      const [app] = await sql`select from apps where id = ${appId}`;
-      if (app === undefined) throw new StarlingError('app_id_unknown', `There is no app ${appId}`);
-      await sql`
-        insert into app_revocations (app_id, by, id, at) values (${appId}, ${by}, ${id}, ${new Date(at)})
-        on conflict (app_id, by, id) do update set at = greatest(app_revocations.at, excluded.at)`;
-      await appChanged(database, bulletin, appId);
-    });
+    const kept = await database.tx(() => addRevocation(database, bulletin, appId, revocation));
+    if (!kept.ok) throw new StarlingError(kept.refusal.code, `App ${appId}: ${kept.refusal.message}`);
     // Here at once; when that fails, it is kept all the same, and this node reads it as the others do.
     await this.refresh().catch(() => {});
   }
