@@ -1,4 +1,5 @@
 /** The admin API's table of contents. */
+import { every } from '@starling/ports';
 import type { FastifyPluginAsync } from 'fastify';
 import { basePath, streams } from './contract/index.ts';
 import { serveDocs } from './docs.ts';
@@ -60,22 +61,22 @@ export function control(deps: ControlDeps): Control {
       const settled = settleOperator(deps).catch((err: unknown) =>
         deps.observer.problem('whether there is an operator could not be looked for', { err }),
       );
-      const ends = [rollout.start(), who.start(), prune(deps)];
-      const endKeys = watchKeys(deps);
-      const endUse = keepUse(deps);
+      const endRollout = rollout.start();
+      const loops = [
+        who.start(),
+        every(
+          deps.clock,
+          pruneEveryMs,
+          () => pruneKeys(deps),
+          (err) => deps.observer.problem('kept answers were not pruned', { err }),
+        ),
+        watchKeys(deps),
+        keepUse(deps),
+      ];
       return async () => {
-        for (const end of ends) end();
-        await Promise.all([endKeys(), endUse(), settled]);
+        endRollout();
+        await Promise.all([...loops.map((end) => end()), settled]);
       };
     },
   };
-}
-
-function prune(deps: Pick<ControlDeps, 'database' | 'clock' | 'observer'>): () => void {
-  const round = (): void => {
-    pruneKeys(deps).catch((err: unknown) => deps.observer.problem('kept answers were not pruned', { err }));
-    state.cancel = deps.clock.after(pruneEveryMs, round);
-  };
-  const state = { cancel: deps.clock.after(pruneEveryMs, round) };
-  return () => state.cancel();
 }

@@ -1,6 +1,6 @@
 /** Keys that have come to their end are disabled, on time, by one of the programs that could. */
 import { appChanged, type Database, lockApps } from '@starling/database';
-import type { Bulletin, Clock, Observer } from '@starling/ports';
+import { type Bulletin, type Clock, every, type Observer } from '@starling/ports';
 import { recordAudit } from './frame/audit.ts';
 
 interface Deps {
@@ -34,29 +34,12 @@ export async function expireKeys(deps: Deps): Promise<number> {
 /** So soon after its time a key no longer counts, and what nodes need to hear of it. */
 export const expireEveryMs = 1_000;
 
-/** Looks again and again. Returns the function that ends it, which resolves when the last look is over. */
+/** Returns the function that ends it, which resolves when the last look is over. */
 export function watchKeys(deps: Deps & { readonly observer: Observer }): () => Promise<void> {
-  let cancel: () => void = () => {};
-  let isOver = false;
-  let looking = Promise.resolve();
-  const look = async (): Promise<void> => {
-    try {
-      await expireKeys(deps);
-    } catch (err) {
-      // The next look does it.
-      deps.observer.problem('keys that have expired could not be disabled', { err });
-    }
-    if (!isOver) wait();
-  };
-  const wait = (): void => {
-    cancel = deps.clock.after(expireEveryMs, () => {
-      looking = look();
-    });
-  };
-  wait();
-  return async () => {
-    isOver = true;
-    cancel();
-    await looking;
-  };
+  return every(
+    deps.clock,
+    expireEveryMs,
+    () => expireKeys(deps),
+    (err) => deps.observer.problem('keys that have expired could not be disabled', { err }),
+  );
 }

@@ -1,6 +1,6 @@
 /** The people's table of contents: what the admin API and the program are given of them. */
 import type { Database, Keyring } from '@starling/database';
-import type { Clock, Observer, RateLimiter } from '@starling/ports';
+import { type Clock, every, type Observer, type RateLimiter } from '@starling/ports';
 import type { Checked } from '@starling/protocol';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import type { Principal } from './contract/principal.ts';
@@ -53,15 +53,14 @@ export interface People {
   createSetupToken(options?: SetupTokenOptions): Promise<string | undefined>;
   /** Makes the first owner, if there is no user yet; says whether it did. */
   ensureFirstOwner(given: FirstOwner): Promise<Checked<boolean>>;
-  /** Removes what is out of date, now and then. Returns the function that ends that. */
-  start(): () => void;
+  /** Removes what is out of date, now and then. Returns the function that ends that, when no removal is under way. */
+  start(): () => Promise<void>;
 }
 
 const pruneEveryMs = 3_600_000;
 
 export function people({ pathPrefix = '', oidc, ...given }: PeopleOptions): People {
   const deps: PeopleDeps = { ...given, passwords: new Passwords(), tickets: new Tickets(given.keyring) };
-  const { clock, observer } = deps;
   return {
     authentication: (server) => authentication(deps, server),
     renew: (principal) => renewPrincipal(deps, principal),
@@ -76,16 +75,12 @@ export function people({ pathPrefix = '', oidc, ...given }: PeopleOptions): Peop
     },
     createSetupToken: (options) => createSetupToken(deps, options),
     ensureFirstOwner: (owner) => ensureFirstOwner(deps, owner),
-    start() {
-      const schedule = () => clock.after(pruneEveryMs, prune);
-      const prune = (): void => {
-        Promise.all([pruneSessions(deps), pruneTries(deps)]).catch((err: unknown) =>
-          observer.problem('sessions were not pruned', { err }),
-        );
-        cancel.run = schedule();
-      };
-      const cancel = { run: schedule() };
-      return () => cancel.run();
-    },
+    start: () =>
+      every(
+        deps.clock,
+        pruneEveryMs,
+        () => Promise.all([pruneSessions(deps), pruneTries(deps)]),
+        (err) => deps.observer.problem('sessions were not pruned', { err }),
+      ),
   };
 }

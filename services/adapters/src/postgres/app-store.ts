@@ -8,6 +8,7 @@ import {
   type Bulletin,
   type Cancel,
   type Clock,
+  every,
   longAgo,
   msSince,
   type Notice,
@@ -61,7 +62,6 @@ export class PostgresAppStore implements AppStore, Revoker {
   /** Whoever asks may be in the middle of a transaction of their own, or just out of it: readings are in none. */
   readonly #outside = AsyncLocalStorage.snapshot();
   #cancelPoll: Cancel = () => {};
-  #cancelPrune: Cancel = () => {};
 
   constructor(deps: PostgresAppStoreDeps) {
     this.#deps = deps;
@@ -69,13 +69,15 @@ export class PostgresAppStore implements AppStore, Revoker {
 
   /** Once resolved it has every app. Rejects when the database is away. Returns the function that ends the following. */
   async start(): Promise<() => void> {
-    const { bulletin } = this.#deps;
-    const ends = [bulletin.listen((notice) => this.#hear(notice)), bulletin.onGap(() => this.#poll())];
+    const { bulletin, clock, database, observer } = this.#deps;
+    const ends: Array<() => unknown> = [
+      bulletin.listen((notice) => this.#hear(notice)),
+      bulletin.onGap(() => this.#poll()),
+    ];
     const close = () => {
       // A reading that is under way ends without effect on the log.
       this.#isClosed = true;
       this.#cancelPoll();
-      this.#cancelPrune();
       for (const end of ends) end();
     };
     try {
@@ -85,7 +87,14 @@ export class PostgresAppStore implements AppStore, Revoker {
       throw err;
     }
     this.#schedulePoll();
-    this.#schedulePrune();
+    ends.push(
+      every(
+        clock,
+        () => this.#spread(pruneMs),
+        () => pruneApps(database),
+        (err) => observer.problem('old changes of apps were not removed', { err }),
+      ),
+    );
     return close;
   }
 
@@ -160,16 +169,6 @@ export class PostgresAppStore implements AppStore, Revoker {
     if (this.#isClosed) return;
     const delayMs = this.#isUp ? pollMs : retryMs;
     this.#cancelPoll = this.#deps.clock.after(this.#spread(delayMs), () => this.#poll());
-  }
-
-  #schedulePrune(): void {
-    if (this.#isClosed) return;
-    const { clock, database, observer } = this.#deps;
-    this.#cancelPrune = clock.after(this.#spread(pruneMs), () => {
-      pruneApps(database)
-        .catch((err) => observer.problem('old changes of apps were not removed', { err }))
-        .finally(() => this.#schedulePrune());
-    });
   }
 
   /** Between three and five quarters of it. */
