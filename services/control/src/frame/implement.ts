@@ -16,7 +16,7 @@ export interface Fault extends Refusal {
 }
 
 /** What the audit log is told of a change; who, when and which operation it knows. */
-export interface Deed {
+export interface AuditRecord {
   /** What was changed, such as `app:1234`. Null: it turned out that nothing had to be. */
   readonly target: string | null;
   /** What a reader wants to know of it. Never a secret. */
@@ -31,7 +31,7 @@ export type Failed = { readonly ok: false; readonly refusal: Fault };
 export type Outcome<O extends Operation> =
   | ({ readonly ok: true; readonly value: z.input<O['reply']> } & (O['method'] extends 'GET'
       ? unknown
-      : { readonly deed: Deed }))
+      : { readonly auditRecord: AuditRecord }))
   | Failed;
 
 /** A request that is admitted and whose parts are as the contract says. Of a change, all of it runs in one transaction. */

@@ -11,7 +11,7 @@ import { type Principal, type Role, reaches, roles } from '../contract/principal
 import { fail, sendFault, sendJson } from './answer.ts';
 import { type AuditEntry, recordAudit } from './audit.ts';
 import { type KeptAnswer, keepAnswer, keyOwner, takeKey, withoutSecret } from './idempotency.ts';
-import type { Call, Deed, Failed, Implementation } from './implement.ts';
+import type { AuditRecord, Call, Failed, Implementation } from './implement.ts';
 import { isForeign } from './origin.ts';
 
 export interface FrameDeps {
@@ -255,14 +255,14 @@ type Answered = { readonly ok: true; readonly value: Pick<KeptAnswer, 'status' |
 async function run(deps: FrameDeps, { operation, prepare, handle }: Implementation, call: Call): Promise<Answered> {
   const prepared = await prepare?.(call);
   if (prepared?.ok === false) return prepared;
-  const perform = async (): Promise<{ readonly answer: Answered; readonly deed: Deed | undefined }> => {
+  const perform = async (): Promise<{ readonly answer: Answered; readonly auditRecord: AuditRecord | undefined }> => {
     const outcome = await handle(call, prepared?.value);
-    if (!outcome.ok) return { answer: outcome, deed: undefined };
+    if (!outcome.ok) return { answer: outcome, auditRecord: undefined };
     // Through the contract: what it does not name is left out, whatever the row held.
     const body: unknown = operation.reply.parse(outcome.value);
     const status = operation.creates ? 201 : body === null ? 204 : 200;
-    const deed = 'deed' in outcome ? (outcome.deed as Deed) : undefined;
-    return { answer: { ok: true, value: { status, body } }, deed };
+    const auditRecord = 'auditRecord' in outcome ? (outcome.auditRecord as AuditRecord) : undefined;
+    return { answer: { ok: true, value: { status, body } }, auditRecord };
   };
   if (operation.method === 'GET') return (await perform()).answer;
 
@@ -280,10 +280,10 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
     if (kept !== undefined) {
       return kept.requestHash === given?.requestHash ? { ok: true, value: kept } : fail('idempotency_key_reused');
     }
-    const { answer, deed } = await perform();
+    const { answer, auditRecord } = await perform();
     if (!answer.ok) return answer;
-    if (deed?.target != null) {
-      await recordAudit(deps, toEntry(operation, call, { ...deed, target: deed.target }));
+    if (auditRecord?.target != null) {
+      await recordAudit(deps, toEntry(operation, call, { ...auditRecord, target: auditRecord.target }));
       if (operation.endsAccess) tellAccessChanged(deps, call);
     }
     // Only what was done is kept: a request that was refused may be sent again.
@@ -305,13 +305,17 @@ function tellAccessChanged({ database, bulletin }: FrameDeps, { params, organisa
   });
 }
 
-export function toEntry(operation: Operation, call: Call, deed: Deed & { readonly target: string }): AuditEntry {
+export function toEntry(
+  operation: Operation,
+  call: Call,
+  auditRecord: AuditRecord & { readonly target: string },
+): AuditEntry {
   return {
-    organisationId: deed.organisationId ?? call.organisationId,
+    organisationId: auditRecord.organisationId ?? call.organisationId,
     actor: actorOf(call),
     action: operation.id,
-    target: deed.target,
-    details: deed.details ?? {},
+    target: auditRecord.target,
+    details: auditRecord.details ?? {},
   };
 }
 

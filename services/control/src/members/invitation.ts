@@ -76,7 +76,7 @@ export async function deleteInvitation(
   return row?.email;
 }
 
-export interface OpenInvitation {
+interface OpenInvitation {
   readonly id: string;
   readonly organisationId: string;
   readonly organisationName: string;

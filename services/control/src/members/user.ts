@@ -59,7 +59,7 @@ function columns(sql: Database['sql']) {
     totp_secret_sealed as "totpSecretSealed", totp_offered_sealed as "totpOfferedSealed", created_at as "createdAt"`;
 }
 
-export interface NewUser {
+interface NewUser {
   readonly email: string;
   readonly name: string;
   readonly passwordHash: string | null;
@@ -105,7 +105,7 @@ export async function hasUsers({ sql }: Database): Promise<boolean> {
   return rows.length > 0;
 }
 
-export interface Membership {
+interface Membership {
   readonly organisationId: string;
   readonly organisationName: string;
   readonly role: Role;

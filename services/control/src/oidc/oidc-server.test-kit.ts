@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { Clock } from '@starling/ports';
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 
-export interface OidcAccount {
+interface OidcAccount {
   sub: string;
   email?: string;
   email_verified?: boolean | string;

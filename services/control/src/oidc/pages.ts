@@ -12,7 +12,7 @@ type OidcPagesDeps = SessionDeps & ThrottleDeps & { readonly observer: Observer 
 
 const flowLastsMs = 10 * 60_000;
 
-export interface OidcPagesOptions {
+interface OidcPagesOptions {
   readonly provider: OidcSettings;
   readonly rules: OidcRules;
   readonly publicUrl: PublicUrl;

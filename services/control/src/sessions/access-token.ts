@@ -22,7 +22,7 @@ export interface AccessTokenItem {
   readonly lastUsedAt: Date | null;
 }
 
-export interface NewAccessToken {
+interface NewAccessToken {
   readonly label: string;
   readonly role: Role;
   /** Null: all of the user's. */

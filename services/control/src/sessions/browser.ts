@@ -59,7 +59,7 @@ export async function giveSession(
 }
 
 /** After a sign-in: from this browser the user is not slowed down by the tries of others. */
-export async function rememberBrowser(
+async function rememberBrowser(
   { tickets, clock }: Deps,
   request: FastifyRequest,
   reply: FastifyReply,

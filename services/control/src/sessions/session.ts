@@ -22,8 +22,8 @@ type Deps = Pick<SessionDeps, 'database' | 'clock'>;
 
 const minuteMs = 60_000;
 /** A session ends when it was not used for so long, and at last whether it is used or not. */
-export const sessionIdleMs = 3 * 24 * 60 * minuteMs;
-export const sessionLongestMs = 30 * 24 * 60 * minuteMs;
+const sessionIdleMs = 3 * 24 * 60 * minuteMs;
+const sessionLongestMs = 30 * 24 * 60 * minuteMs;
 /** How old a cookie gets before it is replaced. */
 const rotateAfterMs = 10 * minuteMs;
 /** Requests that were under way while the cookie was replaced still carry the former one. */
@@ -40,7 +40,7 @@ export interface SessionTicket {
   readonly endsAtMs: number;
 }
 
-export interface ResumedSession {
+interface ResumedSession {
   readonly id: string;
   readonly userId: string;
   /** The cookie to be given in place of the one that was shown. */
@@ -124,7 +124,7 @@ export async function isSessionOpen(deps: Deps, userId: string, id: string): Pro
   return row !== undefined && !isOver(row, new Date(deps.clock.now()));
 }
 
-export interface SessionItem {
+interface SessionItem {
   readonly id: string;
   readonly createdAt: Date;
   readonly seenAt: Date;

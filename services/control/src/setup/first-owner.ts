@@ -41,7 +41,7 @@ export async function createSetupToken(
 }
 
 /** Whether a link that was made leads somewhere. */
-export async function hasSetupLink(deps: MemberDeps): Promise<boolean> {
+async function hasSetupLink(deps: MemberDeps): Promise<boolean> {
   const rows = await deps.database.sql`select 1 from setup_link where expires_at > ${new Date(deps.clock.now())}`;
   return rows.length > 0;
 }

@@ -10,7 +10,7 @@ import { createFirstOwner, type FirstOwner, faultsOf, isSetupToken } from './fir
 
 type SetupDeps = SessionDeps & ThrottleDeps & Pick<SignInDeps, 'passwords'>;
 
-export interface SetupPageOptions {
+interface SetupPageOptions {
   /** Where the page leads when all is done, relative to `/setup/done`. */
   readonly home?: string;
 }

@@ -21,7 +21,7 @@ export interface SignInDeps extends SecondFactorDeps {
   readonly passwords: Passwords;
 }
 
-export interface Credentials {
+interface Credentials {
   readonly email: string;
   readonly password: string;
   /** Of the authenticator app, or a recovery code. */

@@ -4,7 +4,7 @@ import { failureHash, type ThrottleDeps } from './throttle.ts';
 /** A count begins anew after so long. */
 const countedHours = 24;
 
-export interface FailedSignIn {
+interface FailedSignIn {
   readonly reason: 'password' | 'code';
   readonly email: string;
   /** Undefined: there is no such account, and nothing is written. */

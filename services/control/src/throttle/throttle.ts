@@ -20,7 +20,7 @@ const [freeTries, longestWaitSeconds, forgottenAfterHours] = [5, 900, 24];
 const addressesPerSecond = 5;
 
 /** So many tries at once, and one more each time that so many seconds have passed. */
-export interface Allowance {
+interface Allowance {
   readonly most: number;
   readonly oneMoreEverySeconds: number;
 }

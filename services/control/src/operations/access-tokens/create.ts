@@ -15,7 +15,10 @@ export function createAccessToken(deps: SessionDeps): Implementation {
     const wanted = { label, role, organisationId, expiresAt: expiresAt === null ? null : new Date(expiresAt) };
     const made = await issueAccessToken(deps, user.value.userId, wanted);
     if (!made.ok) return made;
-    const deed = { target: `access-token:${made.value.id}`, details: { label, role, organisationId, expiresAt } };
-    return { ok: true, value: { accessToken: toAccessToken(made.value), token: made.value.token }, deed };
+    const auditRecord = {
+      target: `access-token:${made.value.id}`,
+      details: { label, role, organisationId, expiresAt },
+    };
+    return { ok: true, value: { accessToken: toAccessToken(made.value), token: made.value.token }, auditRecord };
   });
 }

@@ -9,6 +9,6 @@ export function revokeAccessToken(deps: SessionDeps): Implementation {
     const user = asUser(principal);
     if (!user.ok) return user;
     if (!(await deleteAccessToken(deps, user.value.userId, params.tokenId))) return refuse('resource_unknown');
-    return { ok: true, value: null, deed: { target: `access-token:${params.tokenId}` } };
+    return { ok: true, value: null, auditRecord: { target: `access-token:${params.tokenId}` } };
   });
 }

@@ -14,7 +14,7 @@ import type { app as contract } from '../../contract/index.ts';
 import { fail, outdated } from '../../frame/answer.ts';
 import type { Failed } from '../../frame/implement.ts';
 
-export const limitNames = Object.keys(defaultAppSettings.limits) as Array<keyof AppLimits>;
+const limitNames = Object.keys(defaultAppSettings.limits) as Array<keyof AppLimits>;
 
 export async function findApp({ sql }: Database, appId: string): Promise<AppRow | undefined> {
   const [row] = await sql<AppRow[]>`select * from apps where id = ${appId}`;
@@ -33,12 +33,12 @@ export async function lockApp(
   return outdated(found.version, ifVersion) ?? { ok: true, value: found };
 }
 
-export type Said = {
+type GivenSettings = {
   readonly [Part in 'settings' | 'limits']?: Readonly<Record<string, unknown>> | undefined;
 };
 
 /** What was said in place of what was there. */
-export function merged(former: AppSettings, { settings, limits }: Said): AppSettings {
+export function merged(former: AppSettings, { settings, limits }: GivenSettings): AppSettings {
   return parseAppSettings({ ...former, ...settings, limits: { ...former.limits, ...limits } });
 }
 

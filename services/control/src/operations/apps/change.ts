@@ -39,14 +39,15 @@ export function changeApp({ database, bulletin }: Pick<OperationDeps, 'database'
       }),
     };
     const details = differences(former, next);
-    if (Object.keys(details).length === 0) return { ok: true, value: toApp(found, maxima), deed: { target: null } };
+    if (Object.keys(details).length === 0)
+      return { ok: true, value: toApp(found, maxima), auditRecord: { target: null } };
     await sql`
       update apps
       set name = ${next.name}, is_enabled = ${next.isEnabled}, settings = ${sql.json(next.settings as never)}
       where id = ${appId}`;
     const version = await appChanged(database, bulletin, appId);
     const row = { ...found, name: next.name, is_enabled: next.isEnabled, settings: next.settings, version };
-    return { ok: true, value: toApp(row, maxima), deed: { target: `app:${appId}`, details } };
+    return { ok: true, value: toApp(row, maxima), auditRecord: { target: `app:${appId}`, details } };
   });
 }
 

@@ -44,7 +44,7 @@ export function createApp({
     const row = await findApp(database, id);
     // Gone only with its organisation, which waits for this transaction.
     if (row === undefined) return fail('resource_unknown');
-    return { ok: true, value: toApp(row, maxima), deed: { target: `app:${id}`, details: { name: row.name } } };
+    return { ok: true, value: toApp(row, maxima), auditRecord: { target: `app:${id}`, details: { name: row.name } } };
   });
 }
 

@@ -12,6 +12,6 @@ export function deleteApp({ database, bulletin }: Pick<OperationDeps, 'database'
     const found = locked.value;
     await sql`delete from apps where id = ${appId}`;
     await appChanged(database, bulletin, appId);
-    return { ok: true, value: null, deed: { target: `app:${appId}`, details: { name: found.name } } };
+    return { ok: true, value: null, auditRecord: { target: `app:${appId}`, details: { name: found.name } } };
   });
 }

@@ -7,16 +7,16 @@ import { toApp } from './app.ts';
 
 export function listApps({ database }: Pick<OperationDeps, 'database'>): Implementation {
   return implement(operations.listApps, async ({ organisationId, query }) => {
-    const place = parseCursor('apps', ['string', 'string'], query.cursor);
-    if (!place.ok) return place;
-    const [name, id] = place.value ?? [];
+    const position = parseCursor('apps', ['string', 'string'], query.cursor);
+    if (!position.ok) return position;
+    const [name, id] = position.value ?? [];
     const { sql } = database;
     const rows = await sql<AppRow[]>`
       select * from apps where organisation_id = ${organisationId}
         ${name === undefined || id === undefined ? sql`` : sql`and (name, id) > (${name}, ${id})`}
       order by name, id limit ${query.limit + 1}`;
     const { limits: maxima } = await readInstallationLimits(sql);
-    const placeOf = (row: AppRow) => [row.name, row.id];
-    return { ok: true, value: toPage('apps', query.limit, rows, placeOf, (row) => toApp(row, maxima)) };
+    const positionOf = (row: AppRow) => [row.name, row.id];
+    return { ok: true, value: toPage('apps', query.limit, rows, positionOf, (row) => toApp(row, maxima)) };
   });
 }

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { auditEntry, operations } from '../../contract/index.ts';
 import { parseCursor, toPage } from '../../frame/page.ts';
 
-export interface AuditRow {
+interface AuditRow {
   readonly id: number;
   readonly at: Date;
   readonly actor: z.input<typeof auditEntry>['actor'];
@@ -12,13 +12,13 @@ export interface AuditRow {
   readonly details: Record<string, unknown>;
 }
 
-export type AuditQuery = z.output<(typeof operations)['listAuditEntries']['query']>;
+type AuditQuery = z.output<(typeof operations)['listAuditEntries']['query']>;
 
 /** Of an organisation; null: of what belongs to none. */
 export async function listEntries({ sql }: Database, organisationId: string | null, query: AuditQuery) {
-  const place = parseCursor('audit-entries', ['number'], query.cursor);
-  if (!place.ok) return place;
-  const [before] = place.value ?? [];
+  const position = parseCursor('audit-entries', ['number'], query.cursor);
+  if (!position.ok) return position;
+  const [before] = position.value ?? [];
   const { actor, action, target, from, to } = query;
   const rows = await sql<AuditRow[]>`
     select id, at, actor, action, target, details from audit_entries
@@ -30,7 +30,7 @@ export async function listEntries({ sql }: Database, organisationId: string | nu
       ${from === undefined ? sql`` : sql`and at >= ${new Date(from)}`}
       ${to === undefined ? sql`` : sql`and at < ${new Date(to)}`}
     order by id desc limit ${query.limit + 1}`;
-  const placeOf = (row: AuditRow) => [row.id];
+  const positionOf = (row: AuditRow) => [row.id];
   const toItem = (row: AuditRow) => ({ ...row, at: row.at.toISOString() });
-  return { ok: true as const, value: toPage('audit-entries', query.limit, rows, placeOf, toItem) };
+  return { ok: true as const, value: toPage('audit-entries', query.limit, rows, positionOf, toItem) };
 }

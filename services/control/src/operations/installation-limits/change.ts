@@ -36,7 +36,7 @@ export function changeInstallationLimits({
     const version = former.version + 1;
     const details = differences(former.limits, limits);
     if (Object.keys(details).length === 0) {
-      return { ok: true, value: toReply(former.limits, former.version), deed: { target: null } };
+      return { ok: true, value: toReply(former.limits, former.version), auditRecord: { target: null } };
     }
     await sql`
       insert into installation_limits (limits, version) values (${sql.json(limits)}, ${version})
@@ -45,7 +45,7 @@ export function changeInstallationLimits({
     return {
       ok: true,
       value: toReply(limits, version),
-      deed: { target: 'installation:limits', details: { ...details, apps } },
+      auditRecord: { target: 'installation:limits', details: { ...details, apps } },
     };
   });
 }

@@ -35,7 +35,7 @@ export function acceptInvitation(deps: SignInDeps & SessionDeps): Implementation
       return {
         ok: true,
         value: { organisationId, role },
-        deed: { target: `user:${userId}`, organisationId, details: { role } },
+        auditRecord: { target: `user:${userId}`, organisationId, details: { role } },
       };
     },
   );

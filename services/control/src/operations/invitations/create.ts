@@ -9,7 +9,7 @@ export function createInvitation(deps: MemberDeps): Implementation {
     const by = { userId: principal.userId, role: roleOf(principal, organisationId) };
     const made = await invite(deps, { organisationId, email, role, by });
     if (!made.ok) return made;
-    const deed = { target: `invitation:${made.value.id}`, details: { email: made.value.email, role } };
-    return { ok: true, value: { invitation: toInvitation(made.value), token: made.value.token }, deed };
+    const auditRecord = { target: `invitation:${made.value.id}`, details: { email: made.value.email, role } };
+    return { ok: true, value: { invitation: toInvitation(made.value), token: made.value.token }, auditRecord };
   });
 }

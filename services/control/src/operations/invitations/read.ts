@@ -13,7 +13,7 @@ export function readInvitation(deps: ThrottleDeps): Implementation {
     async (_call, { email, role, organisationName, hasUser }) => ({
       ok: true,
       value: { email, role, organisationName, hasUser },
-      deed: { target: null },
+      auditRecord: { target: null },
     }),
   );
 }

@@ -7,6 +7,6 @@ export function revokeInvitation(deps: MemberDeps): Implementation {
   return implement(operations.revokeInvitation, async ({ organisationId, params: { invitationId } }) => {
     const email = await deleteInvitation(deps, organisationId, invitationId);
     if (email === undefined) return refuse('resource_unknown');
-    return { ok: true, value: null, deed: { target: `invitation:${invitationId}`, details: { email } } };
+    return { ok: true, value: null, auditRecord: { target: `invitation:${invitationId}`, details: { email } } };
   });
 }

@@ -20,11 +20,11 @@ export function changeKey({ database, bulletin }: Pick<OperationDeps, 'database'
     };
     const isSame =
       row.label === found.label && row.is_enabled === found.is_enabled && row.expires_at === found.expires_at;
-    if (isSame) return { ok: true, value: toKey(row), deed: { target: null } };
+    if (isSame) return { ok: true, value: toKey(row), auditRecord: { target: null } };
     await sql`
       update app_keys set label = ${row.label}, is_enabled = ${row.is_enabled}, expires_at = ${row.expires_at}
       where key = ${key}`;
     await appChanged(database, bulletin, appId);
-    return { ok: true, value: toKey(row), deed: { target: `key:${key}`, details: { appId, ...body } } };
+    return { ok: true, value: toKey(row), auditRecord: { target: `key:${key}`, details: { appId, ...body } } };
   });
 }

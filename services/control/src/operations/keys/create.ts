@@ -16,7 +16,7 @@ export function createKey({
     if (!made.ok) return made;
     await appChanged(database, bulletin, appId);
     const { row, secret } = made.value;
-    const deed = { target: `key:${row.key}`, details: { appId, label: row.label } };
-    return { ok: true, value: { ...toKey(row), secret }, deed };
+    const auditRecord = { target: `key:${row.key}`, details: { appId, label: row.label } };
+    return { ok: true, value: { ...toKey(row), secret }, auditRecord };
   });
 }

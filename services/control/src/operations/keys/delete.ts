@@ -13,6 +13,6 @@ export function deleteKey({ database, bulletin }: Pick<OperationDeps, 'database'
     if (found === undefined) return fail('resource_unknown');
     await sql`delete from app_keys where key = ${key}`;
     await appChanged(database, bulletin, appId);
-    return { ok: true, value: null, deed: { target: `key:${key}`, details: { appId, label: found.label } } };
+    return { ok: true, value: null, auditRecord: { target: `key:${key}`, details: { appId, label: found.label } } };
   });
 }

@@ -7,9 +7,9 @@ import type { Failed } from '../../frame/implement.ts';
 import type { OperationDeps } from '../deps.ts';
 
 /** Of one app, since every node holds all of them. */
-export const keysMax = 100;
+const keysMax = 100;
 
-export type Inserted = { readonly ok: true; readonly value: { readonly row: AppKeyRow; readonly secret: string } };
+type Inserted = { readonly ok: true; readonly value: { readonly row: AppKeyRow; readonly secret: string } };
 
 /** Refused where the app has as many as it may. */
 export async function insertKey(

@@ -7,13 +7,13 @@ import { toKey } from './key.ts';
 
 export function listKeys({ database }: Pick<OperationDeps, 'database'>): Implementation {
   return implement(operations.listKeys, async ({ params: { appId }, query }) => {
-    const place = parseCursor('keys', ['number'], query.cursor);
-    if (!place.ok) return place;
-    const [position] = place.value ?? [];
+    const position = parseCursor('keys', ['number'], query.cursor);
+    if (!position.ok) return position;
+    const [after] = position.value ?? [];
     const { sql } = database;
     const rows = await sql<(AppKeyRow & { position: number })[]>`
       select * from app_keys where app_id = ${appId}
-        ${position === undefined ? sql`` : sql`and position > ${position}`}
+        ${after === undefined ? sql`` : sql`and position > ${after}`}
       order by position limit ${query.limit + 1}`;
     return { ok: true, value: toPage('keys', query.limit, rows, (row) => [row.position], toKey) };
   });

@@ -33,7 +33,7 @@ export function rotateKey({
     return {
       ok: true,
       value: { ...toKey(row), secret, replaces: toKey(replaced) },
-      deed: { target: `key:${key}`, details: { appId, newKey: row.key, expiresAt: endsAt.toISOString() } },
+      auditRecord: { target: `key:${key}`, details: { appId, newKey: row.key, expiresAt: endsAt.toISOString() } },
     };
   });
 }

@@ -5,9 +5,9 @@ import type { OperationDeps } from '../deps.ts';
 
 export function listChannels({ presenceStore }: Pick<OperationDeps, 'presenceStore'>): Implementation {
   return implement(operations.listChannels, async ({ params: { appId }, query: { prefix = '', limit, cursor } }) => {
-    const place = parseCursor('channels', ['string'], cursor);
-    if (!place.ok) return place;
-    const [behind = ''] = place.value ?? [];
+    const position = parseCursor('channels', ['string'], cursor);
+    if (!position.ok) return position;
+    const [behind = ''] = position.value ?? [];
     const rows = [...(await presenceStore.channels(appId, prefix))]
       .map(([name, occupancy]) => ({ name, ...occupancy }))
       .filter(({ name }) => name > String(behind))

@@ -23,7 +23,7 @@ export function changePassword(deps: SignInDeps & SessionDeps): Implementation {
       // Changed meanwhile, it is no longer the one that was asked for.
       if (!(await changePasswordHash(deps.database, userId, { from, to: hash }))) return refuse('password_wrong');
       const ended = await closeSessions(deps, userId, sessionId);
-      return { ok: true, value: null, deed: { target: `user:${userId}`, details: { endedSessions: ended } } };
+      return { ok: true, value: null, auditRecord: { target: `user:${userId}`, details: { endedSessions: ended } } };
     },
   );
 }

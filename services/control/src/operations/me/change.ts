@@ -8,6 +8,10 @@ export function changeMe(deps: MemberDeps): Implementation {
     const user = asUser(principal);
     if (!user.ok) return user;
     await changeName(deps.database, user.value.userId, body.name);
-    return { ok: true, value: await meOf(deps, user.value.userId), deed: { target: `user:${user.value.userId}` } };
+    return {
+      ok: true,
+      value: await meOf(deps, user.value.userId),
+      auditRecord: { target: `user:${user.value.userId}` },
+    };
   });
 }

@@ -14,7 +14,7 @@ export function changeMember(deps: MemberDeps): Implementation {
       const member = await findMember(deps, organisationId, userId);
       if (member === undefined) return refuse('resource_unknown');
       const details = { from: changed.value.from, to: role };
-      return { ok: true, value: toMember(member), deed: { target: `user:${userId}`, details } };
+      return { ok: true, value: toMember(member), auditRecord: { target: `user:${userId}`, details } };
     },
   );
 }

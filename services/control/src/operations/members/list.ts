@@ -6,12 +6,12 @@ import { toMember } from './member.ts';
 
 export function listMembers(deps: MemberDeps): Implementation {
   return implement(operations.listMembers, async ({ organisationId, query }) => {
-    const place = parseCursor('members', ['time', 'string'], query.cursor);
-    if (!place.ok) return place;
-    const [createdAt, userId] = place.value ?? [];
+    const position = parseCursor('members', ['time', 'string'], query.cursor);
+    if (!position.ok) return position;
+    const [createdAt, userId] = position.value ?? [];
     const after = createdAt === undefined ? undefined : ([new Date(Number(createdAt)), String(userId)] as const);
     const rows = await readMembers(deps, organisationId, { limit: query.limit + 1, after });
-    const placeOf = (row: MemberItem) => [row.createdAt.getTime(), row.userId];
-    return { ok: true, value: toPage('members', query.limit, rows, placeOf, toMember) };
+    const positionOf = (row: MemberItem) => [row.createdAt.getTime(), row.userId];
+    return { ok: true, value: toPage('members', query.limit, rows, positionOf, toMember) };
   });
 }

@@ -14,6 +14,6 @@ export function removeMember(deps: MemberDeps): Implementation {
     }
     const removed = await deleteMember(deps, { organisationId, userId, by: isOneself ? 'oneself' : role });
     if (!removed.ok) return removed;
-    return { ok: true, value: null, deed: { target: `user:${userId}`, details: { from: removed.value.from } } };
+    return { ok: true, value: null, auditRecord: { target: `user:${userId}`, details: { from: removed.value.from } } };
   });
 }

@@ -15,6 +15,6 @@ export function giveOperator({ database, clock }: Pick<OperationDeps, 'database'
       insert into operators (user_id, created_at) values (${userId}, ${new Date(clock.now())}) on conflict do nothing`;
     const [row] = await readOperators(sql, userId);
     if (row === undefined) return fail('resource_unknown');
-    return { ok: true, value: toOperator(row), deed: { target: count === 0 ? null : `user:${userId}` } };
+    return { ok: true, value: toOperator(row), auditRecord: { target: count === 0 ? null : `user:${userId}` } };
   });
 }

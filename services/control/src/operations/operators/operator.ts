@@ -3,7 +3,7 @@ import { fail } from '../../frame/answer.ts';
 import type { Failed } from '../../frame/implement.ts';
 import { lockOperators } from '../../members/index.ts';
 
-export interface OperatorRow {
+interface OperatorRow {
   readonly userId: string;
   readonly name: string;
   readonly email: string;

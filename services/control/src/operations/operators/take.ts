@@ -13,6 +13,6 @@ export function takeOperator({ database }: Pick<OperationDeps, 'database'>): Imp
     if (!all.some((each) => each.userId === userId)) return fail('resource_unknown');
     if (all.length === 1) return fail('last_operator');
     await sql`delete from operators where user_id = ${userId}`;
-    return { ok: true, value: null, deed: { target: `user:${userId}` } };
+    return { ok: true, value: null, auditRecord: { target: `user:${userId}` } };
   });
 }

@@ -11,14 +11,15 @@ export function changeOrganisation({ database }: Pick<OperationDeps, 'database'>
     const refused = outdated(found.version, ifVersion);
     if (refused !== undefined) return refused;
     const role = roleOf(principal, organisationId);
-    if (found.name === body.name) return { ok: true, value: toOrganisation(found, role), deed: { target: null } };
+    if (found.name === body.name)
+      return { ok: true, value: toOrganisation(found, role), auditRecord: { target: null } };
     const row = { ...found, name: body.name, version: found.version + 1 };
     await database.sql`
       update organisations set name = ${row.name}, version = ${row.version} where id = ${organisationId}`;
     return {
       ok: true,
       value: toOrganisation(row, role),
-      deed: { target: `organisation:${organisationId}`, details: { name: { from: found.name, to: row.name } } },
+      auditRecord: { target: `organisation:${organisationId}`, details: { name: { from: found.name, to: row.name } } },
     };
   });
 }

@@ -27,7 +27,7 @@ export function createOrganisation({ database, clock }: Pick<OperationDeps, 'dat
     return {
       ok: true,
       value: toOrganisation(row, 'owner'),
-      deed: { organisationId: row.id, target: `organisation:${row.id}`, details: { name: row.name } },
+      auditRecord: { organisationId: row.id, target: `organisation:${row.id}`, details: { name: row.name } },
     };
   });
 }

@@ -20,7 +20,7 @@ export function deleteOrganisation({ database }: Pick<OperationDeps, 'database'>
     return {
       ok: true,
       value: null,
-      deed: { target: `organisation:${organisationId}`, details: { name: found.name } },
+      auditRecord: { target: `organisation:${organisationId}`, details: { name: found.name } },
     };
   });
 }

@@ -6,9 +6,9 @@ import { idsOf, type OrganisationRow, roleOf, toOrganisation } from './organisat
 
 export function listOrganisations({ database }: Pick<OperationDeps, 'database'>): Implementation {
   return implement(operations.listOrganisations, async ({ principal, query }) => {
-    const place = parseCursor('organisations', ['string', 'string'], query.cursor);
-    if (!place.ok) return place;
-    const [name, id] = place.value ?? [];
+    const position = parseCursor('organisations', ['string', 'string'], query.cursor);
+    if (!position.ok) return position;
+    const [name, id] = position.value ?? [];
     const { sql } = database;
     const rows = await sql<OrganisationRow[]>`
       select id, name, version, created_at from organisations

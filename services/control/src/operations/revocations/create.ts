@@ -23,7 +23,7 @@ export function createRevocation({
     return {
       ok: true,
       value: { ...body, at: new Date(at).toISOString() },
-      deed: { target: `app:${appId}`, details: { ...body } },
+      auditRecord: { target: `app:${appId}`, details: { ...body } },
     };
   });
 }

@@ -12,10 +12,10 @@ interface RevocationRow {
 
 export function listRevocations({ database, clock }: Pick<OperationDeps, 'database' | 'clock'>): Implementation {
   return implement(operations.listRevocations, async ({ params: { appId }, query }) => {
-    const place = parseCursor('revocations', ['time', 'string', 'string'], query.cursor);
-    if (!place.ok) return place;
+    const position = parseCursor('revocations', ['time', 'string', 'string'], query.cursor);
+    if (!position.ok) return position;
     const { sql } = database;
-    const [at, by, id] = place.value ?? [];
+    const [at, by, id] = position.value ?? [];
     const rows = await sql<RevocationRow[]>`
       select by, id, at from app_revocations
       where app_id = ${appId} and at > ${new Date(clock.now() - maxTokenLifetimeMs)}

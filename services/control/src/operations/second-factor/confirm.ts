@@ -15,7 +15,7 @@ export function confirmSecondFactor(deps: SessionDeps & SecondFactorDeps): Imple
     const codes = await confirmTotp(deps, user, body.code);
     if (!codes.ok) return codes;
     const ended = await closeSessions(deps, user.id, session.value.sessionId);
-    const deed = { target: `user:${user.id}`, details: { endedSessions: ended } };
-    return { ok: true, value: { recoveryCodes: [...codes.value] }, deed };
+    const auditRecord = { target: `user:${user.id}`, details: { endedSessions: ended } };
+    return { ok: true, value: { recoveryCodes: [...codes.value] }, auditRecord };
   });
 }

@@ -10,7 +10,7 @@ export function offerSecondFactor(deps: SignInDeps): Implementation {
     ({ principal, body }) => again(deps, principal, body.password),
     async (_call, { user }) => {
       const offered = await offerTotp(deps, user);
-      return offered.ok ? { ...offered, deed: { target: `user:${user.id}` } } : offered;
+      return offered.ok ? { ...offered, auditRecord: { target: `user:${user.id}` } } : offered;
     },
   );
 }

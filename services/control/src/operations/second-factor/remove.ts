@@ -10,7 +10,7 @@ export function removeSecondFactor(deps: SignInDeps): Implementation {
     ({ principal, body }) => again(deps, principal, body.password),
     async (_call, { user }) => {
       await removeTotp(deps, user.id);
-      return { ok: true, value: null, deed: { target: `user:${user.id}` } };
+      return { ok: true, value: null, auditRecord: { target: `user:${user.id}` } };
     },
   );
 }

@@ -12,7 +12,7 @@ export function renewRecoveryCodes(deps: SignInDeps): Implementation {
     async (_call, { user }) => {
       if (user.totpSecretSealed === null) return refuse('state_conflict', 'There is no second factor');
       const recoveryCodes = [...(await replaceRecoveryCodes(deps, user.id))];
-      return { ok: true, value: { recoveryCodes }, deed: { target: `user:${user.id}` } };
+      return { ok: true, value: { recoveryCodes }, auditRecord: { target: `user:${user.id}` } };
     },
   );
 }

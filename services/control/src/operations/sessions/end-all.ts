@@ -12,7 +12,7 @@ export function endSessions(deps: SessionDeps): Implementation {
     return {
       ok: true,
       value: null,
-      deed: { target: `user:${user.value.userId}`, details: { endedSessions: ended } },
+      auditRecord: { target: `user:${user.value.userId}`, details: { endedSessions: ended } },
     };
   });
 }

@@ -10,6 +10,6 @@ export function endSession(deps: SessionDeps): Implementation {
     if (!user.ok) return user;
     if (!(await closeSession(deps, user.value.userId, params.sessionId))) return refuse('resource_unknown');
     if (params.sessionId === user.value.sessionId) clearCookie(request, reply, 'session');
-    return { ok: true, value: null, deed: { target: `session:${params.sessionId}` } };
+    return { ok: true, value: null, auditRecord: { target: `session:${params.sessionId}` } };
   });
 }

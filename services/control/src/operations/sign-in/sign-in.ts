@@ -10,7 +10,7 @@ export function signIn(deps: SignInDeps & SessionDeps): Implementation {
     async ({ body, request }) => checkCredentials(deps, body, await visitorOf(deps, request)),
     async ({ request, reply }, { id }) => {
       await signInAs(deps, request, reply, id);
-      return { ok: true, value: await meOf(deps, id), deed: { target: `user:${id}` } };
+      return { ok: true, value: await meOf(deps, id), auditRecord: { target: `user:${id}` } };
     },
   );
 }

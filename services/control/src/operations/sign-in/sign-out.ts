@@ -9,6 +9,6 @@ export function signOut(deps: SessionDeps): Implementation {
     if (!user.ok) return user;
     await closeSession(deps, user.value.userId, user.value.sessionId);
     clearCookie(request, reply, 'session');
-    return { ok: true, value: null, deed: { target: `session:${user.value.sessionId}` } };
+    return { ok: true, value: null, auditRecord: { target: `session:${user.value.sessionId}` } };
   });
 }

@@ -26,11 +26,11 @@ export function changeTokenSettings({
     if (Object.keys(fields).length > 0) return fail('fields_invalid', { fields });
     const details = differences(toSettings(settings.tokens, 1), toSettings(next.tokens, 1));
     if (Object.keys(details).length === 0) {
-      return { ok: true, value: toSettings(settings.tokens, found.version), deed: { target: null } };
+      return { ok: true, value: toSettings(settings.tokens, found.version), auditRecord: { target: null } };
     }
     await sql`update apps set settings = ${sql.json(next as never)} where id = ${appId}`;
     const version = await appChanged(database, bulletin, appId);
-    return { ok: true, value: toSettings(next.tokens, version), deed: { target: `app:${appId}`, details } };
+    return { ok: true, value: toSettings(next.tokens, version), auditRecord: { target: `app:${appId}`, details } };
   });
 }
 

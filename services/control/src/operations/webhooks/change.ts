@@ -20,7 +20,7 @@ export function changeWebhookEndpoint({
     const { url = found.url, events = found.events, isEnabled = found.is_enabled } = body;
     const details = differences(changeableOf(found), changeableOf({ url, events, is_enabled: isEnabled }));
     if (url === found.url && Object.keys(details).length === 0) {
-      return { ok: true, value: toEndpoint(found), deed: { target: null } };
+      return { ok: true, value: toEndpoint(found), auditRecord: { target: null } };
     }
     const row = { ...found, url, events, is_enabled: isEnabled, version: found.version + 1 };
     await database.sql`
@@ -30,7 +30,7 @@ export function changeWebhookEndpoint({
     return {
       ok: true,
       value: toEndpoint(row),
-      deed: { target: `webhook-endpoint:${endpointId}`, details: { appId, ...details } },
+      auditRecord: { target: `webhook-endpoint:${endpointId}`, details: { appId, ...details } },
     };
   });
 }

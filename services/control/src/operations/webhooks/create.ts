@@ -38,7 +38,7 @@ export function createWebhookEndpoint({
     return {
       ok: true,
       value: toEndpoint(row),
-      deed: { target: `webhook-endpoint:${row.id}`, details: { appId, url: withoutQuery(row.url) } },
+      auditRecord: { target: `webhook-endpoint:${row.id}`, details: { appId, url: withoutQuery(row.url) } },
     };
   });
 }

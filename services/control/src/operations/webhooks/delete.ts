@@ -14,7 +14,7 @@ export function deleteWebhookEndpoint({ database }: Pick<OperationDeps, 'databas
     return {
       ok: true,
       value: null,
-      deed: { target: `webhook-endpoint:${endpointId}`, details: { appId, url: withoutQuery(found.url) } },
+      auditRecord: { target: `webhook-endpoint:${endpointId}`, details: { appId, url: withoutQuery(found.url) } },
     };
   });
 }

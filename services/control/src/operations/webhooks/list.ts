@@ -6,9 +6,9 @@ import { type EndpointRow, toEndpoint } from './endpoint.ts';
 
 export function listWebhookEndpoints({ database }: Pick<OperationDeps, 'database'>): Implementation {
   return implement(operations.listWebhookEndpoints, async ({ params: { appId }, query }) => {
-    const place = parseCursor('webhook-endpoints', ['time', 'string'], query.cursor);
-    if (!place.ok) return place;
-    const [at, id] = place.value ?? [];
+    const position = parseCursor('webhook-endpoints', ['time', 'string'], query.cursor);
+    if (!position.ok) return position;
+    const [at, id] = position.value ?? [];
     const { sql } = database;
     const rows = await sql<EndpointRow[]>`
       select id, url, events, is_enabled, version, created_at from webhook_endpoints where app_id = ${appId}
