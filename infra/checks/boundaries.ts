@@ -61,6 +61,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     'fastify-type-provider-zod',
     'zod',
     'jose',
+    'openid-client',
     '@node-rs/argon2',
     'node:*',
   ],

@@ -70,6 +70,7 @@ describe('signing in elsewhere', () => {
   test.each<[string, Lies]>([
     ['for somebody else', { claims: { aud: 'another client' } }],
     ['for us and others, asked for by another', { claims: { aud: ['starling client', 'another'], azp: 'another' } }],
+    ['for us, asked for by another', { claims: { azp: 'another' } }],
     ['from another issuer', { claims: { iss: 'https://evil.example' } }],
     ['with another nonce', { claims: { nonce: 'another' } }],
     ['without a nonce', { without: ['nonce'] }],
@@ -78,6 +79,10 @@ describe('signing in elsewhere', () => {
     ['that is over', { claims: { exp: 1 } }],
     ['signed with a key that the provider does not show', { signedBy: 'stranger' }],
     ['signed with the client secret', { signedBy: 'client-secret' }],
+    [
+      'signed with the client secret, by a provider that does so',
+      { signedBy: 'client-secret', discovery: { id_token_signing_alg_values_supported: ['HS256', 'ES256'] } },
+    ],
     ['signed by nobody', { signedBy: 'nobody' }],
   ])('[AU15] takes no id token %s', async (_what, lies) => {
     await started.people.ensureFirstOwner(owner);
@@ -161,6 +166,18 @@ describe('signing in elsewhere', () => {
     expected.push(problem, problem, problem);
     for (const { err } of started.problems as { err: Error }[])
       expect(err.message).not.toContain(provider.clientSecret);
+  });
+
+  test('[AU15] reads no more than a bounded answer, and carries the code nowhere else', async () => {
+    await started.people.ensureFirstOwner(owner);
+    provider.lies = { discovery: { padding: 'x'.repeat(512 * 1024) } };
+    expect((await started.visit().send('GET', '/sign-in/oidc')).status).toBe(503);
+    provider.lies = { tokenStatus: 307 };
+    expect((await signIn()).status).toBe(503);
+    const causes = started.problems.map((problem) => `${((problem as { err: Error }).err.cause as Error).message}`);
+    expect(causes).toEqual(['more than 524288 bytes', 'fetch failed']);
+    const problem = { what: 'signing in elsewhere failed', err: expect.objectContaining({ code: 'unavailable' }) };
+    expected.push(problem, problem);
   });
 
   test('[AU18] lets nobody in who is not known, unless the rules say what they are', async () => {

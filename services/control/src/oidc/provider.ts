@@ -1,8 +1,33 @@
-/** Signing in elsewhere: OpenID Connect's authorization code flow with PKCE, for any provider that can be discovered. */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+/**
+ * Signing in elsewhere: OpenID Connect's authorization code flow with PKCE, for any provider that can be discovered. The flow
+ * itself is the library's; here stand the bounds on what a provider may cost, and what it means when one fails.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Clock, type ElapsedMs, msSince } from '@starling/ports';
 import { type Checked, refuse, StarlingError } from '@starling/protocol';
-import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify } from 'jose';
+import {
+  AuthorizationResponseError,
+  allowInsecureRequests,
+  authorizationCodeGrant,
+  buildAuthorizationUrl,
+  type ClientAuth,
+  ClientError,
+  ClientSecretPost,
+  Configuration,
+  type CustomFetch,
+  calculatePKCECodeChallenge,
+  clockSkew,
+  clockTolerance,
+  customFetch,
+  discovery,
+  enableNonRepudiationChecks,
+  type IDToken,
+  ResponseBodyError,
+  randomNonce,
+  randomPKCECodeVerifier,
+  randomState,
+  WWWAuthenticateChallengeError,
+} from 'openid-client';
 import { z } from 'zod';
 
 export interface OidcSettings {
@@ -31,19 +56,14 @@ export interface Identity {
   readonly name: string | undefined;
 }
 
-const discovery = z.object({
-  issuer: z.string(),
+/** What we read of a discovery document; the library reads the rest. */
+const endpoints = z.object({
   authorization_endpoint: z.url(),
   token_endpoint: z.url(),
   jwks_uri: z.url(),
-  token_endpoint_auth_methods_supported: z.array(z.string()).optional(),
 });
 
-interface Metadata extends z.output<typeof discovery> {
-  readonly keys: ReturnType<typeof createRemoteJWKSet>;
-}
-
-const [waitMs, freshMs, answerBytesMax, clockSkewSeconds] = [5_000, 3_600_000, 512 * 1024, 60];
+const [waitSeconds, freshMs, answerBytesMax, clockSkewSeconds] = [5, 3_600_000, 512 * 1024, 60];
 /** Only what the provider alone can make: with HS256 the client secret would be enough. */
 const algorithms = [
   'RS256',
@@ -62,7 +82,7 @@ const algorithms = [
 export class OidcProvider {
   readonly #settings: OidcSettings;
   readonly #clock: Clock;
-  #metadata: { readonly value: Promise<Metadata>; readonly readAt: ElapsedMs } | undefined;
+  #configuration: { readonly value: Promise<Configuration>; readonly readAt: ElapsedMs } | undefined;
 
   constructor(settings: OidcSettings, clock: Clock) {
     this.#settings = settings;
@@ -71,20 +91,16 @@ export class OidcProvider {
 
   /** Where to send the browser, and what to remember of it. Throws StarlingError `unavailable`. */
   async begin(redirectUri: string): Promise<{ readonly url: string; readonly flow: OidcFlow }> {
-    const { authorization_endpoint: endpoint } = await this.#read();
-    const flow = { state: random(), nonce: random(), verifier: random() };
-    const url = new URL(endpoint);
-    const asked = {
-      response_type: 'code',
-      client_id: this.#settings.clientId,
+    const configuration = await this.#read();
+    const flow = { state: randomState(), nonce: randomNonce(), verifier: randomPKCECodeVerifier() };
+    const url = buildAuthorizationUrl(configuration, {
       redirect_uri: redirectUri,
       scope: 'openid email profile',
       state: flow.state,
       nonce: flow.nonce,
-      code_challenge: createHash('sha256').update(flow.verifier).digest('base64url'),
+      code_challenge: await calculatePKCECodeChallenge(flow.verifier),
       code_challenge_method: 'S256',
-    };
-    for (const [name, value] of Object.entries(asked)) url.searchParams.set(name, value);
+    });
     return { url: url.href, flow };
   }
 
@@ -94,69 +110,41 @@ export class OidcProvider {
     returned: Readonly<Record<string, unknown>>,
     redirectUri: string,
   ): Promise<Checked<Identity>> {
-    const { state, code, error, iss } = returned;
+    const { state } = returned;
+    // Before the provider is asked anything.
     if (typeof state !== 'string' || !isSame(state, flow.state)) {
       return refuse('provider_refused', 'The answer belongs to another try to sign in: try again');
     }
-    const metadata = await this.#read();
-    // RFC 9207: an answer of another provider, sent here.
-    if (iss !== undefined && iss !== metadata.issuer) return refuse('provider_refused');
-    if (error !== undefined) return refuse('provider_refused', 'The identity provider did not let you in');
-    if (typeof code !== 'string' || code === '') return refuse('provider_refused');
-    const idToken = await this.#exchange(metadata, code, flow.verifier, redirectUri);
-    if (!idToken.ok) return idToken;
-    return this.#verify(metadata, idToken.value, flow.nonce);
-  }
-
-  async #exchange(metadata: Metadata, code: string, verifier: string, redirectUri: string): Promise<Checked<string>> {
-    const { clientId, clientSecret } = this.#settings;
-    const form = new URLSearchParams({
-      grant_type: 'authorization_code',
-      code,
-      redirect_uri: redirectUri,
-      code_verifier: verifier,
-      client_id: clientId,
-    });
-    const headers: Record<string, string> = { accept: 'application/json' };
-    // Basic is what holds where nothing is said.
-    if (metadata.token_endpoint_auth_methods_supported?.includes('client_secret_basic') ?? true) {
-      const pair = `${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret)}`;
-      headers['authorization'] = `Basic ${Buffer.from(pair).toString('base64')}`;
-    } else form.set('client_secret', clientSecret);
-    const answer = await ask(metadata.token_endpoint, { method: 'POST', headers, body: form });
-    const read = z.object({ id_token: z.string() }).safeParse(answer.body);
-    if (answer.status === 200 && read.success) return { ok: true, value: read.data.id_token };
-    if (answer.status >= 500) throw away(`its token endpoint answered ${answer.status}`);
-    return refuse('provider_refused', 'The identity provider did not confirm the sign-in: try again');
-  }
-
-  async #verify(metadata: Metadata, idToken: string, nonce: string): Promise<Checked<Identity>> {
-    const { clientId } = this.#settings;
-    let claims: JWTPayload;
-    try {
-      const verified = await jwtVerify(idToken, metadata.keys, {
-        algorithms,
-        issuer: metadata.issuer,
-        audience: clientId,
-        currentDate: new Date(this.#clock.now()),
-        clockTolerance: clockSkewSeconds,
-        requiredClaims: ['sub', 'exp', 'iat', 'nonce'],
-      });
-      claims = verified.payload;
-    } catch (err) {
-      if (err instanceof errors.JWKSTimeout || !(err instanceof errors.JOSEError)) throw away('its keys', err);
-      return refuse('provider_refused', 'What the identity provider says about you is not signed as it must be');
+    const configuration = await this.#read();
+    const url = new URL(redirectUri);
+    for (const [name, value] of Object.entries(returned)) {
+      // What is there twice stays there twice, for the library to refuse.
+      for (const each of [value].flat()) url.searchParams.append(name, String(each));
     }
-    const { sub, azp, email, name, aud } = claims;
-    const isForUs = Array.isArray(aud) && aud.length > 1 ? azp === clientId : azp === undefined || azp === clientId;
-    if (typeof claims['nonce'] !== 'string' || !isSame(claims['nonce'], nonce) || !isForUs || !sub) {
+    try {
+      const tokens = await authorizationCodeGrant(configuration, url, {
+        expectedState: flow.state,
+        expectedNonce: flow.nonce,
+        pkceCodeVerifier: flow.verifier,
+        idTokenExpected: true,
+      });
+      return this.#identityOf(tokens.claims());
+    } catch (err) {
+      return refusalOf(err);
+    }
+  }
+
+  #identityOf(claims: IDToken | undefined): Checked<Identity> {
+    // The library takes any `azp` where we are the only audience.
+    if (claims === undefined || (claims.azp ?? this.#settings.clientId) !== this.#settings.clientId || !claims.sub) {
       return refuse('provider_refused');
     }
+    const { iss, sub, email, name } = claims;
     const isVerified = claims['email_verified'] === true || claims['email_verified'] === 'true';
     return {
       ok: true,
       value: {
-        issuer: metadata.issuer,
+        issuer: iss,
         subject: sub,
         verifiedEmail: isVerified && typeof email === 'string' ? email : undefined,
         name: typeof name === 'string' && name.trim() !== '' ? name.trim().slice(0, 100) : undefined,
@@ -164,63 +152,120 @@ export class OidcProvider {
     };
   }
 
-  #read(): Promise<Metadata> {
-    const former = this.#metadata;
+  #read(): Promise<Configuration> {
+    const former = this.#configuration;
     if (former !== undefined && msSince(former.readAt, this.#clock) < freshMs) return former.value;
     const value = this.#discover();
-    this.#metadata = { value, readAt: this.#clock.elapsed() };
+    this.#configuration = { value, readAt: this.#clock.elapsed() };
     // The next who asks tries again.
     value.catch(() => {
-      if (this.#metadata?.value === value) this.#metadata = undefined;
+      if (this.#configuration?.value === value) this.#configuration = undefined;
     });
     return value;
   }
 
-  async #discover(): Promise<Metadata> {
-    const { issuer } = this.#settings;
-    const url = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
-    const { status, body } = await ask(url, { headers: { accept: 'application/json' } });
-    const read = discovery.safeParse(body);
-    if (status !== 200 || !read.success) throw away(`${url} answered ${status} and no discovery document`);
-    if (read.data.issuer !== issuer) {
-      throw away(`${url} is of the issuer ${read.data.issuer}: set STARLING_OIDC_ISSUER to exactly that`);
+  async #discover(): Promise<Configuration> {
+    const { issuer, clientId, clientSecret } = this.#settings;
+    const prepare = [
+      (configuration: Configuration) => {
+        configuration.timeout = waitSeconds;
+        configuration[customFetch] = boundedFetch;
+      },
+      // Settings let plain HTTP through on this machine only.
+      ...(issuer.startsWith('http:') ? [allowInsecureRequests] : []),
+    ];
+    let found: Configuration;
+    try {
+      found = await discovery(new URL(issuer), clientId, undefined, undefined, {
+        execute: prepare,
+        timeout: waitSeconds,
+        [customFetch]: boundedFetch,
+      });
+    } catch (err) {
+      throw starlingErrorIn(err) ?? away(`${issuer} has no discovery document of this issuer`, err);
     }
-    const keys = createRemoteJWKSet(new URL(read.data.jwks_uri), { timeoutDuration: waitMs });
-    return { ...read.data, keys };
+    // The helper is no metadata.
+    const { supportsPKCE: _, ...server } = found.serverMetadata();
+    if (!endpoints.safeParse(server).success) throw away(`the discovery document of ${issuer} names no endpoints`);
+    if (server.issuer !== issuer) {
+      throw away(`${issuer} is of the issuer ${server.issuer}: set STARLING_OIDC_ISSUER to exactly that`);
+    }
+    const signs = server.id_token_signing_alg_values_supported ?? algorithms;
+    const methods = server.token_endpoint_auth_methods_supported;
+    const configuration = new Configuration(
+      { ...server, id_token_signing_alg_values_supported: signs.filter((each) => algorithms.includes(each)) },
+      clientId,
+      {
+        [clockTolerance]: clockSkewSeconds,
+        // The library reads the clock of the machine.
+        [clockSkew]: Math.round((this.#clock.now() - Date.now()) / 1_000),
+      },
+      // Basic is what holds where nothing is said.
+      (methods?.includes('client_secret_basic') ?? true)
+        ? clientSecretBasic(clientSecret)
+        : ClientSecretPost(clientSecret),
+    );
+    for (const step of prepare) step(configuration);
+    // Without it the library believes whoever answers at the token endpoint, and looks at no signature.
+    enableNonRepudiationChecks(configuration);
+    return configuration;
   }
 }
 
-async function ask(url: string, init: RequestInit): Promise<{ readonly status: number; readonly body: unknown }> {
+/**
+ * As `encodeURIComponent` writes it, with the id in the form, too. The library's own encodes more, such as "-" and "_": some
+ * providers compare without decoding, and those are in most ids and secrets.
+ */
+function clientSecretBasic(clientSecret: string): ClientAuth {
+  return (_server, { client_id: clientId }, form, headers) => {
+    const pair = `${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret)}`;
+    headers.set('authorization', `Basic ${Buffer.from(pair).toString('base64')}`);
+    form.set('client_id', clientId);
+  };
+}
+
+/** Bounds what an answer may cost, and tells by a StarlingError that it is the provider that fails. */
+const boundedFetch: CustomFetch = async (url, options) => {
   try {
     // Not followed: a redirect would carry the code and the secret elsewhere.
-    const answer = await fetch(url, { ...init, redirect: 'error', signal: AbortSignal.timeout(waitMs) });
-    let text = '';
-    const decoder = new TextDecoder();
+    const answer = await fetch(url, { ...options, redirect: 'error' } as RequestInit);
+    if (answer.status >= 500) throw new Error(`it answered ${answer.status}`);
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
     for await (const chunk of answer.body ?? []) {
-      text += decoder.decode(chunk, { stream: true });
-      if (text.length > answerBytesMax) throw new Error(`more than ${answerBytesMax} bytes`);
+      bytes += chunk.length;
+      if (bytes > answerBytesMax) throw new Error(`more than ${answerBytesMax} bytes`);
+      chunks.push(chunk);
     }
-    return { status: answer.status, body: parseJson(text) };
+    const body = bytes === 0 ? null : Buffer.concat(chunks);
+    return new Response(body, { status: answer.status, headers: answer.headers });
   } catch (err) {
     throw away(`${new URL(url).origin} cannot be asked`, err);
   }
+};
+
+/** What the library throws; throws it on where it is the provider that fails, or a defect of ours. */
+function refusalOf(err: unknown): Checked<never> {
+  const failure = starlingErrorIn(err);
+  if (failure !== undefined) throw failure;
+  if (err instanceof AuthorizationResponseError) {
+    return refuse('provider_refused', 'The identity provider did not let you in');
+  }
+  if (err instanceof ResponseBodyError || err instanceof WWWAuthenticateChallengeError) {
+    return refuse('provider_refused', 'The identity provider did not confirm the sign-in: try again');
+  }
+  if (!(err instanceof ClientError)) throw err;
+  return refuse('provider_refused', 'The answer of the identity provider is not as it must be: try again');
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Undefined fits no schema: it is refused like any other wrong content.
-    return undefined;
-  }
+/** The library wraps what its `fetch` throws. */
+function starlingErrorIn(err: unknown): StarlingError | undefined {
+  if (err instanceof StarlingError) return err;
+  return err instanceof Error ? starlingErrorIn(err.cause) : undefined;
 }
 
 function away(what: string, cause?: unknown): StarlingError {
   return new StarlingError('unavailable', `The identity provider cannot be used: ${what}`, { cause });
-}
-
-function random(): string {
-  return randomBytes(32).toString('base64url');
 }
 
 function isSame(one: string, other: string): boolean {
