@@ -76,6 +76,18 @@ describe('planted faults', () => {
       'where a program is composed only',
     ],
     ['a sibling folder', 'services/transports/src/ws/a.ts', "import '../sse/b.ts';", 'reaches into a sibling folder'],
+    [
+      'a folder of control beside its door',
+      'services/control/src/operations/keys/list.ts',
+      "import '../../members/user.ts';",
+      'is not the door of members',
+    ],
+    [
+      'a folder of control above its own',
+      'services/control/src/members/user.ts',
+      "import '../sessions/index.ts';",
+      'reaches up into sessions',
+    ],
     ['vitest outside tests', 'services/api/src/app.ts', "import 'vitest';", 'may not import vitest'],
     ['from a room nobody knows', 'services/gossip/src/a.ts', '', 'not in the table of boundaries'],
   ])('%s: found', (_name, path, text, fault) => {

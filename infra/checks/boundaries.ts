@@ -51,6 +51,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     'fastify-type-provider-zod',
     'zod',
     'jose',
+    'openid-client',
     '@node-rs/argon2',
     'node:*',
   ],
@@ -96,6 +97,23 @@ const composing = /^services\/starling\/src\/(compose|compose-workers|stores|app
 /** Rooms whose folders under src each stand alone. */
 const roomsOfSiblings = ['services/adapters', 'services/transports'];
 
+/**
+ * The folders of services/control/src, the lowest first: a file imports from its own folder and from those before it. Those
+ * with a door are imported by their index.ts only.
+ */
+const controlFolders = [
+  { name: 'contract', hasDoor: false },
+  { name: 'frame', hasDoor: false },
+  { name: 'members', hasDoor: true },
+  { name: 'sessions', hasDoor: true },
+  { name: 'throttle', hasDoor: true },
+  { name: 'second-factor', hasDoor: true },
+  { name: 'sign-in', hasDoor: true },
+  { name: 'oidc', hasDoor: true },
+  { name: 'setup', hasDoor: true },
+  { name: 'operations', hasDoor: false },
+] as const;
+
 export type ManifestOf = (room: string) => Manifest | undefined;
 
 export function boundaryFaults(files: readonly SourceFile[], manifestOf: ManifestOf): string[] {
@@ -121,10 +139,21 @@ function relativeFault(path: string, room: string, specifier: string): string | 
     if ((isTest(path) || isBuild(path)) && target.startsWith('infra/packaging/')) return undefined;
     return `${specifier} leaves the room: import another room by its name`;
   }
+  if (room === 'services/control' && !isProof(path)) return controlFault(path, specifier, target);
   if (!roomsOfSiblings.includes(room)) return undefined;
   const [from, to] = [path, target].map((each) => each.slice(`${room}/src/`.length).split('/'));
   const areSiblings = (from?.length ?? 0) > 1 && (to?.length ?? 0) > 1 && from?.[0] !== to?.[0];
   return areSiblings ? `${specifier} reaches into a sibling folder` : undefined;
+}
+
+function controlFault(path: string, specifier: string, target: string): string | undefined {
+  const [from, to] = [path, target].map((each) =>
+    controlFolders.findIndex(({ name }) => each.startsWith(`services/control/src/${name}/`)),
+  ) as [number, number];
+  const { name, hasDoor } = controlFolders[to] ?? {};
+  if (name === undefined || from === to) return undefined;
+  if (from !== -1 && to > from) return `${specifier} reaches up into ${name}`;
+  return hasDoor && !target.endsWith(`/${name}/index.ts`) ? `${specifier} is not the door of ${name}` : undefined;
 }
 
 function bareFault(

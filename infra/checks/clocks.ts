@@ -9,6 +9,7 @@ export const realClocks: ReadonlyMap<string, string> = new Map([
   ['services/adapters/src/memory/app-store.ts', 'when a token was revoked is compared with when it was made'],
   ['services/runtime/src/log.ts', 'lines of the log tell the time; for how long lines are withheld is monotonic'],
   ['services/database/src/backup.ts', 'a backup tells when it was made'],
+  ['services/control/src/oidc/provider.ts', 'a library that reads this clock is told how far off the Clock is'],
   ['sdk/client/src/surroundings.ts', 'it is the clock of the client, which has no Clock'],
   ['services/starling/src/demo/page.js', 'it shows when each event came, in a browser'],
   ['sdk/server/src/starling.ts', 'signatures and tokens carry the time'],

@@ -45,6 +45,21 @@ describe('[TK15] a request that does not say whose', () => {
   });
 });
 
+test('[TK15] one more than an app may have gets 409', async () => {
+  const { revoke, revocations, appStore, clock } = await start();
+  const app = await appStore.byId('3');
+  if (app === undefined) throw new Error('The API has no app 3');
+  const kept = Array.from({ length: 10_000 }, (_, index) => ({
+    by: 'user' as const,
+    id: `u${index}`,
+    at: clock.now(),
+  }));
+  appStore.put({ ...app, revocations: kept });
+  expect(await revoke({ user_id: 'one more' })).toMatchObject({ status: 409, json: { code: 'state_conflict' } });
+  expect(await revoke({ user_id: 'u1' })).toMatchObject({ status: 200, text: '{}' });
+  expect(await revocations()).toHaveLength(10_000);
+});
+
 test('[RE1] [TK15] is signed as every request', async () => {
   const { send, revocations, nowSeconds } = await start();
   const body = JSON.stringify({ user_id: 'u' });

@@ -1,31 +1,25 @@
 /** The admin API's table of contents. */
+import { every } from '@starling/ports';
 import type { FastifyPluginAsync } from 'fastify';
-import { basePath, operations, streams } from './contract/index.ts';
+import { basePath, streams } from './contract/index.ts';
 import { serveDocs } from './docs.ts';
+import { watchKeys } from './expire-keys.ts';
 import { pruneKeys } from './frame/idempotency.ts';
-import type { Implementation } from './frame/implement.ts';
 import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
 import { mountStream } from './frame/stream.ts';
-import { appRoutes } from './operations/apps.ts';
-import { watchKeys } from './operations/expire-keys.ts';
-import { installationLimitRoutes } from './operations/installation-limits.ts';
-import { keyRoutes } from './operations/keys.ts';
-import { type LiveDeps, liveRoutes } from './operations/live.ts';
-import { operatorRoutes, settleOperator } from './operations/operators.ts';
-import { organisationRoutes } from './operations/organisations.ts';
-import { recordRoutes } from './operations/records.ts';
-import { tokenRoutes } from './operations/tokens.ts';
-import { webhookRoutes } from './operations/webhooks.ts';
-import { type People, type PeopleOptions, people } from './people/people.ts';
+import { settleOperator } from './members/index.ts';
+import { implementationsOf, type OperationDeps } from './operations/index.ts';
+import { type People, type PeopleOptions, people } from './people.ts';
 import { Rollout } from './rollout.ts';
 import { keepUse } from './use.ts';
 import { type AppWatch, watchApp } from './watch-app.ts';
 
-export interface ControlDeps extends Omit<FrameDeps, 'authenticate' | 'renew'>, PeopleOptions, LiveDeps {
+export interface ControlDeps
+  extends Omit<FrameDeps, 'authenticate' | 'renew'>,
+    PeopleOptions,
+    Pick<OperationDeps, 'nodes' | 'presenceStore' | 'mayTargetPrivate'> {
   /** What happens in apps, on all nodes. */
   readonly watch: AppWatch;
-  /** Whether URLs of apps (key sets, webhook endpoints) may lead into the operator's own network. */
-  readonly mayTargetPrivate: boolean;
   /** Of Starling. */
   readonly version: string;
 }
@@ -43,9 +37,8 @@ const pruneEveryMs = 3_600_000;
 export function control(deps: ControlDeps): Control {
   const rollout = new Rollout(deps);
   const who = people(deps);
-  const implementations = [...implementationsOf({ ...deps, rollout }), ...who.implementations];
-  const missing = Object.keys(operations).filter((id) => !implementations.some(({ operation }) => operation.id === id));
-  if (missing.length > 0) throw new Error(`Operations of the contract that nothing implements: ${missing.join(', ')}`);
+  const hasProvider = deps.oidc !== undefined;
+  const implementations = implementationsOf({ ...deps, ...who.deps, rollout, hasProvider });
   return {
     routes: async (server) => {
       await server.register(
@@ -68,41 +61,22 @@ export function control(deps: ControlDeps): Control {
       const settled = settleOperator(deps).catch((err: unknown) =>
         deps.observer.problem('whether there is an operator could not be looked for', { err }),
       );
-      const ends = [rollout.start(), who.start(), prune(deps)];
-      const endKeys = watchKeys(deps);
-      const endUse = keepUse(deps);
+      const endRollout = rollout.start();
+      const loops = [
+        who.start(),
+        every(
+          deps.clock,
+          pruneEveryMs,
+          () => pruneKeys(deps),
+          (err) => deps.observer.problem('kept answers were not pruned', { err }),
+        ),
+        watchKeys(deps),
+        keepUse(deps),
+      ];
       return async () => {
-        for (const end of ends) end();
-        await Promise.all([endKeys(), endUse(), settled]);
+        endRollout();
+        await Promise.all([...loops.map((end) => end()), settled]);
       };
     },
   };
-}
-
-/** Of organisations and what is theirs; people's own are theirs. */
-export function implementationsOf(
-  deps: Pick<ControlDeps, 'database' | 'keyring' | 'controlBus' | 'clock' | 'mayTargetPrivate' | keyof LiveDeps> & {
-    readonly rollout: Rollout;
-  },
-): readonly Implementation[] {
-  return [
-    ...organisationRoutes(deps),
-    ...appRoutes(deps),
-    ...keyRoutes(deps),
-    ...tokenRoutes(deps),
-    ...webhookRoutes(deps),
-    ...recordRoutes(deps),
-    ...liveRoutes(deps),
-    ...operatorRoutes(deps),
-    ...installationLimitRoutes(deps),
-  ];
-}
-
-function prune(deps: Pick<ControlDeps, 'database' | 'clock' | 'observer'>): () => void {
-  const round = (): void => {
-    pruneKeys(deps).catch((err: unknown) => deps.observer.problem('kept answers were not pruned', { err }));
-    state.cancel = deps.clock.after(pruneEveryMs, round);
-  };
-  const state = { cancel: deps.clock.after(pruneEveryMs, round) };
-  return () => state.cancel();
 }

@@ -1,6 +1,6 @@
 /** Keeps what nodes report of their use: minutes as they come, and hours and days made of those. */
 import type { Database } from '@starling/database';
-import type { Clock, NodeReport, Observer } from '@starling/ports';
+import { type Clock, every, type NodeReport, type Observer } from '@starling/ports';
 
 export interface UseDeps {
   readonly database: Database;
@@ -13,32 +13,14 @@ export interface UseDeps {
 const everyMs = 10_000;
 const [minutesKept, hoursKept] = ['2 days', '100 days'];
 
-/** Returns the function that ends it, and resolves when nothing is under way. */
+/** Returns the function that ends it, which resolves when nothing is under way. What nodes reported is lost after two minutes. */
 export function keepUse(deps: UseDeps): () => Promise<void> {
-  const { clock, observer } = deps;
-  let isEnded = false;
-  let isAway = false;
-  let underWay: Promise<void> = Promise.resolve();
-  const round = (): void => {
-    underWay = recordUse(deps)
-      .then(() => {
-        isAway = false;
-      })
-      .catch((err: unknown) => {
-        // Once for each time the database is away: what nodes reported meanwhile is lost after two minutes.
-        if (!isAway) observer.problem('the use of apps was not recorded', { err });
-        isAway = true;
-      })
-      .then(() => {
-        if (!isEnded) cancel = clock.after(everyMs, round);
-      });
-  };
-  let cancel = clock.after(everyMs, round);
-  return async () => {
-    isEnded = true;
-    cancel();
-    await underWay;
-  };
+  return every(
+    deps.clock,
+    everyMs,
+    () => recordUse(deps),
+    (err) => deps.observer.problem('the use of apps was not recorded', { err }),
+  );
 }
 
 /** Once. It may be done by several programs, and as often as one likes: nothing is counted twice. */

@@ -4,7 +4,7 @@ import { channelTopic } from '@starling/ports';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { operations } from '../src/contract/index.ts';
 import { errorReply, type Operation } from '../src/contract/operation.ts';
-import { roles } from '../src/people/principal.ts';
+import { roles } from '../src/contract/principal.ts';
 import { exampleOf, examples, ownIds, pathOf } from './examples.ts';
 import {
   ourApp,

@@ -1,12 +1,11 @@
 /** What the operations do, told as stories. */
-
 import { FakeClock } from '@starling/adapters/memory';
 import { readApps } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { errorReply } from '../src/contract/operation.ts';
+import { expireKeys } from '../src/expire-keys.ts';
 import { pruneKeys } from '../src/frame/idempotency.ts';
-import { expireKeys } from '../src/operations/expire-keys.ts';
 import { ourApp, ourEndpoint, ourKey, ours, people, type Started, startControl, theirs } from './started-control.ts';
 
 const dayMs = 86_400_000;
@@ -317,6 +316,18 @@ describe('the operations', () => {
         { by: 'user', id: 'ada', at: clock.now() },
       ]);
     });
+  });
+
+  test('[TK15] revocations of one app have a bound, and those it has are taken again', async () => {
+    const path = `/apps/${ourApp}/revocations`;
+    await database.sql`
+      insert into app_revocations (app_id, by, id, at)
+      select ${ourApp}, 'user', 'u' || number, now() from generate_series(1, 10000) as number`;
+    expect(await owner.post(path, { by: 'token', id: 'u1' })).toMatchObject({
+      status: 409,
+      error: { code: 'state_conflict', message: 'The app has 10000 revocations already' },
+    });
+    expect(await owner.post(path, { by: 'user', id: 'u1' })).toMatchObject({ status: 201 });
   });
 
   test('[AD2] webhook endpoints are made, changed and deleted, and what their addresses hold stays out of the log', async () => {

@@ -2,8 +2,7 @@
 import { defaultInstallationLimits, readApps } from '@starling/database';
 import { databaseOf } from '@starling/database/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { settleOperator } from '../src/operations/operators.ts';
-import { lockOperators } from '../src/people/operator.ts';
+import { lockOperators, settleOperator } from '../src/members/operator.ts';
 import { type Answer, ourApp, ours, people, type Started, startControl, theirApp } from './started-control.ts';
 
 const database = databaseOf();

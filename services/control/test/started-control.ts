@@ -7,11 +7,12 @@ import type { Clock, ControlBus, ControlMessage, Observer } from '@starling/port
 import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
 import { basePath, streams } from '../src/contract/index.ts';
 import type { ErrorReply } from '../src/contract/operation.ts';
-import { implementationsOf } from '../src/control.ts';
+import type { Principal, Role } from '../src/contract/principal.ts';
+import { watchStatuses } from '../src/declared-statuses.test-kit.ts';
 import { type FrameDeps, mount, secureHeaders } from '../src/frame/mount.ts';
 import { mountStream, type StreamBounds } from '../src/frame/stream.ts';
-import { people as peopleOf } from '../src/people/people.ts';
-import type { Principal, Role } from '../src/people/principal.ts';
+import { implementationsOf } from '../src/operations/index.ts';
+import { people as peopleOf } from '../src/people.ts';
 import { Rollout } from '../src/rollout.ts';
 import { type AppEvent, watchApp } from '../src/watch-app.ts';
 
@@ -151,13 +152,18 @@ export async function startControl(
   // People sign in in stories of their own, which take the time that hashes of passwords take.
   const who = peopleOf(deps);
   const { mayTargetPrivate = false } = over;
-  const implementations = [
-    ...implementationsOf({ ...deps, ...live, rollout, mayTargetPrivate }),
-    ...who.implementations,
-  ];
+  const implementations = implementationsOf({
+    ...deps,
+    ...live,
+    ...who.deps,
+    rollout,
+    mayTargetPrivate,
+    hasProvider: false,
+  });
   await server.register(
     async (api) => {
       secureHeaders(api);
+      watchStatuses(api, (what) => problems.push({ what }));
       await who.authentication(api);
       mount(api, deps, implementations);
       mountStream(api, { ...deps, streamBounds: over.streamBounds ?? {} }, streams.watchApp, watchApp({ watch }));

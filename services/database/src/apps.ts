@@ -1,7 +1,7 @@
 /** Apps as rows: read whole, and every change of them put into the order that all nodes follow. */
 import { randomBytes } from 'node:crypto';
-import { type App, type ControlBus, maxTokenLifetimeMs, type Revocation } from '@starling/ports';
-import { limits } from '@starling/protocol';
+import { type App, type ControlBus, maxRevocations, maxTokenLifetimeMs, type Revocation } from '@starling/ports';
+import { type Checked, limits, refuse } from '@starling/protocol';
 import { type AppSettings, parseAppSettings } from './app-settings.ts';
 import type { Database, Sql } from './database.ts';
 import { parseInstallationLimits, withinInstallation } from './installation-limits.ts';
@@ -69,6 +69,36 @@ export async function appChanged(database: Database, controlBus: ControlBus, app
     controlBus.post({ kind: 'app-changed', appId, version }).catch(() => {});
   });
   return version;
+}
+
+/**
+ * Keeps that the tokens of a user, or one token, are refused: in a transaction, for every door by which a revocation comes.
+ * Refuses with `app_id_unknown`, or with `state_conflict` where the app has `maxRevocations` of other users and tokens.
+ */
+export async function addRevocation(
+  database: Database,
+  controlBus: ControlBus,
+  appId: string,
+  { by, id, at }: Revocation,
+): Promise<Checked<true>> {
+  const { sql } = database;
+  await lockApps(sql);
+  const [app] = await sql<Array<{ others: number }>>`
+    select (
+      select count(*)::int from app_revocations as r
+      where r.app_id = apps.id and (r.by, r.id) <> (${by}, ${id})
+        and r.at > now() - ${revocationLastsMs} * interval '1 millisecond'
+    ) as others
+    from apps where apps.id = ${appId}`;
+  if (app === undefined) return refuse('app_id_unknown');
+  if (app.others >= maxRevocations) {
+    return refuse('state_conflict', `The app has ${maxRevocations} revocations already`);
+  }
+  await sql`
+    insert into app_revocations (app_id, by, id, at) values (${appId}, ${by}, ${id}, ${new Date(at)})
+    on conflict (app_id, by, id) do update set at = greatest(app_revocations.at, excluded.at)`;
+  await appChanged(database, controlBus, appId);
+  return { ok: true, value: true };
 }
 
 interface JoinedRow extends Pick<AppRow, 'id' | 'name' | 'is_enabled' | 'version'> {

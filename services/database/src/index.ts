@@ -2,6 +2,7 @@ export { type AppSettings, defaultAppSettings, parseAppSettings } from './app-se
 export {
   type AppKeyRow,
   type AppRow,
+  addRevocation,
   appChanged,
   appSecretPurpose,
   defaultOrganisation,

@@ -91,6 +91,9 @@ export interface AppStore {
   onChange(listener: (appId: string, app: App | undefined) => void): () => void;
 }
 
+/** Of one app, since every node holds all of them. */
+export const maxRevocations = 10_000;
+
 /**
  * The app's revocations with one more: the latest of each user and each token, none that no token can outlive. A token
  * may have been minted by a clock that was a little ahead.
@@ -106,7 +109,8 @@ export function withRevocation(kept: readonly Revocation[], added: Revocation, n
 export interface Revoker {
   /**
    * The app's version grows, and it tells its listeners of the change. Rejects with a StarlingError `app_id_unknown` when
-   * there is no such app, `unavailable` when the world fails.
+   * there is no such app, `state_conflict` when it has `maxRevocations` of other users and tokens, `unavailable` when the
+   * world fails.
    */
   revoke(appId: string, revocation: Revocation): Promise<void>;
 }

@@ -2,6 +2,7 @@ export * from './app-store.ts';
 export * from './broker.ts';
 export * from './clock.ts';
 export * from './control-bus.ts';
+export * from './every.ts';
 export * from './fence.ts';
 export * from './node-directory.ts';
 export * from './observer.ts';

@@ -1,5 +1,12 @@
 /** The apps of a single process, held as they are given. */
-import { type App, type AppStore, type Revocation, type Revoker, withRevocation } from '@starling/ports';
+import {
+  type App,
+  type AppStore,
+  maxRevocations,
+  type Revocation,
+  type Revoker,
+  withRevocation,
+} from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 
 type Listener = (appId: string, app: App | undefined) => void;
@@ -52,6 +59,9 @@ export class MemoryAppStore implements AppStore, Revoker {
     const app = this.#byId.get(appId);
     if (app === undefined) throw new StarlingError('app_id_unknown', `There is no app ${appId}`);
     const revocations = withRevocation(app.revocations, revocation, this.#now());
+    if (revocations.length > maxRevocations) {
+      throw new StarlingError('state_conflict', `App ${appId} has ${maxRevocations} revocations already`);
+    }
     this.put({ ...app, version: app.version + 1, revocations });
   }
 

@@ -39,7 +39,7 @@ class Board implements ControlBus {
     this.#gaps.add(listener);
     return () => this.#gaps.delete(listener);
   }
-  reconcile(): void {
+  mend(): void {
     this.isCut = false;
     for (const listener of this.#gaps) listener();
   }
@@ -86,9 +86,10 @@ async function put(database: Database, controlBus: ControlBus, app: App, version
       await sql`insert into app_keys ${sql({ key, app_id: id, secret_sealed, is_enabled: isKeyEnabled })}`;
     }
     await sql`delete from app_revocations where app_id = ${id}`;
-    for (const { by, id: whom, at } of revocations) {
-      await sql`insert into app_revocations ${sql({ app_id: id, by, id: whom, at: new Date(at) })}`;
-    }
+    await sql`
+      insert into app_revocations (app_id, by, id, at)
+      select ${id}, by, r.id, to_timestamp(at / 1000.0)
+      from jsonb_to_recordset(${sql.json(revocations as never)}) as r (by text, id text, at bigint)`;
     const made = await appChanged(database, controlBus, id);
     if (version !== undefined) await sql`update apps set version = ${version} where id = ${id}`;
     return made;
@@ -188,7 +189,7 @@ describe('the apps in a database', () => {
       await remove(database, board, '2');
       for (const name of ['x', 'y', 'z']) await put(database, board, appOf('1', { name }));
       const last = told(store, (app) => app?.name === 'z');
-      board.reconcile();
+      board.mend();
       await last;
       expect(heard.sort()).toEqual(['1 z', '2 undefined']);
     });

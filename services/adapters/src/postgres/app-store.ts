@@ -1,15 +1,7 @@
 /** The apps in a database that many nodes share: held in memory whole, and following what changes there. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { isDeepStrictEqual } from 'node:util';
-import {
-  appChanged,
-  type Database,
-  type Keyring,
-  lockApps,
-  pruneApps,
-  type ReadApp,
-  readApps,
-} from '@starling/database';
+import { addRevocation, type Database, type Keyring, pruneApps, type ReadApp, readApps } from '@starling/database';
 import {
   type App,
   type AppStore,
@@ -17,6 +9,7 @@ import {
   type Clock,
   type ControlBus,
   type ControlMessage,
+  every,
   longAgo,
   msSince,
   type Observer,
@@ -69,7 +62,6 @@ export class PostgresAppStore implements AppStore, Revoker {
   /** Whoever asks may be in the middle of a transaction of their own, or just out of it: readings are in none. */
   readonly #outside = AsyncLocalStorage.snapshot();
   #cancelPoll: Cancel = () => {};
-  #cancelPrune: Cancel = () => {};
 
   constructor(deps: PostgresAppStoreDeps) {
     this.#deps = deps;
@@ -77,8 +69,8 @@ export class PostgresAppStore implements AppStore, Revoker {
 
   /** Once resolved it has every app. Rejects when the database is away. Returns the function that ends the following. */
   async start(): Promise<() => void> {
-    const { controlBus } = this.#deps;
-    const ends = [
+    const { controlBus, clock, database, observer } = this.#deps;
+    const ends: Array<() => unknown> = [
       controlBus.listen((controlMessage) => this.#hear(controlMessage)),
       controlBus.onGap(() => this.#poll()),
     ];
@@ -86,7 +78,6 @@ export class PostgresAppStore implements AppStore, Revoker {
       // A reading that is under way ends without effect on the log.
       this.#isClosed = true;
       this.#cancelPoll();
-      this.#cancelPrune();
       for (const end of ends) end();
     };
     try {
@@ -96,7 +87,14 @@ export class PostgresAppStore implements AppStore, Revoker {
       throw err;
     }
     this.#schedulePoll();
-    this.#schedulePrune();
+    ends.push(
+      every(
+        clock,
+        () => this.#spread(pruneMs),
+        () => pruneApps(database),
+        (err) => observer.problem('old changes of apps were not removed', { err }),
+      ),
+    );
     return close;
   }
 
@@ -124,17 +122,10 @@ export class PostgresAppStore implements AppStore, Revoker {
     return () => this.#listeners.delete(entry);
   }
 
-  async revoke(appId: string, { by, id, at }: Revocation): Promise<void> {
+  async revoke(appId: string, revocation: Revocation): Promise<void> {
     const { database, controlBus } = this.#deps;
-    await database.tx(async (sql) => {
-      await lockApps(sql);
-      const [app] = await sql`select from apps where id = ${appId}`;
-      if (app === undefined) throw new StarlingError('app_id_unknown', `There is no app ${appId}`);
-      await sql`
-        insert into app_revocations (app_id, by, id, at) values (${appId}, ${by}, ${id}, ${new Date(at)})
-        on conflict (app_id, by, id) do update set at = greatest(app_revocations.at, excluded.at)`;
-      await appChanged(database, controlBus, appId);
-    });
+    const kept = await database.tx(() => addRevocation(database, controlBus, appId, revocation));
+    if (!kept.ok) throw new StarlingError(kept.refusal.code, `App ${appId}: ${kept.refusal.message}`);
     // Here at once; when that fails, it is kept all the same, and this node reads it as the others do.
     await this.refresh().catch(() => {});
   }
@@ -178,16 +169,6 @@ export class PostgresAppStore implements AppStore, Revoker {
     if (this.#isClosed) return;
     const delayMs = this.#isUp ? pollMs : retryMs;
     this.#cancelPoll = this.#deps.clock.after(this.#spread(delayMs), () => this.#poll());
-  }
-
-  #schedulePrune(): void {
-    if (this.#isClosed) return;
-    const { clock, database, observer } = this.#deps;
-    this.#cancelPrune = clock.after(this.#spread(pruneMs), () => {
-      pruneApps(database)
-        .catch((err) => observer.problem('old changes of apps were not removed', { err }))
-        .finally(() => this.#schedulePrune());
-    });
   }
 
   /** Between three and five quarters of it. */

@@ -91,6 +91,7 @@ export const appOperations = {
       summary: 'Make an app',
       description: 'It has no key yet: make one next.',
       needs: 'developer',
+      refuses: ['state_conflict'],
       creates: true,
     },
     {

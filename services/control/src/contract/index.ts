@@ -1,5 +1,4 @@
 /** What the admin API takes and gives: for its server, its dashboard and its page. Imports nothing of a server. */
-
 import { appOperations } from './apps.ts';
 import { installationOperations } from './installation.ts';
 import { keyOperations } from './keys.ts';

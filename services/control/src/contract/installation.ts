@@ -62,6 +62,7 @@ export const installationOperations = {
     summary: 'Make a user an operator no longer',
     description: 'Also oneself; the last one stays.',
     needs: 'operator',
+    refuses: ['last_operator'],
   }),
   getInstallationLimits: operation(
     {

@@ -1,8 +1,8 @@
 /** Members of an organisation, and those who are invited to be. */
 import { z } from 'zod';
-import { roles } from '../people/principal.ts';
 import { name, time } from './fields.ts';
 import { operation, pageOf, pageQuery, shownOnce } from './operation.ts';
+import { roles } from './principal.ts';
 
 const role = z.enum(roles);
 const emailText = z.string().max(254);
@@ -46,6 +46,7 @@ export const memberOperations = {
       summary: 'Change the role of a member',
       description: 'Nobody gives or takes a role above their own; the last owner stays one.',
       needs: 'admin',
+      refuses: ['last_owner'],
       endsAccess: true,
     },
     { body: z.strictObject({ role }), reply: member },
@@ -57,6 +58,7 @@ export const memberOperations = {
     summary: 'Remove a member, or leave',
     description: 'Everybody may leave, except the last owner; admins may remove others of no higher role.',
     needs: 'viewer',
+    refuses: ['last_owner'],
     endsAccess: true,
   }),
   listInvitations: operation(
@@ -79,6 +81,7 @@ export const memberOperations = {
         'No mail is sent: pass on the token of the answer, which is not shown again. It is good for seven days, and for ' +
         'one person. An older invitation of the same address ends.',
       needs: 'admin',
+      refuses: ['state_conflict'],
       creates: true,
       shownOnce: 'token',
     },
@@ -101,6 +104,7 @@ export const memberOperations = {
       path: '/invitations/read',
       summary: 'Read what a token invites to',
       needs: 'anyone',
+      refuses: ['link_spent'],
     },
     {
       body: z.strictObject({ token: secretText }),
@@ -126,6 +130,7 @@ export const memberOperations = {
       description:
         'Signed in, as the user that was invited; else as a new user with this name and password, who then is signed in.',
       needs: 'anyone',
+      refuses: ['link_spent', 'email_taken', 'invitation_of_other', 'session_needed'],
     },
     {
       body: z.strictObject({ token: secretText, name: name.optional(), password: z.string().max(1_000).optional() }),

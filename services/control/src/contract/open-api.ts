@@ -1,4 +1,5 @@
 /** The table of operations as an OpenAPI document. */
+import { type ProblemCode, problems } from '@starling/protocol';
 import { z } from 'zod';
 import { operations, streams } from './index.ts';
 import { errorReply, type Operation, paramNames, pathParams } from './operation.ts';
@@ -91,13 +92,37 @@ function described(operation: Operation, toJson: ToJson, error: Json): Json {
       },
       400: failed('Something given is not as it must be.'),
       ...(needs === 'anyone' ? {} : { 401: failed('Nobody is signed in.') }),
-      ...(needs === 'anyone' ? {} : { 403: failed('Your role does not allow it.') }),
+      ...(hasRole || needs === 'operator' ? { 403: failed('Your role does not allow it.') } : {}),
+      ...(hasRole || needs === 'operator' || operation.method === 'GET'
+        ? {}
+        : { 403: failed('It is not for a page of another origin, for an access token, or for your role.') }),
       ...(namesThing ? { 404: failed('There is no such thing, or none that you may see.') } : {}),
-      ...(operation.method === 'GET' ? {} : { 409: failed('It cannot be done in the present state or version.') }),
+      ...refusals(operation, failed),
       429: failed('Too many requests.'),
       503: failed('The database is away.'),
     },
   };
+}
+
+/** By status, what the codes say that only this operation answers with. */
+function refusals(
+  { needs, refuses = [], creates, isVersioned }: Operation,
+  failed: (description: string) => Json,
+): Record<number, Json> {
+  const codes: ProblemCode[] = [
+    ...refuses,
+    ...(isVersioned ? (['version_outdated'] as const) : []),
+    ...(creates && needs !== 'anyone' ? (['idempotency_key_reused'] as const) : []),
+  ];
+  const statuses = [...new Set(codes.map((code) => problems[code].status))];
+  return Object.fromEntries(
+    statuses.map((status) => {
+      const texts = codes
+        .filter((code) => problems[code].status === status)
+        .map((code) => `${code}: ${problems[code].text}.`);
+      return [status, failed(texts.join(' '))];
+    }),
+  );
 }
 
 const eventStream = { 'text/event-stream': { schema: { type: 'string' } } } as const;

@@ -1,6 +1,7 @@
 /** What an operation of the admin API is: everything that its caller and its server must agree on. */
+import type { ProblemCode } from '@starling/protocol';
 import { z } from 'zod';
-import type { Role } from '../people/principal.ts';
+import type { Role } from './principal.ts';
 
 /**
  * A role in the organisation that the path names, itself or by one of its apps. `operator`: one of those who run the
@@ -25,6 +26,11 @@ interface Head {
   readonly shownOnce?: string;
   /** It may end what somebody may, or what they are signed in with: streams that are open look again. */
   readonly endsAccess?: true;
+  /**
+   * Codes whose status nothing else here tells: not one of `fields_invalid`, of what `needs` asks for, of a thing of the path that
+   * is not there, of a version that is outdated, of an Idempotency-Key. Each has a test in `test/statuses.int.test.ts`.
+   */
+  readonly refuses?: readonly ProblemCode[];
   /** The thing that the path names has a version, and `If-Match` may say which one is meant. */
   readonly isVersioned?: true;
 }

@@ -1,8 +1,8 @@
 /** Organisations: those who own apps together. */
 import { z } from 'zod';
-import { roles } from '../people/principal.ts';
 import { name, time, version } from './fields.ts';
 import { operation, pageOf, pageQuery } from './operation.ts';
+import { roles } from './principal.ts';
 
 export const role = z.enum(roles);
 
@@ -39,6 +39,7 @@ export const organisationOperations = {
       summary: 'Make an organisation, and be its owner',
       description: 'For users who own one already: to be invited to one gives nobody room of their own.',
       needs: 'signed-in',
+      refuses: ['state_conflict'],
       creates: true,
     },
     { body: z.strictObject({ name }), reply: organisation },
@@ -60,6 +61,7 @@ export const organisationOperations = {
     path: '/organisations/:organisationId',
     summary: 'Delete an organisation that has no apps',
     needs: 'owner',
+    refuses: ['state_conflict'],
     endsAccess: true,
     isVersioned: true,
   }),

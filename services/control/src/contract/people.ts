@@ -1,8 +1,8 @@
 /** Signing in, and what everybody decides for themselves. */
 import { z } from 'zod';
-import { roles } from '../people/principal.ts';
 import { name, time } from './fields.ts';
 import { operation, shownOnce } from './operation.ts';
+import { roles } from './principal.ts';
 
 const role = z.enum(roles);
 /** What is too long is no password of anybody; whether one will do is said in words. */
@@ -80,6 +80,7 @@ export const peopleOperations = {
         'Answers with a session cookie. `second_factor_missing` says that the password is right and a `code` is needed too. ' +
         'Where many accounts have the address, `organisationId` says of which members it is one.',
       needs: 'anyone',
+      refuses: ['sign_in_wrong', 'second_factor_missing', 'second_factor_wrong'],
     },
     {
       body: z.strictObject({
@@ -121,7 +122,14 @@ export const peopleOperations = {
     { body: z.strictObject({ current: password.optional(), password }) },
   ),
   listSessions: operation(
-    { id: 'listSessions', method: 'GET', path: '/me/sessions', summary: 'List your sessions', needs: 'signed-in' },
+    {
+      id: 'listSessions',
+      method: 'GET',
+      path: '/me/sessions',
+      summary: 'List your sessions',
+      needs: 'signed-in',
+      refuses: ['session_needed'],
+    },
     { reply: z.object({ items: z.array(session) }) },
   ),
   endSession: operation({
@@ -148,6 +156,7 @@ export const peopleOperations = {
       summary: 'Begin to set up a second factor',
       description: 'It counts once `confirmSecondFactor` is sent a code of it.',
       needs: 'signed-in',
+      refuses: ['state_conflict'],
     },
     {
       body: z.strictObject({ password: password.optional() }),
@@ -165,6 +174,7 @@ export const peopleOperations = {
       summary: 'Switch the second factor on',
       description: 'Ends your other sessions.',
       needs: 'signed-in',
+      refuses: ['state_conflict'],
       endsAccess: true,
     },
     { body: z.strictObject({ code }), reply: recoveryCodes },
@@ -186,6 +196,7 @@ export const peopleOperations = {
       path: '/me/second-factor/recovery-codes',
       summary: 'Make new recovery codes; the old ones end',
       needs: 'signed-in',
+      refuses: ['state_conflict'],
     },
     { body: z.strictObject({ password: password.optional() }), reply: recoveryCodes },
   ),
@@ -196,6 +207,7 @@ export const peopleOperations = {
       path: '/me/access-tokens',
       summary: 'List your access tokens',
       needs: 'signed-in',
+      refuses: ['session_needed'],
     },
     { reply: z.object({ items: z.array(accessToken) }) },
   ),
@@ -207,6 +219,7 @@ export const peopleOperations = {
       summary: 'Make an access token',
       description: 'The token is not shown again.',
       needs: 'signed-in',
+      refuses: ['state_conflict', 'resource_unknown'],
       creates: true,
       shownOnce: 'token',
     },

@@ -73,6 +73,7 @@ export const tokenOperations = {
       path: '/apps/:appId/revocations',
       summary: 'Refuse a token, or all tokens that a user holds by now',
       needs: 'developer',
+      refuses: ['state_conflict'],
       creates: true,
     },
     {

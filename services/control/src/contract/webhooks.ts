@@ -48,6 +48,7 @@ export const webhookOperations = {
       path: '/apps/:appId/webhook-endpoints',
       summary: 'Make a webhook endpoint',
       needs: 'developer',
+      refuses: ['state_conflict'],
       creates: true,
     },
     { body: z.strictObject({ ...fields, isEnabled: fields.isEnabled.default(true) }), reply: webhookEndpoint },

@@ -26,3 +26,21 @@ export async function recordAudit(
     values (${organisationId ?? null}, ${new Date(clock.now())}, ${sql.json(actor)}, ${action}, ${target},
       ${sql.json(details as never)})`;
 }
+
+/** By field, from what to what: for who reads the audit log. */
+export function differences(from: object, to: object, path = ''): Record<string, unknown> {
+  const was = from as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(
+    Object.entries(to).flatMap(([name, value]): [string, unknown][] => {
+      if (isRecord(value) && isRecord(was[name])) {
+        return Object.entries(differences(was[name], value, `${path}${name}.`));
+      }
+      const isSame = JSON.stringify(value) === JSON.stringify(was[name]);
+      return isSame ? [] : [[`${path}${name}`, { from: was[name] ?? null, to: value ?? null }]];
+    }),
+  );
+}
+
+function isRecord(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

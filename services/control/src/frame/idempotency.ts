@@ -3,7 +3,7 @@ import type { Database, Keyring } from '@starling/database';
 import type { Clock } from '@starling/ports';
 import { StarlingError } from '@starling/protocol';
 import type { Operation } from '../contract/operation.ts';
-import type { Principal } from '../people/principal.ts';
+import type { Principal } from '../contract/principal.ts';
 
 export const keptMs = 24 * 3_600 * 1_000;
 
@@ -13,7 +13,7 @@ interface Deps {
   readonly clock: Clock;
 }
 
-export interface Given {
+export interface IdempotentRequest {
   /** Whose key it is, by `keyOwner`: the same key of another principal is another key. */
   readonly principal: string;
   readonly key: string;
@@ -49,7 +49,10 @@ export function withoutSecret({ shownOnce }: Operation, body: unknown): unknown 
  * In a transaction: what was answered to this key before; undefined when it was free, and is taken now. Who comes with the
  * same key meanwhile waits for the end of the transaction.
  */
-export async function takeKey({ database, keyring, clock }: Deps, given: Given): Promise<KeptAnswer | undefined> {
+export async function takeKey(
+  { database, keyring, clock }: Deps,
+  given: IdempotentRequest,
+): Promise<KeptAnswer | undefined> {
   const { principal, key, requestHash } = given;
   const now = clock.now();
   const taken = await database.sql`
@@ -76,7 +79,7 @@ export async function takeKey({ database, keyring, clock }: Deps, given: Given):
 /** In the transaction that took the key. `body` is of `withoutSecret`. Sealed still: it holds names and addresses. */
 export async function keepAnswer(
   { database, keyring }: Deps,
-  given: Given,
+  given: IdempotentRequest,
   { status, body }: Pick<KeptAnswer, 'status' | 'body'>,
 ): Promise<void> {
   const { sql } = database;
@@ -91,6 +94,6 @@ export async function pruneKeys({ database, clock }: Pick<Deps, 'database' | 'cl
   await database.sql`delete from idempotency_keys where expires_at <= ${new Date(clock.now())}`;
 }
 
-function purposeOf({ principal, key }: Given): string {
+function purposeOf({ principal, key }: IdempotentRequest): string {
   return `idempotency:${principal}:${key}`;
 }

@@ -3,7 +3,7 @@ import type { Refusal } from '@starling/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { Operation, ParamName } from '../contract/operation.ts';
-import type { Principal, Role } from '../people/principal.ts';
+import type { Principal, Role } from '../contract/principal.ts';
 
 /** A refusal, with what a form or a program can do something about it. */
 export interface Fault extends Refusal {

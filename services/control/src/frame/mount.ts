@@ -7,7 +7,7 @@ import { takeJsonBodies } from '@starling/runtime';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { type Operation, paramNames, pathParams } from '../contract/operation.ts';
-import { type Principal, type Role, reaches, roles } from '../people/principal.ts';
+import { type Principal, type Role, reaches, roles } from '../contract/principal.ts';
 import { fail, sendFault, sendJson } from './answer.ts';
 import { type AuditEntry, recordAudit } from './audit.ts';
 import { type KeptAnswer, keepAnswer, keyOwner, takeKey, withoutSecret } from './idempotency.ts';

@@ -4,10 +4,10 @@ import { fail } from './answer.ts';
 import type { Failed } from './implement.ts';
 
 /** Where a page begins: behind what is sorted at these values. */
-export type Place = readonly (string | number)[];
+export type Position = readonly (string | number)[];
 
 /** `time`: milliseconds since 1970. */
-export type PlaceKind = 'string' | 'number' | 'time';
+export type PositionKind = 'string' | 'number' | 'time';
 
 /**
  * Where the page of this cursor begins, undefined for the first. `kinds` says what the list is sorted by; a cursor of
@@ -15,9 +15,9 @@ export type PlaceKind = 'string' | 'number' | 'time';
  */
 export function parseCursor(
   list: string,
-  kinds: readonly PlaceKind[],
+  kinds: readonly PositionKind[],
   cursor: string | undefined,
-): { readonly ok: true; readonly value: Place | undefined } | Failed {
+): { readonly ok: true; readonly value: Position | undefined } | Failed {
   if (cursor === undefined) return { ok: true, value: undefined };
   const refused = fail('fields_invalid', {
     message: 'This cursor is none of this list',
@@ -30,12 +30,12 @@ export function parseCursor(
     return refused;
   }
   if (!Array.isArray(read) || read.length !== kinds.length + 1 || read[0] !== list) return refused;
-  const place: unknown[] = read.slice(1);
-  const fits = place.every((value, at) => isOfKind(value, kinds[at]));
-  return fits ? { ok: true, value: place as Place as Place } : refused;
+  const position: unknown[] = read.slice(1);
+  const fits = position.every((value, at) => isOfKind(value, kinds[at]));
+  return fits ? { ok: true, value: position as Position } : refused;
 }
 
-function isOfKind(value: unknown, kind: PlaceKind | undefined): boolean {
+function isOfKind(value: unknown, kind: PositionKind | undefined): boolean {
   // Postgres takes no text with a zero character in it.
   if (kind === 'string') return typeof value === 'string' && !value.includes('\0');
   if (typeof value !== 'number' || !Number.isSafeInteger(value)) return false;
@@ -48,7 +48,7 @@ export function toPage<Row, Item>(
   list: string,
   limit: number,
   rows: readonly Row[],
-  placeOf: (row: Row) => Place,
+  positionOf: (row: Row) => Position,
   toItem: (row: Row) => Item,
 ): { items: Item[]; nextCursor: string | null } {
   const shown = rows.slice(0, limit);
@@ -56,6 +56,6 @@ export function toPage<Row, Item>(
   const isLast = rows.length <= limit || last === undefined;
   return {
     items: shown.map(toItem),
-    nextCursor: isLast ? null : Buffer.from(JSON.stringify([list, ...placeOf(last)])).toString('base64url'),
+    nextCursor: isLast ? null : Buffer.from(JSON.stringify([list, ...positionOf(last)])).toString('base64url'),
   };
 }

@@ -1,6 +1,6 @@
 /** An answer that goes on: server-sent events, for as long as who reads them may. */
 import type { ServerResponse } from 'node:http';
-import { type Cancel, type ElapsedMs, fence, msSince } from '@starling/ports';
+import { type ElapsedMs, every, fence, msSince } from '@starling/ports';
 import { type ProblemCode, problems } from '@starling/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { Operation } from '../contract/operation.ts';
@@ -266,17 +266,16 @@ class Reader implements Stream {
   }
 
   #beat(): void {
-    let cancel: Cancel = () => {};
-    const round = (): void => {
-      if (this.#isOver) return;
-      cancel = this.#deps.clock.after(heartbeatMs, again);
+    const beat = (): void => {
       this.#tellSkipped();
       if (this.#waiting <= waitingMax) this.#write(':\n\n');
       void this.check();
     };
-    const again = fence(this.#deps.observer, 'timer', round, () => this.#raw.destroy());
-    cancel = this.#deps.clock.after(heartbeatMs, again);
-    this.onEnd(() => cancel());
+    const end = every(this.#deps.clock, heartbeatMs, beat, (err) => {
+      this.#deps.observer.defect('timer', err);
+      this.#raw.destroy();
+    });
+    this.onEnd(() => void end());
   }
 
   get #waiting(): number {

@@ -1,7 +1,7 @@
 /** What every revoker must do. */
 import { limits } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type App, maxTokenLifetimeMs, type Revocation, type Revoker } from '../index.ts';
+import { type App, maxRevocations, maxTokenLifetimeMs, type Revocation, type Revoker } from '../index.ts';
 import { type AppStoreFixture, appOf } from './app-store-contract.ts';
 
 export interface RevokerFixture extends AppStoreFixture {
@@ -72,6 +72,20 @@ export function revokerContract(name: string, make: () => Promise<RevokerFixture
       await revoke('user', 'over', longAgo - 60_000);
       await revoke('user', 'new');
       expect((await revocations()).map(({ id }) => id)).toEqual(['lasting', 'new']);
+    });
+
+    it('keeps so many and no more, but takes the ones it has again', async () => {
+      const at = fixture.now();
+      const kept = Array.from({ length: maxRevocations }, (_, index) => ({ by: 'user' as const, id: `u${index}`, at }));
+      await fixture.put(appOf('1', { revocations: kept }));
+      await expect(revoke('token', 'u0')).rejects.toMatchObject({ code: 'state_conflict' });
+      await expect(revoke('user', 'one more')).rejects.toMatchObject({ code: 'state_conflict' });
+      await revoke('user', 'u7', at + 5);
+      const now = await revocations();
+      expect(now).toHaveLength(maxRevocations);
+      expect(now.find(({ id }) => id === 'u7')).toEqual({ by: 'user', id: 'u7', at: at + 5 });
+      await fixture.revoker.revoke('2', { by: 'user', id: 'one more', at });
+      expect(await revocations('2')).toHaveLength(1);
     });
 
     it('takes any id for what it is', async () => {
