@@ -10,10 +10,12 @@ const database = databaseOf();
 let clock: FakeClock;
 let control: Started;
 let port: number;
+let idleTimers: number;
 const start = async (streamBounds = {}) => {
   clock = new FakeClock(Date.now());
   control = await startControl(database, { clock, streamBounds });
   port = Number(new URL(await control.server.listen({ host: '127.0.0.1', port: 0 })).port);
+  idleTimers = clock.timerCount;
 };
 afterEach(async () => {
   expect(control.problems).toEqual([]);
@@ -36,7 +38,11 @@ function ask(person: keyof typeof people = 'developer', appId = ourApp): Socket 
   return Object.assign(socket, { text: () => text });
 }
 
-const watched = (count: number) => expect.poll(() => control.watchers.length).toBe(count);
+/** So many watch, and their streams have begun: each has a timer for its heartbeat and one for its end. */
+const watched = async (count: number) => {
+  await expect.poll(() => control.watchers.length).toBe(count);
+  if (count > 0) await expect.poll(() => clock.timerCount).toBeGreaterThanOrEqual(idleTimers + 2 * count);
+};
 const tell = (entry: { what: string } & Record<string, unknown>) => {
   for (const { listen } of [...control.watchers]) listen(entry);
 };
