@@ -6,6 +6,7 @@ import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
 import { basePath } from './contract/index.ts';
 import { memberOperations } from './contract/members.ts';
 import { peopleOperations } from './contract/people.ts';
+import { watchStatuses } from './declared-statuses.test-kit.ts';
 import { type FrameDeps, mount, secureHeaders } from './frame/mount.ts';
 import { implementationsOf, type OperationDeps } from './operations/index.ts';
 import { type People, type PeopleOptions, people } from './people.ts';
@@ -118,6 +119,7 @@ export async function startPeople(
   await server.register(
     async (api) => {
       secureHeaders(api);
+      watchStatuses(api, (what) => problems.push({ what }));
       const authenticate = await started.authentication(api);
       const store = {
         tx: (run: () => Promise<unknown>) => database.tx(run),

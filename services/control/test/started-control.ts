@@ -8,6 +8,7 @@ import { type FastifyInstance, fastify, type InjectOptions } from 'fastify';
 import { basePath, streams } from '../src/contract/index.ts';
 import type { ErrorReply } from '../src/contract/operation.ts';
 import type { Principal, Role } from '../src/contract/principal.ts';
+import { watchStatuses } from '../src/declared-statuses.test-kit.ts';
 import { type FrameDeps, mount, secureHeaders } from '../src/frame/mount.ts';
 import { mountStream, type StreamBounds } from '../src/frame/stream.ts';
 import { implementationsOf } from '../src/operations/index.ts';
@@ -162,6 +163,7 @@ export async function startControl(
   await server.register(
     async (api) => {
       secureHeaders(api);
+      watchStatuses(api, (what) => problems.push({ what }));
       await who.authentication(api);
       mount(api, deps, implementations);
       mountStream(api, { ...deps, streamBounds: over.streamBounds ?? {} }, streams.watchApp, watchApp({ watch }));

@@ -219,7 +219,7 @@ export const peopleOperations = {
       summary: 'Make an access token',
       description: 'The token is not shown again.',
       needs: 'signed-in',
-      refuses: ['state_conflict'],
+      refuses: ['state_conflict', 'resource_unknown'],
       creates: true,
       shownOnce: 'token',
     },
