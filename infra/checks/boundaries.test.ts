@@ -88,6 +88,18 @@ describe('planted faults', () => {
       "import '../sessions/index.ts';",
       'reaches up into sessions',
     ],
+    [
+      'server code in the contract',
+      'services/control/src/contract/keys.ts',
+      "import '../id.ts';",
+      'is server code: the dashboard reads the contract',
+    ],
+    [
+      'a library of servers in the contract',
+      'services/control/src/contract/keys.ts',
+      "import 'fastify';",
+      'is server code: the dashboard reads the contract',
+    ],
     ['vitest outside tests', 'services/api/src/app.ts', "import 'vitest';", 'may not import vitest'],
     ['from a room nobody knows', 'services/gossip/src/a.ts', '', 'not in the table of boundaries'],
   ])('%s: found', (_name, path, text, fault) => {

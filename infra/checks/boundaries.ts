@@ -114,6 +114,9 @@ const controlFolders = [
   { name: 'operations', hasDoor: false },
 ] as const;
 
+/** The dashboard bundles it for browsers. */
+const contractMayImport = ['zod', '@starling/protocol'];
+
 export type ManifestOf = (room: string) => Manifest | undefined;
 
 export function boundaryFaults(files: readonly SourceFile[], manifestOf: ManifestOf): string[] {
@@ -150,8 +153,10 @@ function controlFault(path: string, specifier: string, target: string): string |
   const [from, to] = [path, target].map((each) =>
     controlFolders.findIndex(({ name }) => each.startsWith(`services/control/src/${name}/`)),
   ) as [number, number];
+  if (from === to) return undefined;
+  if (controlFolders[from]?.name === 'contract') return `${specifier} is server code: the dashboard reads the contract`;
   const { name, hasDoor } = controlFolders[to] ?? {};
-  if (name === undefined || from === to) return undefined;
+  if (name === undefined) return undefined;
   if (from !== -1 && to > from) return `${specifier} reaches up into ${name}`;
   return hasDoor && !target.endsWith(`/${name}/index.ts`) ? `${specifier} is not the door of ${name}` : undefined;
 }
@@ -180,6 +185,9 @@ function bareFault(
   const own = manifestOf(room);
   if (name !== own?.name && ![specifier, name, ...(isNode ? ['node:*'] : [])].some((each) => allowed.includes(each))) {
     return `${room} may not import ${specifier}`;
+  }
+  if (path.startsWith('services/control/src/contract/') && !isProof(path) && !contractMayImport.includes(name)) {
+    return `${specifier} is server code: the dashboard reads the contract`;
   }
   if (isNode) return undefined;
 

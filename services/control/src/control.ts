@@ -36,9 +36,9 @@ const pruneEveryMs = 3_600_000;
 
 export function control(deps: ControlDeps): Control {
   const rollout = new Rollout(deps);
-  const who = people(deps);
+  const persons = people(deps);
   const hasProvider = deps.oidc !== undefined;
-  const implementations = implementationsOf({ ...deps, ...who.deps, rollout, hasProvider });
+  const implementations = implementationsOf({ ...deps, ...persons.deps, rollout, hasProvider });
   return {
     routes: async (server) => {
       await server.register(
@@ -46,24 +46,24 @@ export function control(deps: ControlDeps): Control {
           secureHeaders(api);
           await api.register(async (docs) => serveDocs(docs, deps.version));
           await api.register(async (routes) => {
-            const authenticate = await who.authentication(routes);
-            const frame = { ...deps, authenticate, renew: who.renew };
+            const authenticate = await persons.authentication(routes);
+            const frame = { ...deps, authenticate, renew: persons.renew };
             mount(routes, frame, implementations);
             mountStream(routes, frame, streams.watchApp, watchApp(deps.watch));
           });
         },
         { prefix: basePath },
       );
-      await server.register(who.pages);
+      await server.register(persons.pages);
     },
-    people: who,
+    people: persons,
     start() {
       const settled = settleOperator(deps).catch((err: unknown) =>
         deps.observer.problem('whether there is an operator could not be looked for', { err }),
       );
       const endRollout = rollout.start();
       const loops = [
-        who.start(),
+        persons.start(),
         every(
           deps.clock,
           pruneEveryMs,

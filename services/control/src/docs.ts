@@ -39,7 +39,7 @@ export async function serveDocs(server: FastifyInstance, version: string): Promi
       onRequest: async (request, reply) => {
         const [path = ''] = request.url.split('?');
         if (path.endsWith('/docs')) return reply.redirect('docs/');
-        // Theirs write it anew for each request.
+        // The plugin's own would write it again for each request.
         if (path.endsWith('/docs/json')) return reply.type(json).send(copyText);
         if (path.endsWith('/docs/yaml')) return reply.callNotFound();
         return undefined;

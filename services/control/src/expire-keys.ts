@@ -13,7 +13,7 @@ interface Deps {
 export async function expireKeys(deps: Deps): Promise<number> {
   const { database, controlBus, clock } = deps;
   const now = new Date(clock.now());
-  // Nearly always there is nothing, and nobody has to wait for that.
+  // Nearly always there is none, and then this takes no lock.
   const [due] = await database.sql`select 1 from app_keys where is_enabled and expires_at <= ${now} limit 1`;
   if (due === undefined) return 0;
   return database.tx(async (sql) => {

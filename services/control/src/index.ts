@@ -1,4 +1,4 @@
-/** The admin API and the people who use it. */
+/** The admin API, its users, and how they sign in. */
 
 export type { Principal, Role } from './contract/principal.ts';
 export { type Control, type ControlDeps, control } from './control.ts';

@@ -49,7 +49,7 @@ export class Browser {
   }
 
   async send(method: string, url: string, { body, headers = {} }: Asked = {}): Promise<Answer> {
-    // Nobody is as quick as a test: what limits rates by the second is moved out of the way.
+    // A test is quicker than people are: the limits by the second are moved out of the way.
     this.#clock.advance(1_000);
     const answer = await this.#server.inject({
       method: method as NonNullable<InjectOptions['method']>,

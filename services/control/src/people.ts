@@ -43,7 +43,7 @@ export interface PeopleOptions {
 export interface People {
   /** To be called with the server whose requests are asked about. */
   authentication(server: FastifyInstance): Promise<Authenticate>;
-  /** What is so of somebody now who was let in a while ago; undefined when they would not be known any more. */
+  /** The present roles of a principal that was admitted a while ago; undefined when its session or token has ended. */
   renew(principal: Principal): Promise<Principal | undefined>;
   /** What their operations work with. */
   readonly deps: PeopleDeps;

@@ -1,7 +1,7 @@
 /** How far a change of an app has come: which nodes have said that they go by it. */
 import { type Clock, type ControlBus, fence, type Observer } from '@starling/ports';
 
-/** Who serves this installation now. */
+/** The nodes that serve this installation now. */
 export interface NodeList {
   /** By the ids that they sign their control messages with. Rejects with a StarlingError `unavailable` when it cannot be known. */
   nodes(): Promise<readonly { readonly nodeId: string }[]>;

@@ -1,4 +1,4 @@
-/** The debug stream: what nodes tell of an app, to who asked for it. */
+/** The debug stream: what nodes tell of an app, for one reader. */
 import type { z } from 'zod';
 import type { streams } from './contract/index.ts';
 import type { Begin } from './frame/stream.ts';

@@ -25,6 +25,7 @@ import {
   people,
   type Started,
   startControl,
+  theirs,
 } from './started-control.ts';
 
 interface Scene {
@@ -229,6 +230,8 @@ const refusals: Declared = {
       await giveTokens(scene, 100);
       return post(scene.control, '/me/access-tokens', { label: 'one more', role: 'viewer' });
     },
+    resource_unknown: ({ control }) =>
+      post(control, '/me/access-tokens', { label: 'ci', role: 'viewer', organisationId: theirs }),
   },
   takeOperator: {
     last_operator: ({ control }) => control.call('owner', 'DELETE', `/operators/${people.owner}`),

@@ -23,7 +23,6 @@ export const adminProblems = {
   operator_needed: nonFatal(403, 'Only operators of this installation may do this'),
   role_too_low: nonFatal(403, 'Your role in this organisation does not allow this'),
   resource_unknown: nonFatal(404, 'There is no such thing, or none that you may see'),
-  state_conflict: nonFatal(409, 'This cannot be done in the present state'),
   version_outdated: nonFatal(409, 'Somebody else has changed it meanwhile'),
   idempotency_key_reused: nonFatal(409, 'This Idempotency-Key was used for another request'),
 } as const satisfies Record<string, Problem>;

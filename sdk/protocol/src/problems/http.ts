@@ -11,6 +11,7 @@ export const httpProblems = {
   request_unauthenticated: nonFatal(401, 'Authentication failed'),
   app_id_unknown: nonFatal(404, 'No app has this id'),
   route_unknown: nonFatal(404, 'Not found'),
+  state_conflict: nonFatal(409, 'This cannot be done in the present state'),
   request_timeout: nonFatal(408, 'The request did not arrive in time'),
   request_too_large: nonFatal(413, 'The request body is too large'),
   encoding_unsupported: nonFatal(415, 'Compressed bodies are not taken: send it without Content-Encoding'),

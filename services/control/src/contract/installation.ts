@@ -1,4 +1,4 @@
-/** Of the whole installation: who runs it, and what it allows every app at most. */
+/** Of the whole installation: its operators, and its maxima for every app. */
 import { z } from 'zod';
 import { limitFields } from './apps.ts';
 import { time } from './fields.ts';

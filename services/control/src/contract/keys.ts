@@ -1,4 +1,4 @@
-/** Keys of apps. A secret is shown once, to who makes the key. */
+/** Keys of apps. A secret is shown once, in the answer that makes the key. */
 import { z } from 'zod';
 import { label, time } from './fields.ts';
 import { operation, pageOf, pageQuery, shownOnce } from './operation.ts';

@@ -1,4 +1,4 @@
-/** Members of an organisation, and those who are invited to be. */
+/** Members of an organisation, and invitations into it. */
 import { z } from 'zod';
 import { name, time } from './fields.ts';
 import { operation, pageOf, pageQuery, shownOnce } from './operation.ts';

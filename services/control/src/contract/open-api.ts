@@ -145,7 +145,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output', schemas: Record<s
   } = z.toJSONSchema(schema, {
     io,
     unrepresentable: 'any',
-    // Numbers of a query are texts on the wire, and numbers to who reads this.
+    // Numbers of a query are texts on the wire, and numbers to readers of the document.
   }) as Record<string, unknown>;
   for (const [id, each] of Object.entries($defs as Record<string, unknown>)) schemas[id] = pointed(each);
   const { id } = schema.meta() ?? {};

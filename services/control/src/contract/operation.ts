@@ -4,8 +4,8 @@ import { z } from 'zod';
 import type { Role } from './principal.ts';
 
 /**
- * A role in the organisation that the path names, itself or by one of its apps. `operator`: one of those who run the
- * installation, signed in themselves. `anyone`: no credentials are needed.
+ * A role in the organisation that the path names, itself or by one of its apps. `operator`: a person that runs the
+ * installation, with a session. `anyone`: no credentials are needed.
  */
 export type Needs = Role | 'operator' | 'signed-in' | 'anyone';
 

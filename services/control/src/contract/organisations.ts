@@ -1,4 +1,4 @@
-/** Organisations: those who own apps together. */
+/** Organisations own apps. */
 import { z } from 'zod';
 import { name, time, version } from './fields.ts';
 import { operation, pageOf, pageQuery } from './operation.ts';

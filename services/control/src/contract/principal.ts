@@ -1,11 +1,11 @@
-/** Who is asking, once that is known, and what they are in an organisation. */
+/** The principal of a request, and its role in an organisation. */
 
 /** Each may do what those after it may. */
 export const roles = ['owner', 'admin', 'developer', 'viewer'] as const;
 
 export type Role = (typeof roles)[number];
 
-/** Somebody who signed in, or a program with an access token of theirs. */
+/** A user with a session, or a program with an access token of a user. */
 export interface Principal {
   readonly kind: 'user' | 'token';
   readonly userId: string;

@@ -1,4 +1,4 @@
-/** What has happened: who changed what, and how much was used. */
+/** Records: the audit log, and the use of apps. */
 import { z } from 'zod';
 import { time } from './fields.ts';
 import { operation, pageOf, pageQuery } from './operation.ts';

@@ -27,7 +27,7 @@ export async function recordAudit(
       ${sql.json(details as never)})`;
 }
 
-/** By field, from what to what: for who reads the audit log. */
+/** By field, the former and the new value, for readers of the audit log. */
 export function differences(from: object, to: object, path = ''): Record<string, unknown> {
   const was = from as Readonly<Record<string, unknown>>;
   return Object.fromEntries(

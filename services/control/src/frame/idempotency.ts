@@ -28,7 +28,7 @@ export interface KeptAnswer {
 
 /**
  * A kept answer is given only to the session or the access token that was given the first one, and only while its role in
- * the organisation is the same: after a change of role the request is judged anew, as if it had never been sent.
+ * the organisation is the same: after a change of role the request is judged again, as if it had never been sent.
  */
 export function keyOwner(
   { userId, sessionId, tokenId, roleIn }: Principal,

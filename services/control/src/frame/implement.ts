@@ -15,7 +15,7 @@ export interface Fault extends Refusal {
   readonly version?: number;
 }
 
-/** What the audit log is told of a change; who, when and which operation it knows. */
+/** What an operation adds to the audit log: the frame knows the actor, the time and the operation. */
 export interface AuditRecord {
   /** What was changed, such as `app:1234`. Null: it turned out that nothing had to be. */
   readonly target: string | null;

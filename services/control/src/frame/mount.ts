@@ -1,4 +1,4 @@
-/** One way for every operation: who asks, may they, is it well formed, do it in a transaction, answer. */
+/** One way for every operation: authenticate, check the role, parse, run in a transaction, answer. */
 import { createHash } from 'node:crypto';
 import { addressGroup } from '@starling/core';
 import type { Database, Keyring } from '@starling/database';
@@ -15,9 +15,9 @@ import type { AuditRecord, Call, Failed, Implementation } from './implement.ts';
 import { isForeign } from './origin.ts';
 
 export interface FrameDeps {
-  /** Who sent the request; undefined when nobody that is known. */
+  /** The principal that sent the request; undefined without valid credentials. */
   readonly authenticate: (request: FastifyRequest) => Promise<Principal | undefined>;
-  /** What is so of them now; undefined when they would not be known any more. */
+  /** The principal with its present roles; undefined when its session or token has ended. */
   readonly renew: (principal: Principal) => Promise<Principal | undefined>;
   readonly controlBus: ControlBus;
   readonly database: Database;
@@ -31,7 +31,7 @@ export interface FrameDeps {
 
 /** Bytes; the largest thing to be sent is a list of origins. */
 export const bodyLimitBytes = 256 * 1024;
-/** What somebody sends who is not known yet: an address, a password, a code. */
+/** Without credentials there is only an address, a password, a code to send. */
 const strangerBodyLimitBytes = 16 * 1024;
 /** Of all that are under way. */
 const bodiesUnderWayBytes = 16 * 1024 * 1024;
@@ -78,7 +78,7 @@ function mountOne(server: FastifyInstance, deps: FrameDeps, implementation: Impl
   });
 }
 
-/** A hook that lets through whom the operation admits, and what is then known of each. */
+/** A hook that admits the requests that the operation allows, and what it has found out of each. */
 export function admitting(deps: FrameDeps, operation: Operation) {
   const admissions = new WeakMap<FastifyRequest, Admission>();
   return {
@@ -121,7 +121,7 @@ function send(reply: FastifyReply, { status, body }: Pick<KeptAnswer, 'status' |
   return reply;
 }
 
-// ── Who, and may they ────────────────────────────────────────────────────────────────────────────────────────────
+// ── Admission ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 async function admit(
   deps: FrameDeps,
@@ -295,7 +295,7 @@ async function run(deps: FrameDeps, { operation, prepare, handle }: Implementati
   });
 }
 
-/** Whose: of the member in the path, of who decides it for themselves, else of anybody. */
+/** Names the member of the path, or the principal where the change is to itself; else the access of all may have changed. */
 function tellAccessChanged({ database, controlBus }: FrameDeps, { params, organisationId, principal }: Call): void {
   const { userId: memberId } = params as Readonly<Record<string, string | undefined>>;
   const userId = memberId ?? (organisationId === undefined ? principal?.userId : undefined) ?? null;

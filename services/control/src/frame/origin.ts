@@ -1,4 +1,4 @@
-/** Whether a change was sent by a page of somebody else, with the cookies of who looks at it. */
+/** Whether a page of another site sent a change, with the cookies of its visitor. */
 import type { FastifyRequest } from 'fastify';
 
 /**

@@ -11,7 +11,7 @@ export type PositionKind = 'string' | 'number' | 'time';
 
 /**
  * Where the page of this cursor begins, undefined for the first. `kinds` says what the list is sorted by; a cursor of
- * another list is refused. Whoever makes one up sees a page of what they may see anyway.
+ * another list is refused. A made-up cursor shows only what its sender may see anyway.
  */
 export function parseCursor(
   list: string,

@@ -1,4 +1,4 @@
-/** An answer that goes on: server-sent events, for as long as who reads them may. */
+/** An answer that goes on: server-sent events, for as long as the reader has the right to them. */
 import type { ServerResponse } from 'node:http';
 import { type ElapsedMs, every, fence, msSince } from '@starling/ports';
 import { type ProblemCode, problems } from '@starling/protocol';
@@ -70,7 +70,7 @@ export function mountStream(server: FastifyInstance, deps: StreamDeps, operation
         const target = `app:${(call.params as Readonly<Record<string, string>>)['appId']}`;
         await recordAudit(deps, toEntry(operation, call, { target, details: parts.value.query }));
         if (!reader.isOver) reader.onEnd(await begin(call, reader));
-        // What was taken away since the reader was let in was told to nobody yet.
+        // A right that was taken away since the reader was admitted has not been looked at yet.
         await reader.check();
       } catch (err) {
         // Answered as any other failure, since nothing has been sent yet.
@@ -142,7 +142,7 @@ class Reader implements Stream {
     this.userId = call.principal?.userId ?? '';
     this.organisationId = call.organisationId;
     this.#provenAt = clock.elapsed();
-    // For as long as there is the answer: what it emits later, and nobody hears, ends the process.
+    // For as long as there is the answer: an error event without a listener ends the process.
     raw.on('error', () => raw.destroy());
     raw.on(
       'close',
@@ -258,7 +258,7 @@ class Reader implements Stream {
         this.#provenAt = this.#deps.clock.elapsed();
         if (fault !== undefined) this.finish(fault);
       } catch {
-        // The database is away. Who watches to find out why is let, for a while.
+        // The database is away. An engineer who watches to find out why may go on for a while.
         if (msSince(this.#provenAt, this.#deps.clock) > unprovenMs) this.finish('unavailable');
       }
     } while (this.#checksAgain && !this.#isOver);

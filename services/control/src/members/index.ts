@@ -1,4 +1,4 @@
-/** Users, what they are in organisations, who is invited, and who runs the installation: their rows. */
+/** The rows of users, of their memberships in organisations, of invitations, and of operators. */
 export { domainOf, parseEmail } from './email.ts';
 export {
   acceptAsNewUser,

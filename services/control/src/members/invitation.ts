@@ -1,4 +1,4 @@
-/** Invitations into an organisation. No mail is sent: who invites passes the link on. */
+/** Invitations into an organisation. No mail is sent: the inviting member passes the link on. */
 import { type Checked, refuse } from '@starling/protocol';
 import { createBearerSecret, digestOf } from '../bearer-secret.ts';
 import { type Role, reaches } from '../contract/principal.ts';

@@ -1,4 +1,4 @@
-/** Who is what in an organisation. Always somebody owns it. */
+/** The roles of users in an organisation, which always has an owner. */
 import { type Checked, refuse } from '@starling/protocol';
 import { type Role, reaches } from '../contract/principal.ts';
 import type { MemberDeps } from './user.ts';
@@ -45,7 +45,7 @@ export async function findMember(
   return row;
 }
 
-/** Nobody gives or takes a role above their own. */
+/** A member gives and takes no role above their own. */
 export async function changeRole(
   { database }: Deps,
   { organisationId, userId, role, by }: { organisationId: string; userId: string; role: Role; by: Role },
@@ -63,7 +63,7 @@ export async function changeRole(
   });
 }
 
-/** Others by whoever is at least what they are; oneself always. */
+/** A member removes themselves, and others of no higher role. */
 export async function deleteMember(
   { database }: Deps,
   { organisationId, userId, by }: { organisationId: string; userId: string; by: Role | 'oneself' },
@@ -86,7 +86,7 @@ function mayChange({ by, from, to }: { by: Role; from: Role; to: Role }): Checke
   return refuse('role_too_low', `Nobody gives or takes a role above their own, and yours is ${by}`);
 }
 
-/** Two who change the owners of one organisation do so one after the other. */
+/** Changes of the owners of one organisation run one after the other. */
 async function lockedRole({ database }: Deps, organisationId: string, userId: string): Promise<Role | undefined> {
   await database.sql`select 1 from organisations where id = ${organisationId} for update`;
   const [row] = await database.sql<{ role: Role }[]>`

@@ -1,10 +1,11 @@
-/** Who runs the installation, as rows. A user who has one is not removed: the database refuses it. */
+/** The rows of operators, who run the installation. The database refuses to remove the user of one. */
 import type { Sql } from '@starling/database';
 import { recordAudit } from '../frame/audit.ts';
 import type { MemberDeps } from './user.ts';
 
 /**
- * Until the transaction ends nobody else gives, takes or moves the right: two who each take the other's would leave nobody.
+ * Until the transaction ends no other one gives, takes or moves the right: two operators that each take the other's would
+ * leave none.
  * To be called before rows of users are locked, so that no two wait for each other.
  */
 export async function lockOperators(sql: Sql): Promise<void> {
@@ -32,8 +33,8 @@ export async function moveOperator(
 }
 
 /**
- * Where there is no operator, who has owned the first organisation for longest becomes one; where nobody owns that, the first
- * that has an owner. Returns their id.
+ * Where there is no operator, the longest owner of the first organisation becomes one; where that has no owner, the first
+ * organisation that has. Returns their id.
  */
 export async function settleOperator({ database, clock }: MemberDeps): Promise<string | undefined> {
   return database.tx(async (sql) => {

@@ -26,7 +26,7 @@ export async function findUser({ sql }: Database, id: string): Promise<UserRow |
   return row;
 }
 
-/** Who has proven the address: one at most. */
+/** The user that has proven the address: one at most. */
 export async function findOwnerOf({ sql }: Database, email: string): Promise<UserRow | undefined> {
   const [row] = await sql<UserRow[]>`select ${columns(sql)} from users where email = ${email} and has_proven_email`;
   return row;
@@ -36,8 +36,8 @@ export async function findOwnerOf({ sql }: Database, email: string): Promise<Use
 const accountsMax = 4;
 
 /**
- * The accounts with this address, proven or not: the one of `firstId`, then who has proven it, then the oldest. No more than
- * a few, which those who make many accounts for an address of others can fill: `organisationId` still finds each member.
+ * The accounts with this address, proven or not: the one of `firstId`, then the one that has proven it, then the oldest.
+ * No more than a few. A stranger can fill these with accounts for the same address: `organisationId` still finds each member.
  */
 export async function findUsersAt(
   { sql }: Database,
@@ -66,7 +66,7 @@ interface NewUser {
   readonly hasProvenEmail: boolean;
 }
 
-/** In a transaction of the caller's. Of those who have proven an address there is one; others may have it, too. */
+/** In a transaction of the caller's. One user has proven an address; others may have it, too. */
 export async function createUser(
   deps: MemberDeps,
   { email, name, passwordHash, hasProvenEmail }: NewUser,

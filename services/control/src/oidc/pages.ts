@@ -27,7 +27,7 @@ export async function oidcPages(
   { provider: settings, rules, publicUrl, pathPrefix }: OidcPagesOptions,
 ): Promise<void> {
   const provider = new OidcProvider(settings, deps.clock);
-  // Never of the request: its Host is the word of who sent it, and a provider may accept any host of a pattern.
+  // Never of the request: its sender chooses the Host, and a provider may accept any host of a pattern.
   const redirectUri = () => `${publicUrl()}/sign-in/oidc/callback`;
   const options = { exposeHeadRoute: false };
 

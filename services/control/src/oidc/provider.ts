@@ -47,7 +47,7 @@ export interface OidcFlow {
   readonly verifier: string;
 }
 
-/** Whom the provider says it is. */
+/** What the provider says of the person. */
 export interface Identity {
   readonly issuer: string;
   readonly subject: string;
@@ -104,7 +104,7 @@ export class OidcProvider {
     return { url: url.href, flow };
   }
 
-  /** Who came back. Refuses what does not fit together; throws StarlingError `unavailable`. */
+  /** Reads the identity from the provider's answer. Refuses what does not fit together; throws StarlingError `unavailable`. */
   async finish(
     flow: OidcFlow,
     returned: Readonly<Record<string, unknown>>,
@@ -157,7 +157,7 @@ export class OidcProvider {
     if (former !== undefined && msSince(former.readAt, this.#clock) < freshMs) return former.value;
     const value = this.#discover();
     this.#configuration = { value, readAt: this.#clock.elapsed() };
-    // The next who asks tries again.
+    // The next request tries again.
     value.catch(() => {
       if (this.#configuration?.value === value) this.#configuration = undefined;
     });
@@ -206,7 +206,7 @@ export class OidcProvider {
         : ClientSecretPost(clientSecret),
     );
     for (const step of prepare) step(configuration);
-    // Without it the library believes whoever answers at the token endpoint, and looks at no signature.
+    // Without it the library trusts the connection to the token endpoint, and checks no signature.
     enableNonRepudiationChecks(configuration);
     return configuration;
   }

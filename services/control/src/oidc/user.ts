@@ -1,4 +1,4 @@
-/** Which user somebody is whom an identity provider vouches for. */
+/** Finds or makes the user for an identity that a provider has confirmed. */
 import { defaultOrganisation } from '@starling/database';
 import { type Checked, refuse } from '@starling/protocol';
 import { type Role, roles } from '../contract/principal.ts';
@@ -19,12 +19,12 @@ import type { Identity } from './provider.ts';
 export interface OidcRules {
   /** Whose addresses may come in; empty: any that the provider vouches for. */
   readonly allowedDomains: readonly string[];
-  /** What newcomers are in the default organisation; undefined: only those come in who are users or invited. */
+  /** The role of newcomers in the default organisation; undefined: only users and invited addresses come in. */
   readonly defaultRole: Role | undefined;
 }
 
 /**
- * The user of this issuer and subject; else, if the provider has verified their address, the one who has proven it before;
+ * The user of this issuer and subject; else, if the provider has verified their address, the user that has proven it before;
  * else the accounts that have it unproven, as one; else a new user, where the rules or an invitation allow that. Gives the
  * user's id.
  */
@@ -39,7 +39,7 @@ export async function userOf(
     return refuse('provider_refused', 'Your address is of no domain that may come in here');
   }
   return deps.database.tx(async (sql) => {
-    // Somebody who comes in by two tabs is made once.
+    // Two tabs of one newcomer make one user.
     await sql`select pg_advisory_xact_lock(hashtext(${`starling identity ${issuer} ${subject}`}))`;
     const [linked] = await sql<{ userId: string }[]>`
       select user_id as "userId" from identities where issuer = ${issuer} and subject = ${subject}`;
@@ -80,8 +80,8 @@ export async function userOf(
 }
 
 /**
- * Whoever was handed an invitation could make an account with somebody else's address. The one whom the provider
- * vouches for gets what organisations gave to that address: the oldest account, with the roles of the others, and with the
+ * The holder of an invitation can make an account with an address of another person. The person whom the provider confirms
+ * gets what organisations gave to that address: the oldest account, with the roles of the others, and with the
  * right to run the installation if one of them had it. The ways in that others had end. Gives its id; undefined where there
  * is none.
  */

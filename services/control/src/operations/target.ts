@@ -1,4 +1,4 @@
-/** Where the URLs of customers may lead: whoever fetches them stands inside the operator's network. */
+/** Where the URLs of customers may lead: the program that fetches them stands inside the operator's network. */
 import { BlockList, isIP } from 'node:net';
 import { specialNetworks } from '@starling/ports';
 
@@ -11,7 +11,7 @@ const innerName =
 
 /**
  * What is wrong with a URL that was given to be fetched; undefined when nothing is. Written addresses are judged here, in
- * every spelling, as the URL's parser has brought them all to one; names are judged again by who looks them up.
+ * every spelling, as the URL's parser has brought them all to one; names are judged again when they are looked up.
  */
 export function targetFault(url: string, mayBePrivate: boolean): string | undefined {
   if (mayBePrivate) return undefined;

@@ -1,4 +1,4 @@
-/** Codes on paper for who has lost their phone: 80 random bits each, so a quick digest will do. */
+/** Codes on paper for the loss of a phone: 80 random bits each, so a quick digest is enough. */
 import { createHash, randomBytes } from 'node:crypto';
 import { toBase32 } from './totp.ts';
 

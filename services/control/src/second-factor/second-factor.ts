@@ -34,7 +34,7 @@ async function useTotp({ database, keyring, clock }: SecondFactorDeps, user: Use
   const secret = Buffer.from(keyring.open(user.totpSecretSealed, totpSecretPurpose(user.id)), 'base64url');
   const step = findStep(secret, code, clock.now());
   if (step === undefined) return false;
-  // In one statement: of two who show the same code at once, one is too late.
+  // In one statement: of two requests with the same code at once, one is too late.
   const { count } = await database.sql`
     update users set totp_used_step = ${step} where id = ${user.id} and totp_used_step < ${step}`;
   return count > 0;

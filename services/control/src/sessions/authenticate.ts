@@ -1,4 +1,4 @@
-/** Who sent a request: a browser with a session, or a program with an access token. */
+/** Finds the principal of a request: a browser with a session, or a program with an access token. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Principal, type Role, roles } from '../contract/principal.ts';
 import { membershipsOf } from '../members/index.ts';
@@ -55,7 +55,7 @@ function roleByToken(
 }
 
 /**
- * What is so of them now, for an answer that goes on: undefined when their session or token has ended since. Unlike a
+ * The principal with its present roles, for an answer that goes on: undefined when its session or token has ended since. Unlike a
  * request this is no use of it: no cookie is looked at or replaced.
  */
 export async function renewPrincipal(deps: SessionDeps, principal: Principal): Promise<Principal | undefined> {

@@ -28,7 +28,7 @@ const sessionLongestMs = 30 * 24 * 60 * minuteMs;
 const rotateAfterMs = 10 * minuteMs;
 /** Requests that were under way while the cookie was replaced still carry the former one. */
 const graceMs = minuteMs;
-/** For so long a sign-in proves who is there, where there is no password to ask for. */
+/** For so long a sign-in is proof enough, where there is no password to ask for. */
 const freshMs = 10 * minuteMs;
 /** `seen_at` is no more exact than this, so that reading does not mean writing. */
 const seenEveryMs = minuteMs;
@@ -56,8 +56,8 @@ export async function openSession(deps: Deps, userId: string, visitor: Visitor):
 }
 
 /**
- * The session of a cookie that we signed; undefined when it has ended. A cookie that was replaced long ago is shown by
- * two who should be one: the session ends for both.
+ * The session of a cookie that we signed; undefined when it has ended. A cookie that was replaced long ago was
+ * copied: the session ends for both holders.
  */
 export async function resumeSession(deps: Deps, id: string, generation: number): Promise<ResumedSession | undefined> {
   const { sql } = deps.database;
@@ -154,7 +154,7 @@ export async function closeSessions({ database }: Deps, userId: string, exceptId
   return count;
 }
 
-/** Those that nobody will come back to. */
+/** Removes the sessions that have ended. */
 export async function pruneSessions(deps: Deps): Promise<void> {
   const at = deps.clock.now();
   await deps.database.sql`

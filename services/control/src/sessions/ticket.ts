@@ -2,7 +2,7 @@
 import type { Keyring } from '@starling/database';
 import { EncryptJWT, errors, type JWTPayload, jwtDecrypt, jwtVerify, SignJWT } from 'jose';
 
-/** Who takes a ticket for another use finds that no key fits. */
+/** Each use has keys of its own: a ticket for one is none for another. */
 export type TicketUse = 'session' | 'browser' | 'oidc';
 
 export class Tickets {

@@ -79,7 +79,7 @@ export async function createFirstOwner(deps: OwnerDeps, token: string, given: Fi
   if (!user.ok) return user;
   return deps.database.tx(async (sql) => {
     await oneAtATime(sql);
-    // Asked again now that nobody else can use it.
+    // Checked again under the lock.
     if (!(await isSetupToken(deps, token))) return refuse('link_spent');
     await sql`delete from setup_link`;
     return { ok: true, value: await makeOwner(deps, user.value) };
@@ -126,7 +126,7 @@ async function makeOwner(deps: OwnerDeps, owner: PreparedOwner): Promise<string>
   return user.value;
 }
 
-/** Programs that start together, and two who follow the link together. Ends with the transaction. */
+/** For programs that start together, and for two requests with the same link. Ends with the transaction. */
 async function oneAtATime(sql: Sql): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtext('starling first owner'))`;
 }

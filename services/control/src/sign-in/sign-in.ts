@@ -26,13 +26,13 @@ interface Credentials {
   readonly password: string;
   /** Of the authenticator app, or a recovery code. */
   readonly code?: string | undefined;
-  /** Only who is a member of it: for an address that more accounts have than are tried. */
+  /** Tries only its members: for an address that more accounts have than are tried. */
   readonly organisationId?: string | undefined;
 }
 
 /**
- * Who it is. To be run outside of a transaction: the tries it counts are to stay, and a hash takes its time. Throws
- * StarlingError `rate_limited` for who guesses. Whether there is such a user is told neither by the answer nor by the
+ * Finds the user of these credentials. To be run outside of a transaction: the tries it counts are to stay, and a hash takes its time. Throws
+ * StarlingError `rate_limited` after many wrong tries. Whether there is such a user is told neither by the answer nor by the
  * time it takes.
  */
 export async function checkCredentials(
@@ -82,7 +82,7 @@ async function matchKnown(
 
 /**
  * From anywhere else: bounded by place, by place and address, and by address over all places. The place comes first, so that
- * who is refused there takes nothing from the address.
+ * a try that is refused there takes nothing from the address.
  */
 async function matchStranger(
   deps: SignInDeps,
@@ -131,7 +131,7 @@ export async function checkPasswordAgain(
   return { ok: true, value: user };
 }
 
-/** Of somebody who has signed in here before. */
+/** The lane of a user that has signed in here before. */
 export function laneOf({ id }: Pick<UserRow, 'id'>): Lane {
   return { kind: 'known', name: `user:${id}` };
 }

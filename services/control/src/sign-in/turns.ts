@@ -1,7 +1,7 @@
 /** Work that is done one after the other, in an order in which a crowd from one place delays itself more than others. */
 import { StarlingError } from '@starling/protocol';
 
-/** Who waits: `known` people have signed in here before or were invited; each name has a lane of its own. */
+/** `known` people have signed in here before, or were invited. Each name has a lane of its own. */
 export interface Lane {
   readonly kind: 'known' | 'stranger';
   /** Of strangers the group of their address. */

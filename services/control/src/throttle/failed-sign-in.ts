@@ -1,7 +1,7 @@
-/** Sign-ins that failed, in the audit logs of whoever's account it is: few entries, however many tries there are. */
+/** Failed sign-ins, in the audit logs of the account's organisations: few entries, however many tries there are. */
 import { failureHash, type ThrottleDeps } from './throttle.ts';
 
-/** A count begins anew after so long. */
+/** A count begins again after so long. */
 const countedHours = 24;
 
 interface FailedSignIn {

@@ -25,7 +25,7 @@ interface Allowance {
   readonly oneMoreEverySeconds: number;
 }
 
-/** For one address (of an account) from all places together in which nobody has signed in to it before. */
+/** For one e-mail address, from all places together from which it has not been signed in to before. */
 export const accountAllowance: Allowance = { most: 100, oneMoreEverySeconds: 600 };
 /** For one place, whichever accounts it tries. */
 export const placeAllowance: Allowance = { most: 100, oneMoreEverySeconds: 60 };

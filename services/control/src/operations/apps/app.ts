@@ -21,7 +21,7 @@ export async function findApp({ sql }: Database, appId: string): Promise<AppRow 
   return row;
 }
 
-/** For a change: nobody else changes it meanwhile, and it is of the version that is meant, if one is. */
+/** Locks the app for a change, and checks that it has the version that is meant, if one is. */
 export async function lockApp(
   database: Database,
   appId: string,
@@ -37,7 +37,7 @@ type GivenSettings = {
   readonly [Part in 'settings' | 'limits']?: Readonly<Record<string, unknown>> | undefined;
 };
 
-/** What was said in place of what was there. */
+/** The former settings with the given ones in their place. */
 export function merged(former: AppSettings, { settings, limits }: GivenSettings): AppSettings {
   return parseAppSettings({ ...former, ...settings, limits: { ...former.limits, ...limits } });
 }

@@ -51,7 +51,7 @@ export function changeApp({ database, controlBus }: Pick<OperationDeps, 'databas
   });
 }
 
-/** Of what was said what is no limit that counts already: who sends back what they have read does not lower the app's own. */
+/** Leaves out what counts already: a client that sends back what it has read does not lower the app's own limits. */
 function othersThan(
   counting: AppLimits,
   said: Readonly<Partial<Record<keyof AppLimits, number | undefined>>> | undefined,

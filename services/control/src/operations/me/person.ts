@@ -6,7 +6,7 @@ import { findUser, membershipsOf } from '../../members/index.ts';
 import { checkPasswordAgain, type SignInDeps } from '../../sign-in/index.ts';
 import type { OperationDeps } from '../deps.ts';
 
-/** Whoever is there in person: a program with a token decides nothing about the user, nor sees where they are signed in. */
+/** The user in person: a program with a token decides nothing about its user, and does not see the sessions. */
 export function asUser(principal: Principal): Checked<{ readonly userId: string; readonly sessionId: string }> {
   const { kind, userId, sessionId } = principal;
   if (kind !== 'user' || sessionId === undefined) return refuse('session_needed');

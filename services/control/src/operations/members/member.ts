@@ -3,7 +3,7 @@ import type { member as contract } from '../../contract/members.ts';
 import type { Principal, Role } from '../../contract/principal.ts';
 import type { MemberItem } from '../../members/index.ts';
 
-/** The frame has let nobody in who has none. */
+/** The frame has admitted only members. */
 export function roleOf(principal: Principal, organisationId: string): Role {
   const role = principal.roleIn(organisationId);
   if (role === undefined) throw new Error('Somebody without a role was let in');

@@ -10,7 +10,7 @@ interface OperatorRow {
   readonly createdAt: Date;
 }
 
-/** The right may have been taken since the request was admitted: who lost it gives it to nobody, and takes nobody's. */
+/** Checks again under the lock: the right may have been taken since the request was admitted. */
 export async function lockOperatorsAs(sql: Sql, userId: string): Promise<Failed | undefined> {
   await lockOperators(sql);
   const rows = await sql`select 1 from operators where user_id = ${userId}`;
