@@ -5,8 +5,8 @@ import { EchoSession } from '../echo-server.test-kit.ts';
 import { InboundScheduler } from '../inbound-scheduler.ts';
 import { defaultSseLimits, SseStream } from './sse-stream.ts';
 
-test('[WS14] [SS3] the channels of an address are subscribed some in each turn of the event loop', async () => {
-  const channels = Array.from({ length: 600 }, (_, index) => `channel-${index}`);
+/** A stream of a conversation that sends back what it is sent; a turn of the event loop is over when a test says so. */
+async function openStream(channels: readonly string[] = []) {
   const connectRequest = {
     key: 'key',
     protocol: undefined,
@@ -23,7 +23,7 @@ test('[WS14] [SS3] the channels of an address are subscribed some in each turn o
     problem: () => {},
     defect: (...args: unknown[]) => defects.push(args),
   };
-  let soon: (() => void)[] = [];
+  const soon: (() => void)[] = [];
   const inbound = new InboundScheduler(observer, 512, (run) => soon.push(run));
   const sessions: EchoSession[] = [];
   const stream = new SseStream({
@@ -47,11 +47,28 @@ test('[WS14] [SS3] the channels of an address are subscribed some in each turn o
   });
   stream.open();
   await undefined;
-  const texts = () => sessions[0]?.texts.length ?? 0;
-  expect(texts()).toBeGreaterThan(0);
-  expect(texts()).toBeLessThan(300);
-  for (let turn = 0; turn < 10; turn++) for (const run of soon.splice(0)) run();
-  expect(sessions[0]?.texts).toEqual(channels.map((channel) => `{"subscribe":"${channel}"}`));
+  const endTurn = () => {
+    for (const run of soon.splice(0)) run();
+  };
+  return { stream, endTurn, texts: () => sessions[0]?.texts ?? [], defects };
+}
+
+test('[WS14] [SS3] the channels of an address are subscribed some in each turn of the event loop', async () => {
+  const channels = Array.from({ length: 600 }, (_, index) => `channel-${index}`);
+  const { endTurn, texts, defects } = await openStream(channels);
+  expect(texts().length).toBeGreaterThan(0);
+  expect(texts().length).toBeLessThan(300);
+  for (let turn = 0; turn < 10; turn++) endTurn();
+  expect(texts()).toEqual(channels.map((channel) => `{"subscribe":"${channel}"}`));
   expect(defects).toEqual([]);
-  soon = [];
+});
+
+test('[TR2] [SS3] a stream that is told to close takes no more messages, not even those that wait for their turn', async () => {
+  const { stream, endTurn, texts } = await openStream(Array.from({ length: 600 }, (_, index) => `channel-${index}`));
+  const count = texts().length;
+  expect(stream.receive('{"ping":1}')).toBe(true);
+  stream.close(4100, 'over');
+  expect(stream.receive('{"ping":2}')).toBe(false);
+  for (let turn = 0; turn < 10; turn++) endTurn();
+  expect(texts()).toHaveLength(count);
 });
