@@ -28,6 +28,14 @@ const told: readonly (readonly [event: ServerEvent, message: string | null])[] =
     '{"subscribe_refused":"private-x","code":"auth_missing","message":"no"}',
   ],
   [
+    {
+      type: 'subscription-refused',
+      channel: 'presence-x',
+      refusal: { code: 'member_limit', message: 'full', limit: { limit: 1, remaining: 0, reset: null } },
+    },
+    '{"subscribe_refused":"presence-x","code":"member_limit","message":"full","limit":{"limit":1,"remaining":0,"reset":null}}',
+  ],
+  [
     { type: 'event', channel: 'room', event: 'e', data: '{"a":1}', userId: undefined },
     '{"event":"e","channel":"room","data":"{\\"a\\":1}"}',
   ],
@@ -77,6 +85,10 @@ const asked = [
   [
     '{"publish":"private-x","event":"client-e","data":1}',
     { type: 'client-event', event: 'client-e', channel: 'private-x', data: '1' },
+  ],
+  [
+    `{"publish":"room","event":"e","data":"","id":"${'x'.repeat(64)}"}`,
+    { type: 'publish', id: 'x'.repeat(64), fields: { name: 'e', channels: ['room'], data: '' } },
   ],
   ['{"signin":"k:s","user_data":"{}"}', { type: 'signin', auth: 'k:s', userData: '{}' }],
   ['{"token":"a.b.c"}', { type: 'auth', token: 'a.b.c' }],
