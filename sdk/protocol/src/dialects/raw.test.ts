@@ -55,6 +55,10 @@ const told: readonly (readonly [event: ServerEvent, message: string | null])[] =
     { type: 'token-accepted', userId: null, expiresInSeconds: 60, capabilities: '{"room":["subscribe"]}' },
     '{"token_accepted":{"user_id":null,"expires_in":60,"capabilities":{"room":["subscribe"]}}}',
   ],
+  [
+    { type: 'token-accepted', userId: 'u1', expiresInSeconds: 1, capabilities: '{}' },
+    '{"token_accepted":{"user_id":"u1","expires_in":1,"capabilities":{}}}',
+  ],
   [{ type: 'token-refused', refusal }, '{"token_refused":"rate_limited","message":"too many"}'],
   [{ type: 'published', id: '7' }, '{"published":"7"}'],
   [
